@@ -1,0 +1,1 @@
+"""What DVC runs: fetch → preprocess → train → evaluate → report (see dvc.yaml)."""
