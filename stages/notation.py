@@ -1,0 +1,159 @@
+"""How params.yaml writes things: sections with fixed keys, and Keras objects by name.
+
+A Keras object (a layer, an optimizer, a loss) is its class name, or `{name: keyword arguments}`:
+
+    - Flatten
+    - Dense: {units: 256, activation: relu}
+
+`one_of(Base)` is the pydantic type for any of the named subclasses of `Base`; `explain` turns a
+validation error into the line that the user reads.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, Union
+
+from pydantic import BaseModel, ConfigDict, Discriminator, GetJsonSchemaHandler, Tag, model_validator
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
+
+
+class Section(BaseModel):
+    """A mapping of fixed keys: no others, no conversion of types, no infinities."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, value: Any) -> Any:
+        value = cls._unwrap(value)
+        unknown = [key for key in value if key not in cls.model_fields] if isinstance(value, dict) else []
+        if unknown:
+            context = {"key": str(unknown[0]), "known": sorted(cls.model_fields)}
+            raise PydanticCustomError("unknown_key", "unknown key '{key}'", context)
+        return value
+
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:
+        return value
+
+
+class Named(Section):
+    """A Keras object as written in params.yaml; the subclass's name is the Keras class's name."""
+
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:
+        if value == cls.__name__:
+            return {}
+        return value[cls.__name__] or {}
+
+    @property
+    def name(self) -> str:
+        """The name of the Keras class."""
+        return type(self).__name__
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments for the Keras class: those that params.yaml gives, no others."""
+        return self.model_dump(exclude_unset=True)
+
+
+def by_name(base: type[Named]) -> dict[str, type[Named]]:
+    """The subclasses of `base`, at any depth, by name; those with a leading underscore are bases."""
+    found: dict[str, type[Named]] = {}
+    for subclass in base.__subclasses__():
+        if not subclass.__name__.startswith("_"):
+            found[subclass.__name__] = subclass
+        found |= by_name(subclass)
+    return dict(sorted(found.items()))
+
+
+def one_of(base: type[Named]) -> Any:
+    """The pydantic type of a named subclass of `base`, written by name or `{name: arguments}`."""
+    members = [Annotated[cls, Tag(name)] for name, cls in by_name(base).items()]
+    return Annotated[Union[tuple(members)], Discriminator(_name_of), _NamedSchema(base)]  # noqa: UP007
+
+
+def _name_of(value: Any) -> str | None:
+    if isinstance(value, Named):
+        return value.name
+    if isinstance(value, dict) and len(value) == 1:
+        value = next(iter(value))
+    return value if isinstance(value, str) else None
+
+
+class _NamedSchema:
+    """Turns pydantic's JSON Schema of the union into the form that is written in params.yaml."""
+
+    def __init__(self, base: type[Named]) -> None:
+        self.base = base
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        handler(core)
+        table = by_name(self.base)
+        bare = [name for name, cls in table.items() if not any(f.is_required() for f in cls.model_fields.values())]
+        with_arguments = [
+            {
+                "type": "object",
+                "properties": {name: handler(cls.__pydantic_core_schema__)},
+                "required": [name],
+                "additionalProperties": False,
+            }
+            for name, cls in table.items()
+        ]
+        return {"anyOf": [{"enum": bare}, *with_arguments]}
+
+
+def explain(error: ErrorDetails) -> str:
+    """One line for an error of pydantic's: path, expected, found, nearest valid name."""
+    context = error.get("ctx", {})
+    path, found = _path(error["loc"]), _found(error["input"])
+    match error["type"]:
+        case "unknown_key":
+            key, known = context["key"], context["known"]
+            return f"{_join(path, key)}: unknown key{nearest(key, known)}"
+        case "located":
+            return f"{_join(path, context['where'])}: {context['message']}"
+        case "union_tag_invalid":
+            known = [name.strip("'") for name in context["expected_tags"].split(", ")]
+            return f"{path}: unknown name '{context['tag']}'{nearest(context['tag'], known)}"
+        case "union_tag_not_found":
+            return f"{path}: expected a name or {{name: {{argument: value}}}}, found {found}"
+        case "missing":
+            return f"{path}: required, but missing"
+        case "literal_error":
+            known = [name.strip("'") for name in context["expected"].replace(" or ", ", ").split(", ")]
+            return f"{path}: found {found}{nearest(str(error['input']), known)}"
+        case "model_type":
+            return f"{path}: expected a mapping of keys to values, found {found}"
+    expected = error["msg"]
+    for pydantics, ours in (
+        ("Input should be a", "a"),
+        ("Input should be", "a value"),
+        ("String should", "text to"),
+    ):
+        expected = expected.replace(pydantics, ours)
+    return f"{path}: expected {expected}, found {found}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        if part != "[key]":
+            path = f"{path}[{part}]" if isinstance(part, int) else _join(path, part)
+    return path or "the file"
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path not in ("", "the file") else key
+
+
+def _found(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest of the known ones, or all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; expected one of {', '.join(known)}"

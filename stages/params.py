@@ -1,0 +1,231 @@
+"""params.yaml as a typed schema.
+
+`load_params()` reads and checks the whole file before a stage does any work. A mistake anywhere in
+it is a `PipelineError` of one line: the key's path, what was expected and found, the nearest valid
+name. The JSON Schema that editors use (`make schema`) is generated from the same classes.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveInt, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML, YAMLError
+
+from stages.errors import PipelineError, command
+from stages.files import write_text
+from stages.layers import Layer, Shape
+from stages.notation import Named, Section, explain, nearest, one_of
+
+PARAMS_PATH = Path("params.yaml")
+SCHEMA_PATH = Path("stages/params.schema.json")
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Source(Section):
+    """One data set and the places that hold it."""
+
+    dataset: NonEmpty = Field(description="name shown in every metrics file, picture and report")
+    sha256: Digest | None = Field(None, description="digest of the arrays (not of the file); null accepts any")
+    places: list[NonEmpty] = Field(
+        min_length=1,
+        description="tried in order: 'keras:FILE' in the Keras cache, an http(s) URL, "
+        "'embedded:digits' (scikit-learn's digits), or a path",
+    )
+
+
+class Data(Section):
+    sources: list[Source] = Field(min_length=1, description="tried in order; the first that serves is used")
+
+
+class Samples(Section):
+    first: int = Field(ge=0, description="index of the first training image on the sample sheet")
+    count: int = Field(ge=1, le=25, description="number of images on the sample sheet")
+
+
+class Preprocess(Section):
+    pixel_max: Annotated[float, Field(gt=0)] = Field(description="pixel value that becomes 1.0")
+    samples: Samples
+
+
+class Train(Section):
+    seed: int = Field(ge=0, lt=2**32, description="seeds Python, NumPy and TensorFlow before each training")
+
+
+class Evaluate(Section):
+    batch_size: PositiveInt
+    decimals: int = Field(ge=1, le=9, description="decimals recorded of metrics and probabilities")
+
+
+class Published(Section):
+    """Accuracies published elsewhere, to stand beside ours where the data set is the same."""
+
+    dataset: NonEmpty
+    accuracy: dict[str, Annotated[float, Field(ge=0, le=1)]]
+
+
+class Report(Section):
+    confidence: Fraction = Field(description="confidence level of the intervals, such as 0.95")
+    confused_pairs: PositiveInt = Field(description="rows in the table of most confused pairs")
+    worst_errors: Annotated[int, Field(ge=1, le=100)] = Field(description="images on the sheet of errors")
+    published: Published | None = None
+
+
+class Optimizer(Named):
+    """A Keras optimizer (https://keras.io/api/optimizers/)."""
+
+
+class Adam(Optimizer):
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    beta_1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta_2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    epsilon: Annotated[float, Field(gt=0)] = 1e-7
+
+
+class Loss(Named):
+    """A Keras loss over one-hot labels and class probabilities (https://keras.io/api/losses/)."""
+
+
+class CategoricalCrossentropy(Loss):
+    pass
+
+
+class Compile(Section):
+    """What Keras's `model.compile` is given; the metric is always accuracy."""
+
+    optimizer: one_of(Optimizer) = Adam.model_construct()
+    loss: one_of(Loss) = CategoricalCrossentropy.model_construct()
+
+
+class Fit(Section):
+    """What Keras's `model.fit` is given."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    validation_split: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="last fraction of the training images, held out for validation"
+    )
+
+
+class Architecture(Section):
+    layers: list[one_of(Layer)] = Field(min_length=1)
+    compile: Compile = Compile()
+    fit: Fit
+
+    def output_shape(self, image: Shape, classes: int | None) -> Shape:
+        """The model's output shape, batch axis left out, for images of shape (height, width, 1).
+
+        Raises `PydanticCustomError`, located at the layer, if a layer cannot take what it is given
+        or the last one does not give `(classes,)`. Sizes that are not known yet are `None`.
+        """
+        shape = image
+        for index, layer in enumerate(self.layers):
+            try:
+                shape = layer.output_shape(shape, classes)
+            except ValueError as error:
+                raise _located(f"layers[{index}].{layer.name}", str(error)) from error
+        known = classes is not None and None not in shape
+        if len(shape) != 1 or (known and shape != (classes,)):
+            found = f"found {_with_batch(shape)}"
+            hint = "end the layers with Flatten, Dense: {units: classes, activation: softmax}"
+            raise _located("layers", f"expected the output shape (None, {classes or 'classes'}), {found}; {hint}")
+        return shape
+
+    @model_validator(mode="after")
+    def _gives_class_probabilities(self) -> "Architecture":
+        self.output_shape((None, None, 1), None)
+        last = self.layers[-1]
+        found = getattr(last, "activation", None)
+        if found != "softmax":
+            where = f"layers[{len(self.layers) - 1}].{last.name}.activation"
+            raise _located(where, f"expected softmax, for class probabilities, found {found or 'no activation'}")
+        return self
+
+
+def _located(where: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError("located", "{message}", {"where": where, "message": message})
+
+
+def _with_batch(shape: Shape) -> str:
+    return "(" + ", ".join(["None", *("?" if size is None else str(size) for size in shape)]) + ")"
+
+
+ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    data: Data
+    preprocess: Preprocess
+    train: Train
+    evaluate: Evaluate
+    report: Report
+    architectures: dict[ArchitectureName, Architecture] = Field(min_length=1)
+
+    def check_shapes(self, image: Shape, classes: int) -> None:
+        """Checks every architecture against the data, once the image shape and classes are known."""
+        for name, architecture in self.architectures.items():
+            try:
+                architecture.output_shape(image, classes)
+            except PydanticCustomError as error:
+                where = f"architectures.{name}.{error.context['where']}"
+                raise PipelineError(f"{PARAMS_PATH}: {where}: {error.context['message']}") from error
+
+    def architecture(self, name: str) -> Architecture:
+        """The architecture of that name."""
+        if name not in self.architectures:
+            raise PipelineError(
+                f"{PARAMS_PATH}: architectures: no architecture '{name}'{nearest(name, self.architectures)}"
+            )
+        return self.architectures[name]
+
+
+def mistake(key: str, expected: object, found: object) -> PipelineError:
+    """The error for a value in params.yaml that does not fit the data."""
+    return PipelineError(f"{PARAMS_PATH}: {key}: expected {expected}, found {found}")
+
+
+def load_params(path: Path = PARAMS_PATH) -> Params:
+    """Reads and checks params.yaml, with the YAML parser that DVC reads it with."""
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot read: {error.strerror}; run from the project's folder") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        first, *others = error.errors()
+        more = f" (and {len(others)} more)" if others else ""
+        raise PipelineError(f"{path}: {explain(first)}{more}") from error
+
+
+def json_schema() -> str:
+    """The JSON Schema of params.yaml, as text."""
+    return json.dumps(Params.model_json_schema(), indent=2) + "\n"
+
+
+@command
+def main() -> None:
+    """Checks params.yaml, or writes its JSON Schema for editors."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--schema", action="store_true", help=f"write {SCHEMA_PATH} instead")
+    parser.add_argument("--check", action="store_true", help="with --schema: only say whether it is current")
+    arguments = parser.parse_args()
+    if not arguments.schema:
+        load_params()
+    elif not arguments.check:
+        write_text(SCHEMA_PATH, json_schema())
+    elif not SCHEMA_PATH.exists() or SCHEMA_PATH.read_text(encoding="utf-8") != json_schema():
+        raise PipelineError(f"{SCHEMA_PATH}: does not match stages/params.py; run: make schema")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Mistakes in params.yaml, told in one line; and the schema that editors use."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from stages.errors import PipelineError
+from stages.params import SCHEMA_PATH, json_schema, load_params
+
+from .conftest import ROOT
+
+PARAMS = (ROOT / "params.yaml").read_text()
+HIDDEN = "- Dense: {units: 256, activation: relu, kernel_initializer: random_normal}"
+MLP = "architectures.mlp_256"
+
+# what stands in params.yaml, what it is changed to, the line that the user reads
+MISTAKES = [
+    ("epochs: 10", "epoch: 10", f"{MLP}.fit.epoch: unknown key; did you mean 'epochs'?"),
+    ("epochs: 10", "epochs: -3", f"{MLP}.fit.epochs: expected a value greater than 0, found -3"),
+    ("epochs: 10", "epochs: ten", f'{MLP}.fit.epochs: expected a valid integer, found "ten"'),
+    ("epochs: 10, ", "", f"{MLP}.fit.epochs: required, but missing"),
+    ("- Flatten", "- Flaten", f"{MLP}.layers[0]: unknown name 'Flaten'; did you mean 'Flatten'?"),
+    (HIDDEN, "- Dense", f"{MLP}.layers[1].Dense.units: required, but missing"),
+    (HIDDEN, "- Dense: {unit: 3}", f"{MLP}.layers[1].Dense.unit: unknown key; did you mean 'units'?"),
+    ("units: 256", "units: many", f"{MLP}.layers[1].Dense.units: expected a positive integer or 'classes'"),
+    ("activation: relu", "activation: rell", f"{MLP}.layers[1].Dense.activation: found \"rell\"; did you mean 'relu'?"),
+    ("- Flatten", "- 3", f"{MLP}.layers[0]: expected a name or {{name: {{argument: value}}}}, found 3"),
+    ("      - Flatten\n", "", f"{MLP}.layers: expected the output shape (None, classes), found (None, ?, ?, ?)"),
+    ("activation: softmax, ", "", f"{MLP}.layers[2].Dense.activation: expected softmax"),
+    ("optimizer: Adam", "optimizer: Adm", f"{MLP}.compile.optimizer: unknown name 'Adm'; did you mean 'Adam'?"),
+    ("  mlp_256:\n", "  mlp.256:\n", "architectures.mlp.256: expected text to match pattern"),
+    ("seed: 10", "seed: true", "train.seed: expected a valid integer, found true"),
+    ("train:\n  seed: 10\n", "", "train: required, but missing"),
+    ("train:\n  seed: 10\n", "train: 7\n", "train: expected a mapping of keys to values, found 7"),
+    ("confidence: 0.95", "confidence: 95", "report.confidence: expected a value less than 1, found 95"),
+    ('sha256: "9', 'sha256: "x', "data.sources[0].sha256: expected text to match pattern"),
+    ("seed: 10", "seed: 10\n  seed: 11", 'not valid YAML: while constructing a mapping'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"), MISTAKES, ids=[new.strip()[:30] or "nothing" for _, new, _ in MISTAKES]
+)
+def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, old: str, new: str, line: str) -> None:
+    start = PARAMS.index("\narchitectures:") if old not in PARAMS[: PARAMS.index("\narchitectures:")] else 0
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS[:start] + PARAMS[start:].replace(old, new, 1))
+    with pytest.raises(PipelineError) as caught:
+        load_params(path)
+    assert str(caught.value).startswith(f"{path}: {line}")
+    assert "\n" not in str(caught.value)
+
+
+HEAD = "{Dense: {units: classes, activation: softmax}}"
+# layers, image shape, classes, the line
+SHAPES = [
+    ("[Flatten, {Dense: {units: 12, activation: softmax}}]", (28, 28, 1), 10,
+     "layers: expected the output shape (None, 10), found (None, 12)"),
+    (f"[{{Reshape: {{target_shape: [1, 28, 28]}}}}, Flatten, {HEAD}]", (32, 32, 1), 10,
+     "layers[0].Reshape: cannot reshape (32, 32, 1) into (1, 28, 28)"),
+    (f"[{{Conv2D: {{filters: 2, kernel_size: 9}}}}, Flatten, {HEAD}]", (8, 8, 1), 10,
+     "layers[0].Conv2D: a window of 9 does not fit into 8 pixels"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layers", "image", "classes", "line"), SHAPES, ids=[case[0][:20] for case in SHAPES])
+def test_shapes_are_checked_against_the_data(
+    tmp_path: Path, layers: str, image: tuple[int, ...], classes: int, line: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    head = PARAMS[: PARAMS.index("\narchitectures:")]
+    path.write_text(f"{head}\narchitectures:\n  one:\n    layers: {layers}\n    fit: {{epochs: 1, batch_size: 1}}\n")
+    params = load_params(path)
+    with pytest.raises(PipelineError, match=re.escape(f"params.yaml: architectures.one.{line}")):
+        params.check_shapes(image, classes)
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS.replace("optimizer: Adam", "optimizer: {Adam: {learning_rate: 1e-3}}", 1))
+    assert load_params(path).architectures["mlp_256"].compile.optimizer.arguments() == {"learning_rate": 0.001}
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"params.yaml: cannot read: No such file"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_the_checked_in_schema_is_current() -> None:
+    assert (ROOT / SCHEMA_PATH).read_text() == json_schema(), "run: make schema"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("epochs: 10", "epoch: 10"), ("- Flatten", "- Flaten"), ("units: 256", "units: many"), ("rate: 0.5", "rate: 2")],
+)
+def test_an_editor_accepts_params_yaml_and_marks_mistakes(old: str, new: str) -> None:
+    schema = json.loads((ROOT / SCHEMA_PATH).read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(YAML(typ="safe").load(PARAMS), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(YAML(typ="safe").load(PARAMS.replace(old, new, 1)), schema)
