@@ -1,0 +1,152 @@
+"""Stage 1: brings the data set, from the first source in params.yaml that serves it.
+
+Writes the archive canonically, and a description of it: data set, where it may be had, counts,
+shapes, digests. Nothing in either depends on which of several verified places served.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from stages.arrays import MEMBERS, Archive, read_archive, write_archive
+from stages.errors import PipelineError, command
+from stages.files import write_json
+from stages.params import PARAMS_PATH, Source, load_params
+
+CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds
+RETRIES = 1
+EMBEDDED = "embedded:digits"
+
+NOTICE = """\
+NOTICE: this is NOT {wanted}. No place that holds it could be reached, so the offline default serves:
+        {dataset}. Every metric, picture and report says so.
+        Later, when it can be reached:  dvc repro --force fetch  and then  dvc repro
+"""
+
+
+def fetch(sources: list[Source]) -> tuple[Archive, Source, str]:
+    """Tries each place of each source in order.
+
+    Returns the archive, its source and the place that served. Tells on stderr why the places
+    before it did not. Raises `PipelineError` with all the reasons if none did.
+    """
+    failures: list[str] = []
+    for source in sources:
+        for place in source.places:
+            try:
+                archive = read_place(place)
+                check_content(archive, source, place)
+            except PipelineError as error:
+                failures.append(str(error))
+                continue
+            for failure in failures:
+                print(f"not served: {failure}", file=sys.stderr)
+            return archive, source, place
+    raise PipelineError(
+        f"{PARAMS_PATH}: data.sources: no place served the data set ({'; '.join(failures)}); "
+        "put the file at one of these places, or name another place"
+    )
+
+
+def read_place(place: str) -> Archive:
+    """Reads the archive at one place: the embedded digits, a URL, the Keras cache or a path."""
+    if place == EMBEDDED:
+        from stages.offline import embedded_digits
+
+        return embedded_digits()
+    if place.startswith(("http://", "https://")):
+        return download(place)
+    path = keras_cache() / place.removeprefix("keras:") if place.startswith("keras:") else Path(place).expanduser()
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such file")
+    return read_archive(path)
+
+
+def keras_cache() -> Path:
+    """Where Keras keeps the data sets it downloads: $KERAS_HOME/datasets, by default under ~/.keras."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+
+
+def download(url: str) -> Archive:
+    """Downloads and reads an archive; nothing of it stays on disk."""
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+    with tempfile.TemporaryDirectory() as folder:
+        registry = pooch.create(
+            folder, base_url="", urls={"file": url}, registry={"file": None}, retry_if_failed=RETRIES
+        )
+        try:
+            path = registry.fetch("file", downloader=downloader)
+        except (requests.RequestException, OSError) as error:
+            raise PipelineError(f"{url}: cannot download: {_cause(error)}") from error
+        try:
+            return read_archive(Path(path))
+        except PipelineError as error:
+            raise PipelineError(str(error).replace(str(path), url)) from error
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of a chain of network errors, in one line."""
+    while isinstance(inner := error.__cause__ or error.__context__, BaseException):
+        error = inner
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def check_content(archive: Archive, source: Source, place: str) -> None:
+    """Raises `PipelineError` if the arrays are not those that params.yaml pins."""
+    found = archive.sha256()
+    if source.sha256 not in (None, found):
+        raise PipelineError(
+            f"{place}: expected arrays with the digest {source.sha256}, found {found}; "
+            "another data set, or a damaged one (data.sources in params.yaml pins it)"
+        )
+
+
+def describe(archive: Archive, source: Source, place: str) -> dict[str, Any]:
+    """The description of a fetched archive.
+
+    Under a pinned digest all the source's places hold the same arrays, so it names all of them;
+    without one it names the place that served.
+    """
+    return {
+        "dataset": source.dataset,
+        "source": source.places if source.sha256 else [place],
+        "sha256": archive.sha256(),
+        "classes": archive.classes,
+        "arrays": {
+            name: {
+                "shape": list(getattr(archive, name).shape),
+                "dtype": str(getattr(archive, name).dtype),
+                "sha256": hashlib.sha256(getattr(archive, name).tobytes()).hexdigest(),
+            }
+            for name in MEMBERS
+        },
+    }
+
+
+@command
+def main() -> None:
+    """Fetches the data set that params.yaml names."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("archive", type=Path, help="the .npz to write")
+    parser.add_argument("description", type=Path, help="the .json to write")
+    arguments = parser.parse_args()
+
+    sources = load_params().data.sources
+    archive, source, place = fetch(sources)
+    write_archive(arguments.archive, archive)
+    write_json(arguments.description, describe(archive, source, place))
+    print(f"{source.dataset}, from {place}\n{archive.summary()}")
+    if place == EMBEDDED and source is not sources[0]:
+        print(NOTICE.format(wanted=sources[0].dataset, dataset=source.dataset), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""A tiny project: the real dvc.yaml, stages and templates on 8 x 8 digits and two small architectures."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+from sklearn.datasets import load_digits
+
+from stages.arrays import Archive, write_archive
+
+ROOT = Path(__file__).parents[1]
+COPIED = (".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "stages", "tools")
+
+TINY_PARAMS = """\
+# a comment
+data:
+  sources:
+    - {dataset: tiny digits, places: [digits.npz]}
+preprocess:
+  pixel_max: 240
+  samples: {first: 3, count: 25}
+train: {seed: 10}
+evaluate: {batch_size: 50, decimals: 6}
+report: {confidence: 0.95, confused_pairs: 5, worst_errors: 10}
+architectures:
+  mlp_256:
+    layers:
+      - Flatten
+      - Dense: {units: 8, activation: relu}
+      - Dense: {units: classes, activation: softmax}
+    fit: {epochs: 2, batch_size: 20, validation_split: 0.2}
+  cnn:
+    layers:
+      - Conv2D: {filters: 2, kernel_size: 3}
+      - Flatten
+      - Dense: {units: classes, activation: softmax}
+    fit: {epochs: 1, batch_size: 50}
+"""
+
+
+def tiny_archive(train: int = 300, test: int = 100) -> Archive:
+    """Scikit-learn's digits as they are: 8 x 8 pixels of 0, 15, … 240."""
+    digits = load_digits()
+    images, labels = (digits.images * 15).astype(np.uint8), digits.target.astype(np.uint8)
+    end = train + test
+    return Archive(images[:train], labels[:train], images[train:end], labels[train:end])
+
+
+@dataclass
+class Repro:
+    """What a `dvc repro` did, stage by stage."""
+
+    output: str
+
+    @property
+    def ran(self) -> set[str]:
+        return set(re.findall(r"Running stage '([^']+)'", self.output))
+
+    @property
+    def restored(self) -> set[str]:
+        return set(re.findall(r"Stage '([^']+)' is cached", self.output))
+
+
+@dataclass
+class Project:
+    """A project folder with git and DVC, run with the real commands."""
+
+    path: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            **{f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+        }
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(command, cwd=self.path, env=self.environment, text=True, capture_output=True, check=False)
+        assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def repro(self, *arguments: str) -> Repro:
+        return Repro(self.run("dvc", "repro", *arguments).stdout)
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+
+    @property
+    def params(self) -> Path:
+        return self.path / "params.yaml"
+
+    def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Changes params.yaml as an editor does: the rest, comments included, stays as it is."""
+        yaml = YAML()
+        content = yaml.load(self.params)
+        change(content)
+        yaml.dump(content, self.params)
+
+    def clone(self, to: Path) -> "Project":
+        shutil.copytree(self.path, to)
+        return Project(to)
+
+
+@pytest.fixture(scope="session")
+def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny project, committed to git, before any stage ran. Not to be changed: clone it."""
+    project = Project(tmp_path_factory.mktemp("empty") / "project")
+    for name in COPIED:
+        source, target = ROOT / name, project.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    project.params.write_text(TINY_PARAMS)
+    write_archive(project.path / "digits.npz", tiny_archive())
+    project.run("git", "init", "-q")
+    project.commit("the tiny project")
+    return project
+
+
+@pytest.fixture(scope="session")
+def built_project(empty_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
+    project = empty_project.clone(tmp_path_factory.mktemp("built") / "project")
+    project.repro()
+    project.commit("a full run")
+    return project
+
+
+@pytest.fixture
+def project(built_project: Project, tmp_path: Path) -> Project:
+    """A copy of the built project, to be changed."""
+    return built_project.clone(tmp_path / "project")

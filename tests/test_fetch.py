@@ -1,0 +1,186 @@
+"""Where the data come from: the order of places, downloads that fail, the offline default."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.arrays import read_archive, write_archive
+from stages.errors import PipelineError
+from stages.fetch import EMBEDDED, fetch, read_place
+from stages.offline import embedded_digits, fit_like_mnist
+from stages.params import Source, load_params
+
+from .conftest import ROOT, tiny_archive
+
+NOWHERE = "http://127.0.0.1:9/mnist.npz"  # the discard port: refused at once
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Serves an archive well and badly; yields the server's address."""
+    write_archive(tmp_path / "served.npz", tiny_archive())
+    content = (tmp_path / "served.npz").read_bytes()
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if self.path == "/missing.npz" or (self.path == "/flaky.npz" and asked.count(self.path) == 1):
+                self.send_error(404 if self.path == "/missing.npz" else 503)
+                return
+            body = b"<html>Please log in</html>" if self.path == "/login.npz" else content
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:20_000] if self.path == "/cut.npz" else body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def source(*places: str, sha256: str | None = None) -> Source:
+    return Source(dataset="tiny", places=list(places), sha256=sha256)
+
+
+def test_the_keras_cache_comes_first_then_the_next_places(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    places = source("keras:mnist.npz", NOWHERE, f"{server}/good.npz")
+    assert fetch([places])[2] == f"{server}/good.npz"
+    (tmp_path / "keras/datasets").mkdir(parents=True)
+    write_archive(tmp_path / "keras/datasets/mnist.npz", tiny_archive())
+    assert fetch([places])[2] == "keras:mnist.npz"
+
+
+def test_a_download_is_tried_again(server: str) -> None:
+    assert read_place(f"{server}/flaky.npz").sha256() == tiny_archive().sha256()
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("missing.npz", "cannot download: 404"),
+        ("cut.npz", "cannot download: IncompleteRead"),
+        ("login.npz", "expected a NumPy .npz archive, found something else"),
+    ],
+)
+def test_a_download_that_fails_is_one_line_that_names_the_url(server: str, path: str, reason: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        read_place(f"{server}/{path}")
+    assert str(caught.value).startswith(f"{server}/{path}: {reason}")
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_content_is_passed_over_and_named(
+    server: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    right = tiny_archive(train=200)
+    write_archive(tmp_path / "right.npz", right)
+    wrong, good = f"{server}/good.npz", str(tmp_path / "right.npz")
+    archive, _, place = fetch([source(wrong, good, sha256=right.sha256())])
+    assert place == good
+    assert archive.sha256() == right.sha256()
+    assert f"{wrong}: expected arrays with the digest {right.sha256()}" in capsys.readouterr().err
+
+
+def test_no_place_is_one_line_with_every_reason(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError) as caught:
+        fetch([source(str(tmp_path / "a.npz"), NOWHERE)])
+    message = str(caught.value)
+    for part in ("params.yaml: data.sources", f"{tmp_path}/a.npz: no such file", f"{NOWHERE}: cannot download"):
+        assert part in message
+    assert "\n" not in message
+
+
+def run_fetch(folder: Path, sources: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the stage as DVC does, in `folder`, with these sources in an otherwise real params.yaml."""
+    params = (ROOT / "params.yaml").read_text()
+    rest = params[params.index("\npreprocess:") :]
+    (folder / "params.yaml").write_text(f"data:\n  sources:\n{sources}\n{rest}")
+    return subprocess.run(
+        [sys.executable, "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_failed_fetch_leaves_a_good_file_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mnist.npz").write_bytes(b"good")
+    done = run_fetch(tmp_path, f"    - {{dataset: MNIST, places: [nowhere.npz, '{NOWHERE}']}}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: params.yaml: data.sources: no place served the data set")
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mnist.npz"]
+    assert (tmp_path / "out/mnist.npz").read_bytes() == b"good"
+
+
+def test_the_offline_default_serves_with_a_notice_and_its_own_name(tmp_path: Path) -> None:
+    sources = load_params(ROOT / "params.yaml").data.sources
+    assert sources[-1].places == [EMBEDDED], "the real params.yaml ends with the offline default"
+    lines = f"    - {{dataset: MNIST, places: ['{NOWHERE}']}}\n    - {{dataset: digits, places: ['{EMBEDDED}']}}"
+    done = run_fetch(tmp_path, lines)
+    assert done.returncode == 0
+    assert "NOTICE: this is NOT MNIST." in done.stderr
+    assert json.loads((tmp_path / "out/mnist.json").read_text())["dataset"] == "digits"
+
+
+def test_the_description_does_not_depend_on_which_verified_place_served(tmp_path: Path, server: str) -> None:
+    write_archive(tmp_path / "here.npz", tiny_archive())
+    digest = tiny_archive().sha256()
+    lines = f"    - {{dataset: tiny, sha256: '{digest}', places: [here.npz, '{server}/good.npz']}}"
+    assert run_fetch(tmp_path, lines).stdout.startswith("tiny, from here.npz")
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    (tmp_path / "here.npz").unlink()
+    assert run_fetch(tmp_path, lines).stdout.startswith(f"tiny, from {server}")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
+
+
+def test_the_embedded_digits_have_the_form_of_mnist() -> None:
+    archive = embedded_digits()
+    assert archive.x_train.shape == (1437, 28, 28)
+    assert archive.x_test.shape == (360, 28, 28)
+    shares = [np.bincount(labels) / len(labels) for labels in (archive.y_train, archive.y_test)]
+    np.testing.assert_allclose(*shares, atol=0.002)
+    assert archive.sha256() == embedded_digits().sha256()
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (100, 30), (5, 60)])
+def test_a_digit_is_boxed_and_centred_like_mnist(shape: tuple[int, int]) -> None:
+    ink = np.zeros(shape, np.uint8)
+    ink[1:-1, 1:-2] = 255
+    ink[-2, 1] = 128
+    result = fit_like_mnist(ink)
+    rows, columns = np.flatnonzero(result.any(axis=1)), np.flatnonzero(result.any(axis=0))
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
+    weights = result / result.sum()
+    for axis in (0, 1):
+        centre = (weights.sum(axis=1 - axis) * np.arange(28)).sum()
+        assert abs(centre - 13.5) <= 0.75
+
+
+def test_real_mnist_is_what_params_yaml_pins() -> None:
+    path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets/mnist.npz"
+    if not path.is_file():
+        pytest.skip(f"no real MNIST at {path}; set KERAS_HOME to the folder that holds datasets/mnist.npz")
+    archive = read_archive(path)
+    assert archive.x_train.shape == (60_000, 28, 28)
+    assert archive.sha256() == load_params(ROOT / "params.yaml").data.sources[0].sha256
