@@ -1,0 +1,125 @@
+"""Stage 4: scores one trained model on the test set.
+
+Writes the metrics, and the prediction for every test image.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import log_loss, precision_recall_fscore_support
+
+from stages.arrays import Dataset, load_prepared
+from stages.errors import PipelineError, command
+from stages.files import write_columns, write_json
+from stages.models import import_keras
+from stages.params import load_params
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    """Test metrics from integer labels (n,) and class probabilities float32 (n, classes).
+
+    `loss` is the mean categorical cross-entropy in nats, whatever loss the model was trained with;
+    precision and recall are per class, 0 where a class is never predicted or never occurs.
+    """
+    classes = list(range(probabilities.shape[1]))
+    predictions = probabilities.argmax(axis=1)
+    precision, recall, _, _ = precision_recall_fscore_support(labels, predictions, labels=classes, zero_division=0)
+    errors = int((labels != predictions).sum())
+    return {
+        "accuracy": 1 - errors / len(labels),
+        "loss": float(log_loss(labels, probabilities, labels=classes)),
+        "errors": errors,
+        "test_images": len(labels),
+        "precision": dict(zip(map(str, classes), precision.tolist(), strict=True)),
+        "recall": dict(zip(map(str, classes), recall.tolist(), strict=True)),
+    }
+
+
+def prediction_columns(dataset: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    """The predictions by column, in the order of the test set, and the confusion counts that DVC draws.
+
+    Args:
+        dataset: its name.
+        labels: integers (n,).
+        probabilities: float32 (n, classes).
+
+    Returns:
+        `label`, `prediction` and `probability` (that of the prediction), lists of n; and `confusion`,
+        a row for each pair of label and prediction that occurs. DVC's plots take a list of mappings
+        for rows and pass over lists of numbers: so one small file in git serves both.
+    """
+    table = pd.DataFrame({"label": labels, "prediction": probabilities.argmax(axis=1)})
+    counts = table.groupby(["label", "prediction"]).size().reset_index(name="images")
+    return {
+        "dataset": dataset,
+        "label": table["label"].tolist(),
+        "prediction": table["prediction"].tolist(),
+        "probability": probabilities.max(axis=1).tolist(),
+        "confusion": [{"dataset": dataset, **row} for row in counts.to_dict("records")],
+    }
+
+
+def overfitting(history: pd.DataFrame) -> dict[str, float]:
+    """Accuracies after the last epoch and their gap, train minus validation; empty without validation.
+
+    `history` has the columns of `stages.train.HISTORY_COLUMNS`.
+    """
+    last = history[(history["epoch"] == history["epoch"].max()) & (history["metric"] == "accuracy")]
+    accuracy = last.set_index("split")["value"]
+    if "validation" not in accuracy:
+        return {}
+    return {
+        "train_accuracy": float(accuracy["train"]),
+        "validation_accuracy": float(accuracy["validation"]),
+        "train_validation_gap": float(accuracy["train"] - accuracy["validation"]),
+    }
+
+
+def rounded(value: Any, decimals: int) -> Any:
+    """A copy of nested dictionaries and lists with every float in them rounded."""
+    if isinstance(value, dict):
+        return {key: rounded(item, decimals) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item, decimals) for item in value]
+    return round(value, decimals) if isinstance(value, float) else value
+
+
+def predict(path: Path, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, int]:
+    """Loads a saved model; returns its class probabilities float32 (n, classes) and parameter count."""
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such model; train it with: dvc repro train@{path.stem}")
+    model = import_keras().saving.load_model(path)
+    return model.predict(images, batch_size=batch_size, verbose=0), model.count_params()
+
+
+@command
+def main() -> None:
+    """Evaluates one trained architecture on the prepared test images."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("architecture", help="its name in params.yaml")
+    parser.add_argument("prepared", type=Path, help="the folder that preprocess wrote")
+    parser.add_argument("model", type=Path, help="the model that train wrote")
+    parser.add_argument("history", type=Path, help="the history that train wrote")
+    parser.add_argument("metrics", type=Path, help="the metrics to write, .json")
+    parser.add_argument("predictions", type=Path, help="the predictions to write, .json")
+    arguments = parser.parse_args()
+
+    settings = load_params().evaluate
+    dataset = Dataset.read(arguments.prepared / "dataset.json")
+    images, one_hot = load_prepared(arguments.prepared, "test")
+    labels = one_hot.argmax(axis=1)
+    probabilities, parameters = predict(arguments.model, images, settings.batch_size)
+
+    metrics = {"dataset": dataset.dataset, "parameters": parameters}
+    metrics |= score(labels, probabilities) | overfitting(pd.read_csv(arguments.history))
+    predictions = prediction_columns(dataset.dataset, labels, probabilities)
+    write_json(arguments.metrics, rounded(metrics, settings.decimals))
+    write_columns(arguments.predictions, rounded(predictions, settings.decimals))
+    print(f"{arguments.architecture}: test accuracy {metrics['accuracy']:.4f} on {dataset.dataset}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Keras models: from params.yaml's data to a model, and a model file that is the same bytes each time.
+
+The only other modules that import TensorFlow are train.py and evaluate.py, and they do so through
+`import_keras`, after their arguments and params are known to be good.
+"""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from stages.arrays import Dataset
+from stages.files import replacing
+from stages.params import Architecture
+
+if TYPE_CHECKING:
+    import keras
+
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@functools.cache
+def import_keras() -> ModuleType:
+    """Imports Keras on TensorFlow, without TensorFlow's start-up messages unless the import fails."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _stderr_held_back():
+        import keras
+
+        return keras
+
+
+@contextlib.contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Keeps what C++ code writes to stderr off the screen; shows it if the block raises.
+
+    TensorFlow's first messages come before it reads its log level, so no setting silences them.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(stderr, held_back.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and TensorFlow, and makes TensorFlow's kernels deterministic."""
+    keras = import_keras()
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "keras.Model":
+    """The compiled model: images float32 (n, height, width, 1) in, probabilities (n, classes) out."""
+    keras = import_keras()
+    keras.utils.clear_session(free_memory=False)  # auto-names start from the first again
+    layers = [
+        getattr(keras.layers, layer.name)(**_fill_in(layer.arguments(), dataset.classes))
+        for layer in architecture.layers
+    ]
+    model = keras.Sequential([keras.Input(dataset.image), *layers], name=name)
+    optimizer, loss = architecture.compile.optimizer, architecture.compile.loss
+    model.compile(
+        optimizer=getattr(keras.optimizers, optimizer.name)(**optimizer.arguments()),
+        loss=getattr(keras.losses, loss.name)(**loss.arguments()),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def _fill_in(arguments: dict[str, Any], classes: int) -> dict[str, Any]:
+    return {key: classes if value == "classes" else value for key, value in arguments.items()}
+
+
+def model_summary(model: "keras.Model") -> str:
+    """`model.summary()` as text."""
+    lines: list[str] = []
+    model.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
+    return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
+
+
+def save_model(model: "keras.Model", path: Path) -> None:
+    """Saves a `.keras` archive whose bytes depend on the model alone.
+
+    Keras writes the time of saving (metadata.json, zip entries) and memory addresses
+    (`shared_object_id` in config.json); the archive is rewritten without them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.keras"
+        import_keras().saving.save_model(model, saved)
+        archive = canonical_archive(saved.read_bytes())
+    with replacing(path) as partial:
+        partial.write_bytes(archive)
+
+
+def canonical_archive(archive: bytes) -> bytes:
+    """A `.keras` archive rewritten with fixed dates and renumbered object ids."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(result, "w") as target:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "config.json":
+                content = json.dumps(_renumber(json.loads(content), {})).encode()
+            elif name == "metadata.json":
+                content = json.dumps(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}).encode()
+            target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
+    return result.getvalue()
+
+
+def _renumber(value: Any, ids: dict[int, int]) -> Any:
+    """Replaces each `shared_object_id` by the order of its first appearance."""
+    if isinstance(value, list):
+        return [_renumber(item, ids) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: ids.setdefault(item, len(ids)) if key == "shared_object_id" else _renumber(item, ids)
+            for key, item in value.items()
+        }
+    return value
