@@ -1,0 +1,176 @@
+"""The whole pipeline through the real DVC commands, on the tiny project."""
+
+import contextlib
+import csv
+import json
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+import vl_convert
+
+
+def test_a_full_run_writes_what_each_stage_owes(built_project) -> None:
+    path = built_project.path
+    description = json.loads((path / "data/raw/mnist.json").read_text())
+    assert description["source"] == ["digits.npz"]
+    assert description["arrays"]["x_train"]["shape"] == [300, 8, 8]
+
+    metrics = json.loads((path / "metrics/mlp_256.json").read_text())
+    assert metrics["dataset"] == "tiny digits"
+    assert metrics["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
+    assert metrics["errors"] == round((1 - metrics["accuracy"]) * 100)
+    assert set(metrics["recall"]) == set(metrics["precision"]) == set("0123456789")
+    gap = metrics["train_accuracy"] - metrics["validation_accuracy"]
+    assert metrics["train_validation_gap"] == pytest.approx(gap, abs=2e-6)
+    assert "train_validation_gap" not in json.loads((path / "metrics/cnn.json").read_text())
+
+    assert "Total params" in (path / "data/models/mlp_256.txt").read_text()
+    with (path / "plots/history/mlp_256.csv").open() as stream:
+        rows = [(row["epoch"], row["split"], row["metric"]) for row in csv.DictReader(stream)]
+    splits, metrics_ = ("train", "validation"), ("accuracy", "loss")
+    assert sorted(rows) == [(epoch, split, metric) for epoch in "12" for split in splits for metric in metrics_]
+    for picture in ("samples", "comparison", "training", "confusion/cnn", "worst_errors/mlp_256"):
+        assert (path / f"plots/{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_error_table_lists_every_wrong_test_image(built_project) -> None:
+    path = built_project.path
+    predictions = json.loads((path / "plots/predictions/cnn.json").read_text())
+    wrong = [
+        (str(index), str(label), str(prediction))
+        for index, (label, prediction) in enumerate(zip(predictions["label"], predictions["prediction"], strict=True))
+        if label != prediction
+    ]
+    with (path / "plots/tables/cnn/errors.csv").open() as stream:
+        listed = [(row["index"], row["label"], row["prediction"]) for row in csv.DictReader(stream)]
+    assert listed == wrong
+    assert len(wrong) == json.loads((path / "metrics/cnn.json").read_text())["errors"]
+
+
+def test_the_page_is_self_contained_and_names_the_data_set(built_project) -> None:
+    page = (built_project.path / "plots/report.html").read_text()
+    assert "<h1>tiny digits: 2 architectures compared</h1>" in page
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)
+    assert page.count("data:image/png;base64,") == 2 + 2 * 2
+
+
+def test_a_removed_architecture_disappears_from_the_report(project) -> None:
+    project.edit(lambda params: params["architectures"].pop("cnn"))
+    project.repro()
+    assert re.findall(r'<section id="(.*)">', (project.path / "plots/report.html").read_text()) == ["mlp_256"]
+    assert "cnn" not in (project.path / "plots/comparison.csv").read_text()
+    assert [path.name for path in (project.path / "plots/confusion").iterdir()] == ["mlp_256.png"]
+
+
+def test_metrics_params_and_plots_diff_tell_what_changed(project) -> None:
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
+    project.repro()
+
+    params = json.loads(project.run("dvc", "params", "diff", "--json").stdout)
+    assert params == {"params.yaml": {"architectures.cnn.fit.epochs": {"old": 1, "new": 3, "diff": 2}}}
+    metrics = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
+    assert list(metrics) == ["metrics/cnn.json"]
+    assert {"accuracy", "loss"} <= set(metrics["metrics/cnn.json"])
+
+    history = vega_svg(project, "plots/history/cnn.csv")
+    for text in ("cnn: training history", "accuracy on tiny digits", "loss on tiny digits", "HEAD", "workspace"):
+        assert text in history
+    comparison = vega_svg(project, "plots/comparison.csv")
+    assert comparison.count("HEAD on tiny digits") >= 1
+    assert "mlp_256" in comparison
+
+
+def test_the_confusion_chart_puts_counts_under_the_right_labels_in_both_revisions(project) -> None:
+    before = cells(project)
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
+    project.repro()
+    after = cells(project)
+    assert before != after
+
+    drawn = [
+        ((int(label), int(prediction)), int(images))
+        for prediction, label, images in re.findall(
+            r'aria-label="prediction: (\d+); label: (\d+); images: (\d+)"',
+            vega_svg(project, "plots/predictions/cnn.json"),
+        )
+    ]
+    assert dict(drawn[: len(before)]) == before, "the left panel is HEAD"
+    assert dict(drawn[len(before) :]) == after, "the right panel is the workspace"
+
+
+def cells(project) -> dict[tuple[int, int], int]:
+    """(label, prediction) → number of test images, counted from the predictions themselves."""
+    predictions = json.loads((project.path / "plots/predictions/cnn.json").read_text())
+    pairs = list(zip(predictions["label"], predictions["prediction"], strict=True))
+    return {pair: pairs.count(pair) for pair in set(pairs)}
+
+
+def vega_svg(project, target: str) -> str:
+    """The chart that `dvc plots diff` draws of HEAD and the workspace, as SVG text."""
+    spec = project.run("dvc", "plots", "diff", "HEAD", "--show-vega", "--targets", target).stdout
+    return vl_convert.vegalite_to_svg(spec)
+
+
+def test_plots_show_draws_every_chart_and_picture_once(project) -> None:
+    page = project.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")
+    with open(page) as stream:  # noqa: PTH123
+        content = stream.read()
+    charts = re.findall(r'<div id ?= ?"([^"]+)"', content)
+    for name in ("history_mlp_256_csv", "history_cnn_csv", "predictions_cnn_json", "comparison_csv", "training_csv"):
+        assert charts.count(f"plots_{name}") == 1
+    for picture in ("samples", "comparison", "training", "confusion_cnn", "worst_errors_cnn"):
+        assert len(re.findall(rf'<img src="[^"]*plots_{picture}\.png"', content)) == 1
+    assert "var spec = {};" not in content
+
+
+def test_experiments_run_and_show(project) -> None:
+    project.run("dvc", "exp", "run", "--name", "longer", "-S", "architectures.mlp_256.fit.epochs=3")
+    table = project.run("dvc", "exp", "show", "--csv").stdout
+    rows = list(csv.DictReader(table.splitlines()))
+    row = next(row for row in rows if row["Experiment"] == "longer")
+    assert row["architectures.mlp_256.fit.epochs"] == "3"
+    assert row["metrics/mlp_256.json:accuracy"]
+
+
+def test_the_registry_finds_a_model(project) -> None:
+    project.run("git", "tag", "-a", "mlp-256@v1.0.0", "-m", "first")
+    project.run("dvc", "artifacts", "get", ".", "mlp-256", "-o", "found.keras")
+    found, model = project.path / "found.keras", project.path / "data/models/mlp_256.keras"
+    assert found.read_bytes() == model.read_bytes()
+
+
+@pytest.mark.parametrize("stage", ["train@cnn", "evaluate@cnn"])
+def test_a_mistake_in_params_stops_every_stage_in_one_line(project, stage: str) -> None:
+    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epoch=3))
+    done = project.run("dvc", "repro", "--force", "--single-item", stage, check=False)
+    assert done.returncode != 0
+    assert "error: params.yaml: architectures.mlp_256.fit.epoch: unknown key; did you mean 'epochs'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+TRAIN = ["python", "-m", "stages.train", "mlp_256", "data/prepared", "out/a.keras", "out/a.txt", "out/a.csv"]
+
+
+def test_training_is_quiet_when_not_on_a_terminal(project) -> None:
+    done = project.run(*TRAIN)
+    assert done.stderr == ""
+    assert done.stdout == f"mlp_256: {64 * 8 + 8 + 8 * 10 + 10} parameters, trained for 2 epochs\n"
+
+
+def test_training_shows_a_line_an_epoch_on_a_terminal(project) -> None:
+    terminal, end = pty.openpty()
+    with subprocess.Popen(TRAIN, cwd=project.path, env=project.environment, stdout=end, stderr=end) as process:
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a pseudo-terminal tells that its other end is closed
+            while block := os.read(terminal, 1024):
+                shown += block
+    os.close(terminal)
+    assert process.returncode == 0
+    lines = shown.decode().splitlines()
+    epochs = [line for line in lines if line.startswith("mlp_256  epoch")]
+    assert [line.split("  ")[1] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
+    assert all("val_accuracy" in line for line in epochs)

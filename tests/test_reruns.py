@@ -1,0 +1,76 @@
+"""What reruns after an edit of params.yaml, on the real dvc.yaml; and what undoing the edit restores."""
+
+from collections.abc import Callable
+
+import pytest
+
+EVERY_TRAIN = {"train@mlp_256", "train@cnn"}
+EVERY_EVALUATE = {"evaluate@mlp_256", "evaluate@cnn"}
+SEVENTH = {
+    "layers": ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}],
+    "fit": {"epochs": 1, "batch_size": 50},
+}
+
+
+def reorder(params: dict) -> None:
+    for mapping in (params, params["architectures"], params["architectures"]["mlp_256"]["fit"]):
+        for key in list(mapping)[:-1]:
+            mapping.move_to_end(key)
+
+
+# fmt: off
+CASES = {
+    "layers": (
+        lambda params: params["architectures"]["mlp_256"]["layers"][1]["Dense"].update(units=9),
+        {"train@mlp_256", "evaluate@mlp_256", "report"}),
+    "fit": (
+        lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40),
+        {"train@cnn", "evaluate@cnn", "report"}),
+    "add an architecture": (
+        lambda params: params["architectures"].update(softmax=SEVENTH),
+        {"train@softmax", "evaluate@softmax", "report"}),
+    "remove an architecture": (
+        lambda params: params["architectures"].pop("cnn"),
+        {"report"}),
+    "a report setting": (
+        lambda params: params["report"].update(confused_pairs=4),
+        {"report"}),
+    "an evaluate setting": (
+        lambda params: params["evaluate"].update(decimals=4),
+        EVERY_EVALUATE | {"report"}),
+    "an evaluate setting that changes no figure": (
+        lambda params: params["evaluate"].update(batch_size=100),
+        EVERY_EVALUATE),
+    "the seed": (
+        lambda params: params["train"].update(seed=11),
+        EVERY_TRAIN | EVERY_EVALUATE | {"report"}),
+    "a preprocess setting": (
+        lambda params: params["preprocess"].update(pixel_max=255),
+        {"preprocess", "report"} | EVERY_TRAIN | EVERY_EVALUATE),
+    "a preprocess setting that changes no array": (
+        lambda params: params["preprocess"]["samples"].update(first=0),
+        {"preprocess"}),
+    "the order of keys": (reorder, set()),
+    "a comment": (lambda params: params.yaml_set_start_comment("another comment"), set()),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(("change", "expected"), CASES.values(), ids=CASES)
+def test_an_edit_reruns_what_it_affects_and_undoing_it_reruns_nothing(
+    project, change: Callable[[dict], None], expected: set[str]
+) -> None:
+    before = project.params.read_bytes()
+    project.edit(change)
+    assert project.params.read_bytes() != before
+
+    assert project.repro().ran == expected
+    assert project.repro().ran == set(), "a second run found something left to do"
+
+    project.params.write_bytes(before)
+    undone = project.repro()
+    # A removed architecture's files stay in the folders that report depends on, so it looks at them again.
+    assert undone.ran == ({"report"} if "train@softmax" in expected else set())
+    assert undone.restored <= expected
+    changed = project.run("git", "status", "--porcelain", "--untracked-files=no").stdout
+    assert changed.split() in ([], ["M", "dvc.lock"]), "undoing the edit left other results behind"
