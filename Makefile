@@ -1,0 +1,50 @@
+# `make help` lists the targets.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/installed
+DEV := $(VENV)/installed-dev
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: repro test check format schema readme clean help
+.DEFAULT_GOAL := help
+
+repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
+	@python -m stages.params
+	dvc repro
+
+test: $(DEV) ## environment, then all tests
+	python -m pytest
+
+check: $(DEV) ## lint, format, and generated files that are out of date
+	ruff check .
+	ruff format --check .
+	python -m stages.params --schema --check
+	python -m tools.readme --check
+
+format: $(DEV) ## format the code and mend what lint can mend
+	ruff check --fix .
+	ruff format .
+
+schema: $(RUN) ## write stages/params.schema.json, which editors use to complete and check params.yaml
+	python -m stages.params --schema
+
+readme: $(RUN) ## write the results table in README.md anew from plots/comparison.csv
+	python -m tools.readme
+
+clean: ## remove the environment and what tools leave behind; data, models, metrics, plots and DVC's cache stay
+	rm -rf $(VENV) dvc_plots .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+$(RUN): requirements.txt
+	@$(or $(PYTHON),false) tools/check_python.py || { test -n "$(PYTHON)" || echo "error: no Python found; install Python 3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(DEV): $(RUN) tests/requirements.txt
+	$(PIP) -r tests/requirements.txt
+	@touch $@

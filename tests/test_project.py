@@ -1,0 +1,127 @@
+"""What holds the project together: dvc.yaml, the committed results, README and Makefile."""
+
+import ast
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages.params import load_params
+from tools.readme import results_table, with_table
+
+from .conftest import ROOT
+
+STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+# measured by the tutorials' own fit call on real MNIST, seed 10 (Keras 3.15, TensorFlow 2.21)
+REFERENCE = {
+    "mlp_256": 0.9781,
+    "mlp_1000": 0.9794,
+    "mlp_1000_dropout": 0.9822,
+    "mlp_1000x2_dropout": 0.9815,
+    "cnn": 0.9874,
+    "cnn_1x28x28": 0.9804,
+}
+
+
+def imported_modules(path: str, seen: frozenset[str] = frozenset()) -> set[str]:
+    """The project's own modules that one of them imports, itself among them, however deep."""
+    found = {path}
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "stages":
+            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                candidate = f"{name.replace('.', '/')}.py"
+                if (ROOT / candidate).exists() and candidate not in seen | found:
+                    found |= imported_modules(candidate, seen | found)
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_every_module_that_it_imports(stage: str) -> None:
+    definition = STAGES[stage].get("do", STAGES[stage])
+    listed = {dep for dep in definition["deps"] if dep.endswith(".py")}
+    assert listed == imported_modules(f"stages/{stage}.py")
+
+
+def test_stages_import_no_other_stage_and_no_tool() -> None:
+    for stage in STAGES:
+        others = {f"stages/{other}.py" for other in STAGES} - {f"stages/{stage}.py"}
+        assert not imported_modules(f"stages/{stage}.py") & others
+    for path in (ROOT / "stages").glob("*.py"):
+        assert not re.search(r"^\s*(from|import) tools", path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", ["fetch", "preprocess", "train", "evaluate", "report"])
+def test_importing_a_stage_does_not_import_tensorflow(module: str) -> None:
+    code = f"import sys, stages.{module}; sys.exit(bool({{'tensorflow', 'keras'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def committed_metrics() -> dict[str, dict]:
+    names = load_params(ROOT / "params.yaml").architectures
+    return {name: json.loads((ROOT / f"metrics/{name}.json").read_text()) for name in names}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_committed_results_reach_the_reference(name: str) -> None:
+    metrics = committed_metrics()[name]
+    if metrics["dataset"] != "MNIST":
+        pytest.skip(f"metrics/{name}.json comes from {metrics['dataset']}, which has no reference")
+    assert metrics["accuracy"] == pytest.approx(REFERENCE[name], abs=0.004)
+
+
+def test_the_committed_comparison_is_that_of_the_committed_metrics() -> None:
+    comparison = pd.read_csv(ROOT / "plots/comparison.csv").set_index("architecture")
+    metrics = committed_metrics()
+    assert comparison["accuracy"].to_dict() == {name: figures["accuracy"] for name, figures in metrics.items()}
+    assert set(comparison["dataset"]) == {figures["dataset"] for figures in metrics.values()}
+
+
+def test_the_registry_lists_the_six_models() -> None:
+    artifacts = YAML(typ="safe").load(ROOT / "dvc.yaml")["artifacts"]
+    assert {Path(artifact["path"]).stem for artifact in artifacts.values()} == set(REFERENCE)
+    assert all(artifact["type"] == "model" and artifact["labels"] for artifact in artifacts.values())
+
+
+def test_the_readme_documents_every_make_target() -> None:
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    readme = (ROOT / "README.md").read_text()
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in targets:
+        assert f"make {target}" in readme
+        assert f"make {target} " in shown
+
+
+def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
+    comparison = pd.read_csv(ROOT / "plots/comparison.csv")
+    table = results_table(comparison.fillna({"published_is": ""}))
+    assert table.count("\n") == 2 + len(comparison)
+    before = (ROOT / "README.md").read_text()
+    once = with_table(before, table)
+    assert with_table(once, table) == once
+    assert with_table(once, "x\n").replace("x\n", table) == once
+
+
+@pytest.mark.parametrize(("version", "accepted"), [((3, 10), False), ((3, 11), True), ((3, 14), False)])
+def test_an_unfit_python_is_told_in_one_line(
+    version: tuple[int, int], accepted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
+    if accepted:
+        runpy.run_path(str(ROOT / "tools/check_python.py"))
+        return
+    with pytest.raises(SystemExit, match=rf"error: expected Python 3.11, 3.12 or 3.13, found 3.{version[1]} "):
+        runpy.run_path(str(ROOT / "tools/check_python.py"))
+
+
+def test_requirements_are_pinned() -> None:
+    for path in ("requirements.txt", "tests/requirements.txt"):
+        for line in (ROOT / path).read_text().splitlines():
+            requirement = line.split("#")[0].strip()
+            assert not requirement or requirement.startswith("-r ") or re.fullmatch(r"[\w.\[\]-]+==[\w.]+", requirement)
