@@ -7,9 +7,12 @@ import os
 import pty
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import vl_convert
+
+from .conftest import Project
 
 
 def test_a_full_run_writes_what_each_stage_owes(built_project) -> None:
@@ -83,6 +86,22 @@ def test_metrics_params_and_plots_diff_tell_what_changed(project) -> None:
     assert "mlp_256" in comparison
 
 
+def test_a_reviewer_needs_neither_cache_nor_remote(project, tmp_path) -> None:
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
+    project.repro()
+    project.commit("train cnn longer")
+    project.run("git", "clone", "-q", str(project.path), str(tmp_path / "review"))
+    review = Project(tmp_path / "review")
+
+    assert "architectures.cnn.fit.epochs | 1" in review.run("dvc", "params", "diff", "HEAD~1", "--md").stdout
+    assert "| metrics/cnn.json | accuracy " in review.run("dvc", "metrics", "diff", "HEAD~1", "--md").stdout
+    plots = review.run("dvc", "plots", "diff", "HEAD~1", "HEAD")
+    assert "failed to load" not in plots.stderr
+    page = Path(plots.stdout.strip().removeprefix("file://")).read_text()
+    assert page.count("cnn: training history") == 1
+    assert "worst_errors_cnn.png" in page
+
+
 def test_the_confusion_chart_puts_counts_under_the_right_labels_in_both_revisions(project) -> None:
     before = cells(project)
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
@@ -116,8 +135,7 @@ def vega_svg(project, target: str) -> str:
 
 def test_plots_show_draws_every_chart_and_picture_once(project) -> None:
     page = project.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")
-    with open(page) as stream:  # noqa: PTH123
-        content = stream.read()
+    content = Path(page).read_text()
     charts = re.findall(r'<div id ?= ?"([^"]+)"', content)
     for name in ("history_mlp_256_csv", "history_cnn_csv", "predictions_cnn_json", "comparison_csv", "training_csv"):
         assert charts.count(f"plots_{name}") == 1
