@@ -36,13 +36,12 @@ def digit_sheet(images: np.ndarray, titles: Sequence[str], heading: str, columns
     return figure
 
 
-def confusion_matrix(counts: pd.DataFrame, heading: str) -> Figure:
-    """Two matrices side by side: counts, and each row's shares; rows are labels, columns predictions.
+def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -> Figure:
+    """Two matrices (classes, classes) side by side: images, and their shares of the row's label.
 
-    Colour shows the share of the label's images, on a scale that ends at the largest wrong one, so
-    that the errors can be told apart beside a diagonal near 100 %.
+    Colour shows the share of the label's images, on a scale that ends a little above the largest wrong
+    one, so that the errors can be told apart beside a diagonal near 100 %.
     """
-    shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     wrong = shares.where(~np.eye(len(shares), dtype=bool)).max().max()
     side = max(5.2, 0.52 * len(counts))
     figure = Figure(figsize=(2 * side, side), layout="constrained")

@@ -92,24 +92,22 @@ def write_section(section: Section, images: np.ndarray, dataset: Dataset, settin
     `images` are the prepared test images, float32 (n, height, width, 1).
     """
     heading = f"{section.name} on {dataset.dataset}"
-    matrix = pictures.confusion_matrix(section.confusion, f"{heading}: confusion matrix of the test images")
+    shares = tables.normalised(section.confusion)
+    matrix = pictures.confusion_matrix(section.confusion, shares, f"{heading}: confusion matrix of the test images")
     _save(matrix, plots / "confusion" / f"{section.name}.png")
 
     worst = tables.most_confident(section.errors, settings.worst_errors)
-    titles = [f"{row.index_}: l={row.label},p={row.prediction}\n{row.probability:.1%}" for row in _named(worst)]
+    rows = worst.itertuples(index=False, name=None)
+    titles = [f"{index}: l={label},p={prediction}\n{probability:.1%}" for index, label, prediction, probability in rows]
     sheet = pictures.digit_sheet(images[worst["index"].to_numpy(), ..., 0], titles, f"{heading}: most confident errors")
     _save(sheet, plots / "worst_errors" / f"{section.name}.png")
 
     folder = plots / "tables" / section.name
     _write_table(section.confusion.reset_index(), folder / "confusion.csv")
-    _write_table(tables.normalised(section.confusion).round(6).reset_index(), folder / "confusion_normalised.csv")
+    _write_table(shares.round(6).reset_index(), folder / "confusion_normalised.csv")
     _write_table(section.pairs, folder / "confused_pairs.csv")
     _write_table(section.classes, folder / "classes.csv")
     _write_table(section.errors, folder / "errors.csv")
-
-
-def _named(frame: pd.DataFrame):
-    return frame.rename(columns={"index": "index_"}).itertuples(index=False)
 
 
 def write_overview(
