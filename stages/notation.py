@@ -88,7 +88,6 @@ class _NamedSchema:
         self.base = base
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        handler(core)
         table = by_name(self.base)
         bare = [name for name, cls in table.items() if not any(f.is_required() for f in cls.model_fields.values())]
         with_arguments = [

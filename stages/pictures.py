@@ -8,13 +8,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from stages.files import replacing
+
 DPI = 110
 TRAIN, VALIDATION, OURS, PUBLISHED = "#13659c", "#d1602b", "#13659c", "#888888"
 
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a PNG that depends on the figure alone: no version or date in its metadata."""
-    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def digit_sheet(images: np.ndarray, titles: Sequence[str], heading: str, columns: int = 5) -> Figure:

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from stages.arrays import ArchiveReader, Dataset, write_npy
 from stages.errors import command
-from stages.files import replacing
 from stages.params import load_params, mistake
 from stages.pictures import digit_sheet, save
 
@@ -86,8 +85,7 @@ def main() -> None:
     dataset.write(arguments.folder / "dataset.json")
     titles = [f"l={label}" for label in labels]
     figure = digit_sheet(images, titles, f"{dataset.dataset}: training images from index {settings.samples.first}")
-    with replacing(arguments.sheet) as partial:
-        save(figure, partial)
+    save(figure, arguments.sheet)
     for split, count in (("train", train), ("test", dataset.test)):
         print(
             f"{split:6} images float32 {(count, *dataset.image)} in [0, 1], labels float32 {(count, dataset.classes)}"

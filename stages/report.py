@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from stages import pictures, tables
 from stages.arrays import Dataset, load_prepared
 from stages.errors import PipelineError, command
-from stages.files import replacing, write_text
+from stages.files import write_text
 from stages.params import Params, Report, load_params
 
 TEMPLATE = "report.html.j2"
@@ -94,13 +94,13 @@ def write_section(section: Section, images: np.ndarray, dataset: Dataset, settin
     heading = f"{section.name} on {dataset.dataset}"
     shares = tables.normalised(section.confusion)
     matrix = pictures.confusion_matrix(section.confusion, shares, f"{heading}: confusion matrix of the test images")
-    _save(matrix, plots / "confusion" / f"{section.name}.png")
+    pictures.save(matrix, plots / "confusion" / f"{section.name}.png")
 
     worst = tables.most_confident(section.errors, settings.worst_errors)
     rows = worst.itertuples(index=False, name=None)
     titles = [f"{index}: l={label},p={prediction}\n{probability:.1%}" for index, label, prediction, probability in rows]
     sheet = pictures.digit_sheet(images[worst["index"].to_numpy(), ..., 0], titles, f"{heading}: most confident errors")
-    _save(sheet, plots / "worst_errors" / f"{section.name}.png")
+    pictures.save(sheet, plots / "worst_errors" / f"{section.name}.png")
 
     folder = plots / "tables" / section.name
     _write_table(section.confusion.reset_index(), folder / "confusion.csv")
@@ -117,13 +117,8 @@ def write_overview(
     _write_table(comparison, plots / "comparison.csv")
     _write_table(history, plots / "training.csv")
     chart = pictures.comparison(comparison, settings.confidence, f"Architectures on {dataset.dataset}")
-    _save(chart, plots / "comparison.png")
-    _save(pictures.training_curves(history, f"Training on {dataset.dataset}"), plots / "training.png")
-
-
-def _save(figure: pictures.Figure, path: Path) -> None:
-    with replacing(path) as partial:
-        pictures.save(figure, partial)
+    pictures.save(chart, plots / "comparison.png")
+    pictures.save(pictures.training_curves(history, f"Training on {dataset.dataset}"), plots / "training.png")
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:

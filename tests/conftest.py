@@ -112,9 +112,9 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The tiny project, committed to git, before any stage ran. Not to be changed: clone it."""
-    project = Project(tmp_path_factory.mktemp("empty") / "project")
+def built_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
+    project = Project(tmp_path_factory.mktemp("built") / "project")
     for name in COPIED:
         source, target = ROOT / name, project.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -126,13 +126,6 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     write_archive(project.path / "digits.npz", tiny_archive())
     project.run("git", "init", "-q")
     project.commit("the tiny project")
-    return project
-
-
-@pytest.fixture(scope="session")
-def built_project(empty_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
-    project = empty_project.clone(tmp_path_factory.mktemp("built") / "project")
     project.repro()
     project.commit("a full run")
     return project

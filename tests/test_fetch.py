@@ -107,7 +107,7 @@ def test_no_place_is_one_line_with_every_reason(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
-def run_fetch(folder: Path, sources: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_fetch(folder: Path, sources: str) -> subprocess.CompletedProcess[str]:
     """Runs the stage as DVC does, in `folder`, with these sources in an otherwise real params.yaml."""
     params = (ROOT / "params.yaml").read_text()
     rest = params[params.index("\npreprocess:") :]
@@ -115,7 +115,7 @@ def run_fetch(folder: Path, sources: str, **environment: str) -> subprocess.Comp
     return subprocess.run(
         [sys.executable, "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

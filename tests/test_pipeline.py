@@ -68,10 +68,17 @@ def test_a_removed_architecture_disappears_from_the_report(project) -> None:
     assert [path.name for path in (project.path / "plots/confusion").iterdir()] == ["mlp_256.png"]
 
 
-def test_metrics_params_and_plots_diff_tell_what_changed(project) -> None:
+@pytest.fixture(scope="module")
+def edited_project(built_project, tmp_path_factory) -> Project:
+    """The built project after `cnn` was trained for 3 epochs, not committed. Not to be changed."""
+    project = built_project.clone(tmp_path_factory.mktemp("edited") / "project")
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
     project.repro()
+    return project
 
+
+def test_metrics_params_and_plots_diff_tell_what_changed(edited_project) -> None:
+    project = edited_project
     params = json.loads(project.run("dvc", "params", "diff", "--json").stdout)
     assert params == {"params.yaml": {"architectures.cnn.fit.epochs": {"old": 1, "new": 3, "diff": 2}}}
     metrics = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
@@ -86,9 +93,8 @@ def test_metrics_params_and_plots_diff_tell_what_changed(project) -> None:
     assert "mlp_256" in comparison
 
 
-def test_a_reviewer_needs_neither_cache_nor_remote(project, tmp_path) -> None:
-    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
-    project.repro()
+def test_a_reviewer_needs_neither_cache_nor_remote(edited_project, tmp_path) -> None:
+    project = edited_project.clone(tmp_path / "project")
     project.commit("train cnn longer")
     project.run("git", "clone", "-q", str(project.path), str(tmp_path / "review"))
     review = Project(tmp_path / "review")
@@ -102,18 +108,17 @@ def test_a_reviewer_needs_neither_cache_nor_remote(project, tmp_path) -> None:
     assert "worst_errors_cnn.png" in page
 
 
-def test_the_confusion_chart_puts_counts_under_the_right_labels_in_both_revisions(project) -> None:
-    before = cells(project)
-    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
-    project.repro()
-    after = cells(project)
+def test_the_confusion_chart_puts_counts_under_the_right_labels_in_both_revisions(
+    built_project, edited_project
+) -> None:
+    before, after = cells(built_project), cells(edited_project)
     assert before != after
 
     drawn = [
         ((int(label), int(prediction)), int(images))
         for prediction, label, images in re.findall(
             r'aria-label="prediction: (\d+); label: (\d+); images: (\d+)"',
-            vega_svg(project, "plots/predictions/cnn.json"),
+            vega_svg(edited_project, "plots/predictions/cnn.json"),
         )
     ]
     assert dict(drawn[: len(before)]) == before, "the left panel is HEAD"
