@@ -33,7 +33,7 @@ readme: $(RUN) ## write the results table in README.md anew from plots/compariso
 	python -m tools.readme
 
 clean: ## remove the environment and what tools leave behind; data, models, metrics, plots and DVC's cache stay
-	rm -rf $(VENV) dvc_plots .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .checkpoints dvc_plots .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## list the targets

@@ -1,8 +1,11 @@
 """Errors a user can cause, told in one line, and the exit status that goes with them."""
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class PipelineError(Exception):
@@ -14,7 +17,10 @@ class PipelineError(Exception):
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorates a command's `main`: a `PipelineError` becomes one line on stderr and exit status 1."""
+    """Decorates a command's `main`: an anticipated error becomes one line on stderr and exit status 1.
+
+    Anticipated are a `PipelineError`, a full disk wherever it shows, and Ctrl-C (exit status 130).
+    """
 
     @functools.wraps(main)
     def run() -> None:
@@ -22,5 +28,13 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
             main()
         except PipelineError as error:
             sys.exit(f"error: {error}")
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            where = error.filename or "a temporary file"
+            sys.exit(f"error: {where}: cannot write: {error.strerror}; make room and run again")
+        except KeyboardInterrupt:
+            print("interrupted; run again to go on", file=sys.stderr)
+            sys.exit(130)
 
     return run

@@ -29,13 +29,20 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @functools.cache
 def import_keras() -> ModuleType:
-    """Imports Keras on TensorFlow, without TensorFlow's start-up messages unless the import fails."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    """Imports Keras on TensorFlow, without TensorFlow's start-up messages unless the import fails.
+
+    What a user's keras.json or environment could change of a result is set to Keras's own defaults.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_held_back():
         import keras
-
-        return keras
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+    return keras
 
 
 @contextlib.contextmanager
@@ -59,13 +66,18 @@ def _stderr_held_back() -> Iterator[None]:
             os.close(stderr)
 
 
-def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and TensorFlow, and makes TensorFlow's kernels deterministic."""
+def make_deterministic(seed: int, threads: int) -> None:
+    """Seeds Python, NumPy and TensorFlow, and makes TensorFlow's kernels deterministic.
+
+    Some kernels (convolutions) add up in an order that depends on the number of threads that one
+    operation may use; fixing it makes the result independent of the number of cores.
+    """
     keras = import_keras()
     import tensorflow as tf
 
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
 
 
 def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "keras.Model":

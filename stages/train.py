@@ -7,27 +7,64 @@ training images and, where there is a validation split, on the held-out ones.
 import argparse
 import contextlib
 import csv
+import math
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.arrays import Dataset, load_prepared
+from stages.checkpoint import Checkpoint, training_identity
 from stages.errors import command
 from stages.files import write_csv, write_text
-from stages.models import build_model, import_keras, model_summary, save_model, seed_everything
+from stages.models import build_model, import_keras, make_deterministic, model_summary, save_model
 from stages.params import Fit, load_params, mistake
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 HISTORY_COLUMNS = ("dataset", "architecture", "epoch", "split", "metric", "value")
 SPLITS = {"train": "train", "validation": "eval"}  # our name: DVCLive's folder
 
+Row = tuple[int, str, str, str]  # epoch from 1, split, metric, value
+EpochEnd = Callable[[int, dict[str, float]], None]  # epoch from 0, its metrics
 
-def fit_model(model: "keras.Model", images: np.ndarray, labels: np.ndarray, fit: Fit) -> list[tuple]:
+
+def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epochs_done: int = 0) -> "tf.data.Dataset":
+    """The batches of all epochs that are left, one after the other.
+
+    The order of an epoch's images depends on the seed and the epoch's number alone, not on the
+    epochs before it, so that a training can go on after any epoch.
+
+    Args:
+        images: float32 (n, height, width, 1).
+        labels: one-hot float32 (n, classes).
+        fit: epochs and batch size.
+        seed: seeds the order.
+        epochs_done: epochs to leave out.
+
+    Returns:
+        (images, labels) batches; the last one of an epoch may be smaller.
+    """
+    import tensorflow as tf
+
+    images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+
+    def order(epoch: "tf.Tensor") -> "tf.data.Dataset":
+        shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, epoch])
+        return tf.data.Dataset.from_tensor_slices(shuffled).batch(fit.batch_size)
+
+    left = tf.data.Dataset.range(epochs_done, fit.epochs).flat_map(order)
+    return left.map(lambda index: (tf.gather(images, index), tf.gather(labels, index))).prefetch(1)
+
+
+def fit_model(
+    model: "keras.Model", images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, checkpoint: Checkpoint
+) -> list[Row]:
     """Trains the model in place.
 
     Args:
@@ -35,22 +72,63 @@ def fit_model(model: "keras.Model", images: np.ndarray, labels: np.ndarray, fit:
         images: float32 (n, height, width, 1) in [0, 1].
         labels: one-hot float32 (n, classes).
         fit: epochs, batch size and validation split; the split is the last part of the arrays.
+        seed: seeds the order of the images.
+        checkpoint: written after each epoch; training goes on from there if it was cut short.
 
     Returns:
-        The history: (epoch from 1, split, metric, value) rows.
+        The history, by split, metric and epoch.
+
+    Raises `PipelineError` at the end of an epoch whose loss is not finite.
     """
+    earlier = checkpoint.restore(model)
+    done = max((epoch for epoch, *_ in earlier), default=0)
+    if done:
+        print(f"{model.name}: goes on after epoch {done} of {fit.epochs}, from {checkpoint.path}")
+    train = train_count(len(images), fit)
+    with _dvclive(done) as (record, recorded):
+
+        def history() -> list[Row]:
+            return sorted([*earlier, *recorded()], key=lambda row: (row[1], row[2], row[0]))
+
+        if done < fit.epochs:
+            model.fit(
+                batches(images[:train], labels[:train], fit, seed, done),
+                shuffle=False,  # `batches` does
+                initial_epoch=done,
+                epochs=fit.epochs,
+                steps_per_epoch=math.ceil(train / fit.batch_size),
+                validation_data=(images[train:], labels[train:]) if train < len(images) else None,
+                validation_batch_size=fit.batch_size,
+                callbacks=[
+                    _each_epoch(_check_finite(model.name, fit.epochs)),
+                    record,
+                    _each_epoch(lambda *_: checkpoint.save(model, history())),
+                    *_progress(model.name, fit.epochs),
+                ],
+                verbose=0,
+            )
+        return history()
+
+
+def train_count(count: int, fit: Fit) -> int:
+    """How many of the first images are trained on; the rest is held out, as in Keras's `validation_split`."""
+    return int(count * (1 - fit.validation_split))
+
+
+@contextlib.contextmanager
+def _dvclive(done: int) -> Iterator[tuple["keras.callbacks.Callback", Callable[[], list[Row]]]]:
+    """DVCLive's callback, counting from the epochs done, and a function that gives what it has recorded."""
     from dvclive import Live
     from dvclive.keras import DVCLiveCallback
 
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.chdir(folder):  # where DVCLive finds no repository to write to or to stumble over
             live = Live(folder, dvcyaml=None, save_dvc_exp=False)
-        callbacks = [DVCLiveCallback(live=live), *_progress(model.name, fit.epochs)]
-        model.fit(images, labels, **fit.model_dump(), callbacks=callbacks, verbose=0)
-        return list(_read_dvclive(Path(folder)))
+        live.step = done
+        yield DVCLiveCallback(live=live), lambda: list(_read_dvclive(Path(folder)))
 
 
-def _read_dvclive(folder: Path):
+def _read_dvclive(folder: Path) -> Iterator[Row]:
     for split, subfolder in SPLITS.items():
         for metric in ("accuracy", "loss"):
             path = folder / "plots" / "metrics" / subfolder / f"{metric}.tsv"
@@ -58,6 +136,23 @@ def _read_dvclive(folder: Path):
                 with path.open(newline="") as stream:
                     for row in csv.DictReader(stream, delimiter="\t"):
                         yield int(row["step"]) + 1, split, metric, f"{float(row[metric]):.6f}"
+
+
+def _each_epoch(function: EpochEnd) -> "keras.callbacks.Callback":
+    return import_keras().callbacks.LambdaCallback(on_epoch_end=function)
+
+
+def _check_finite(name: str, epochs: int) -> EpochEnd:
+    """Stops a training that has diverged, before anything is recorded of it."""
+
+    def check(epoch: int, logs: dict[str, float]) -> None:
+        for metric, value in logs.items():
+            if not math.isfinite(value):
+                key = f"architectures.{name}"
+                found = f"{value} after epoch {epoch + 1} of {epochs}; try a smaller compile.optimizer learning_rate"
+                raise mistake(key, f"a finite {metric}", found)
+
+    return check
 
 
 def _progress(name: str, epochs: int) -> list["keras.callbacks.Callback"]:
@@ -69,13 +164,12 @@ def _progress(name: str, epochs: int) -> list["keras.callbacks.Callback"]:
         figures = "  ".join(f"{key} {value:.4f}" for key, value in logs.items())
         print(f"{name}  epoch {epoch + 1}/{epochs}  {figures}", file=sys.stderr)
 
-    return [import_keras().callbacks.LambdaCallback(on_epoch_end=line)]
+    return [_each_epoch(line)]
 
 
 def check_split(name: str, fit: Fit, count: int) -> None:
     """Raises an error if the validation split leaves nothing on one of its sides."""
-    held_out = count - int(count * (1 - fit.validation_split))
-    if fit.validation_split and held_out in (0, count):
+    if fit.validation_split and train_count(count, fit) in (0, count):
         key = f"architectures.{name}.fit.validation_split"
         raise mistake(key, "to leave images on both sides", f"{fit.validation_split} of {count} images")
 
@@ -89,6 +183,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the model to write, .keras")
     parser.add_argument("summary", type=Path, help="the model summary to write, .txt")
     parser.add_argument("history", type=Path, help="the history to write, .csv")
+    parser.add_argument("checkpoint", type=Path, help="kept after each epoch, removed after success, .npz")
     arguments = parser.parse_args()
 
     params = load_params()
@@ -98,14 +193,18 @@ def main() -> None:
     params.check_shapes(dataset.image, dataset.classes)
     check_split(name, architecture.fit, dataset.train)
 
-    seed_everything(params.train.seed)
+    make_deterministic(params.train.seed, params.train.threads)
     model = build_model(name, architecture, dataset)
     images, labels = load_prepared(arguments.prepared, "train")
-    history = fit_model(model, images, labels, architecture.fit)
+    recipe = f"{name}: {architecture!r}, {params.train!r}"
+    files = [arguments.prepared / file for file in ("dataset.json", "x_train.npy", "y_train.npy")]
+    checkpoint = Checkpoint(arguments.checkpoint, training_identity(recipe, files))
+    history = fit_model(model, images, labels, architecture.fit, params.train.seed, checkpoint)
 
     save_model(model, arguments.model)
     write_text(arguments.summary, model_summary(model))
     write_csv(arguments.history, HISTORY_COLUMNS, ((dataset.dataset, name, *row) for row in history))
+    checkpoint.remove()
     print(f"{name}: {model.count_params():,} parameters, trained for {architecture.fit.epochs} epochs")
 
 

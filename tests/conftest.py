@@ -28,7 +28,7 @@ data:
 preprocess:
   pixel_max: 240
   samples: {first: 3, count: 25}
-train: {seed: 10}
+train: {seed: 10, threads: 2}
 evaluate: {batch_size: 50, decimals: 6}
 report: {confidence: 0.95, confused_pairs: 5, worst_errors: 10}
 architectures:

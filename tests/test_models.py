@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stages.arrays import Dataset
 from stages.layers import LAYERS, Layer
-from stages.models import build_model, import_keras, model_summary, save_model, seed_everything
+from stages.models import build_model, import_keras, make_deterministic, model_summary, save_model
 from stages.params import Architecture, load_params
 
 from .conftest import ROOT
@@ -108,7 +108,7 @@ def small_architecture() -> Architecture:
 
 def train_and_save(path: Path) -> None:
     """Trains a small model from the seed and saves it; also run in processes of its own."""
-    seed_everything(7)
+    make_deterministic(7, threads=2)
     random = np.random.default_rng(0)
     images, labels = random.random((50, 28, 28, 1), np.float32), np.eye(10, dtype=np.float32)[np.arange(50) % 10]
     model = build_model("small", small_architecture(), MNIST)

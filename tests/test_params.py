@@ -16,6 +16,7 @@ from .conftest import ROOT
 PARAMS = (ROOT / "params.yaml").read_text()
 HIDDEN = "- Dense: {units: 256, activation: relu, kernel_initializer: random_normal}"
 MLP = "architectures.mlp_256"
+TRAIN = re.search(r"^train:\n(?:  .*\n)+", PARAMS, re.MULTILINE)[0]
 
 # what stands in params.yaml, what it is changed to, the line that the user reads
 MISTAKES = [
@@ -34,8 +35,9 @@ MISTAKES = [
     ("optimizer: Adam", "optimizer: Adm", f"{MLP}.compile.optimizer: unknown name 'Adm'; did you mean 'Adam'?"),
     ("  mlp_256:\n", "  mlp.256:\n", "architectures.mlp.256: expected text to match pattern"),
     ("seed: 10", "seed: true", "train.seed: expected a valid integer, found true"),
-    ("train:\n  seed: 10\n", "", "train: required, but missing"),
-    ("train:\n  seed: 10\n", "train: 7\n", "train: expected a mapping of keys to values, found 7"),
+    ("threads: 2", "threads: 0", "train.threads: expected a value greater than or equal to 1, found 0"),
+    (TRAIN, "", "train: required, but missing"),
+    (TRAIN, "train: 7\n", "train: expected a mapping of keys to values, found 7"),
     ("confidence: 0.95", "confidence: 95", "report.confidence: expected a value less than 1, found 95"),
     ('sha256: "9', 'sha256: "x', "data.sources[0].sha256: expected text to match pattern"),
     ("seed: 10", "seed: 10\n  seed: 11", 'not valid YAML: while constructing a mapping'),

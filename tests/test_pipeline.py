@@ -174,7 +174,17 @@ def test_a_mistake_in_params_stops_every_stage_in_one_line(project, stage: str) 
     assert "Traceback" not in done.stderr
 
 
-TRAIN = ["python", "-m", "stages.train", "mlp_256", "data/prepared", "out/a.keras", "out/a.txt", "out/a.csv"]
+TRAIN = [
+    "python",
+    "-m",
+    "stages.train",
+    "mlp_256",
+    "data/prepared",
+    "out/a.keras",
+    "out/a.txt",
+    "out/a.csv",
+    "out/a.npz",
+]
 
 
 def test_training_is_quiet_when_not_on_a_terminal(project) -> None:
