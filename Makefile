@@ -6,15 +6,18 @@ DEV := $(VENV)/installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test check format schema readme clean help
+.PHONY: repro test chaos check format schema readme clean help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
 	@python -m stages.params
-	dvc repro
+	dvc repro || { python -m tools.mend && dvc repro; }
 
 test: $(DEV) ## environment, then all tests
 	python -m pytest
+
+chaos: $(DEV) ## each fault of tests/test_faults.py at 20 random moments; takes about an hour
+	python -m pytest tests/test_faults.py --times 20
 
 check: $(DEV) ## lint, format, and generated files that are out of date
 	ruff check .

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.arrays import MEMBERS, Archive, read_archive, write_archive
-from stages.errors import PipelineError, command
+from stages.errors import NO_ROOM, PipelineError, command
 from stages.files import write_json
 from stages.params import PARAMS_PATH, Source, load_params
 
@@ -85,6 +85,8 @@ def download(url: str) -> Archive:
         try:
             path = registry.fetch("file", downloader=downloader)
         except (requests.RequestException, OSError) as error:
+            if error.errno in NO_ROOM:
+                raise  # the disk's fault, not the place's: another place must not serve in its stead
             raise PipelineError(f"{url}: cannot download: {_cause(error)}") from error
         try:
             return read_archive(Path(path))

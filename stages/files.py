@@ -3,9 +3,12 @@
 import contextlib
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from stages.errors import PipelineError
 
@@ -17,18 +20,28 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; moves it to `path` when the block ends without error.
 
     If the block raises, `path` stays as it was and the temporary file is removed. A full disk or a
-    read-only folder becomes a `PipelineError` that names `path`.
+    read-only folder becomes a `PipelineError` that names `path`. The temporary name holds the
+    process's number, so that two processes never write the same one; what a killed process left is
+    removed by the next that writes `path`.
     """
-    partial = path.with_name(PARTIAL_PREFIX + path.name)
+    partial = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         yield partial
         partial.replace(path)
     except OSError as error:
-        raise PipelineError(f"{path}: cannot write: {error.strerror or error}") from error
+        raise PipelineError(f"{path}: cannot write: {error.strerror or error}; mend that and run again") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    for leftover in path.parent.glob(f"{PARTIAL_PREFIX}*-{path.name}"):
+        process = leftover.name.removeprefix(PARTIAL_PREFIX).partition("-")[0]
+        if not (process.isdigit() and psutil.pid_exists(int(process))):
+            leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -55,6 +55,16 @@ def tiny_archive(train: int = 300, test: int = 100) -> Archive:
     return Archive(images[:train], labels[:train], images[train:end], labels[train:end])
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--times", type=int, default=1, help="repetitions of each fault, each at another moment")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("times"):
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(metafunc.config.getoption("--times")))
+
+
 @dataclass
 class Repro:
     """What a `dvc repro` did, stage by stage."""

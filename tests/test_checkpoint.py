@@ -1,0 +1,110 @@
+"""A training that is cut goes on where it was, to the same bytes; but only if it is the same training."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stages import checkpoint
+from stages.checkpoint import training_identity
+
+from .conftest import ROOT, Project
+
+EPOCHS = 120
+LAYERS = [
+    "Flatten",
+    {"Dense": {"units": 8, "activation": "relu"}},
+    {"Dropout": {"rate": 0.5}},
+    {"Dense": {"units": "classes", "activation": "softmax"}},
+]
+RESULTS = ("data/models/mlp_256.keras", "data/models/mlp_256.txt", "plots/history/mlp_256.csv")
+
+
+@pytest.fixture(scope="module")
+def long_training(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The built project with a longer training in params.yaml, which has not run. Not to be changed: clone it."""
+    project = built_project.clone(tmp_path_factory.mktemp("long") / "project")
+    project.edit(lambda params: params["architectures"]["mlp_256"].update(layers=LAYERS))
+    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=EPOCHS))
+    return project
+
+
+@pytest.fixture(scope="module")
+def cut(long_training: Project) -> Project:
+    """The same, killed some epochs into the training. Not to be changed: clone it."""
+    project = long_training.clone(long_training.path.parent / "cut")
+    process = subprocess.Popen(
+        ["dvc", "repro", "train@mlp_256"], cwd=project.path, env=project.environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    while not (project.path / ".checkpoints/mlp_256.npz").exists():
+        assert process.poll() is None, "trained to the end without a checkpoint"
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return project
+
+
+def results(project: Project) -> list[bytes]:
+    return [(project.path / path).read_bytes() for path in RESULTS]
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(long_training, cut, tmp_path) -> None:
+    uninterrupted, project = long_training.clone(tmp_path / "uninterrupted"), cut.clone(tmp_path / "cut")
+    assert "goes on after epoch" not in uninterrupted.repro("train@mlp_256").output
+
+    resumed = project.repro("train@mlp_256")
+    assert f" of {EPOCHS}, from .checkpoints/mlp_256.npz" in resumed.output
+    assert results(project) == results(uninterrupted)
+    assert not list(project.path.glob(".checkpoints/*")), "the checkpoint outlives the success"
+    assert not project.run("git", "status", "--porcelain", ".checkpoints").stdout
+
+
+def test_a_training_with_other_params_starts_anew(cut, tmp_path) -> None:
+    project = cut.clone(tmp_path / "project")
+    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=2))
+    assert "goes on after epoch" not in project.repro("train@mlp_256").output
+
+
+def test_a_damaged_checkpoint_is_passed_over(cut, tmp_path) -> None:
+    project = cut.clone(tmp_path / "project")
+    path = project.path / ".checkpoints/mlp_256.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    done = project.run("dvc", "repro", "train@mlp_256")
+    assert ".checkpoints/mlp_256.npz: not a checkpoint that can be read; training starts anew" in done.stderr
+    assert "goes on after epoch" not in done.stdout
+
+
+def test_the_identity_covers_params_data_and_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "x_train.npy"
+    data.write_bytes(b"data")
+    identity = training_identity("params", [data])
+    assert training_identity("params", [data]) == identity
+    assert training_identity("other params", [data]) != identity
+    data.write_bytes(b"tada")
+    assert training_identity("params", [data]) != identity
+    data.write_bytes(b"data")
+    monkeypatch.setattr(checkpoint.importlib.metadata, "version", lambda name: f"another {name}")
+    assert training_identity("params", [data]) != identity
+
+
+def test_the_identity_covers_the_code_of_the_training_and_no_other(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def identity() -> str:
+        code = "import stages.train; from stages.checkpoint import training_identity; print(training_identity('', []))"
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True
+        ).stdout
+
+    before = identity()
+    for module, changes_it in (("report.py", False), ("models.py", True)):
+        with (tmp_path / "stages" / module).open("a") as stream:
+            stream.write("# an edit\n")
+        assert (identity() != before) == changes_it

@@ -1,0 +1,77 @@
+"""Sets right what a DVC leaves that was killed while it wrote its own files (`make repro` calls it).
+
+DVC writes dvc.lock and .dvc/tmp/rwlock in place, and an entry of its run-cache in two steps, so a
+kill in those milliseconds leaves half of one, which every later command refuses. Nothing is lost
+with it: dvc.lock is in git, and what was finished since is found again in the run-cache.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from ruamel.yaml import YAML, YAMLError
+from voluptuous import Invalid
+
+from stages.errors import command
+from stages.files import write_text
+
+LOCK, RWLOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
+
+
+def lock_is_whole(text: str) -> bool:
+    """Whether DVC would take this text for a dvc.lock."""
+    try:
+        COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text))
+    except (YAMLError, Invalid):
+        return False
+    return True
+
+
+def rwlock_is_whole(text: str) -> bool:
+    """Whether DVC would take this text for its rwlock."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def mend() -> list[str]:
+    """Mends what is broken; returns what was done, a line each."""
+    done = []
+    if LOCK.exists() and not lock_is_whole(LOCK.read_text(encoding="utf-8", errors="replace")):
+        committed = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, text=True, check=False)
+        if committed.returncode == 0:
+            write_text(LOCK, committed.stdout)
+            done.append(f"{LOCK} was cut short; the committed one is back")
+        else:
+            LOCK.unlink()
+            done.append(f"{LOCK} was cut short and is in no commit; removed")
+    if RWLOCK.exists() and not rwlock_is_whole(RWLOCK.read_text(encoding="utf-8", errors="replace")):
+        RWLOCK.unlink()
+        done.append(f"{RWLOCK} was cut short; removed")
+    for entry in run_cache().glob("*/*"):
+        if not any(entry.iterdir()):
+            entry.rmdir()
+            done.append(f"{entry} was empty; removed")
+    return done
+
+
+def run_cache() -> Path:
+    """The folder of DVC's run-cache, which several projects may share."""
+    told = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=True)
+    return Path(told.stdout.strip()) / "runs"
+
+
+@command
+def main() -> None:
+    """Mends dvc.lock and DVC's rwlock; exit status 1 if there was nothing to mend."""
+    done = mend()
+    for line in done:
+        print(f"mended: {line}", file=sys.stderr)
+    sys.exit(0 if done else 1)
+
+
+if __name__ == "__main__":
+    main()
