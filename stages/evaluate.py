@@ -1,6 +1,7 @@
 """Stage 4: scores one trained model on the test set.
 
-Writes the metrics, and the prediction for every test image.
+Writes the metrics, and the prediction for every test image; and copies the training history,
+which train leaves in DVC's cache, to where git keeps it.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from sklearn.metrics import log_loss, precision_recall_fscore_support
 
 from stages.arrays import Dataset, load_prepared
 from stages.errors import PipelineError, command
-from stages.files import write_columns, write_json
+from stages.files import write_columns, write_json, write_text
 from stages.models import import_keras
 from stages.params import load_params
 
@@ -104,6 +105,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the model that train wrote")
     parser.add_argument("history", type=Path, help="the history that train wrote")
     parser.add_argument("metrics", type=Path, help="the metrics to write, .json")
+    parser.add_argument("history_copy", type=Path, help="the copy of the history to write, .csv")
     parser.add_argument("predictions", type=Path, help="the predictions to write, .json")
     arguments = parser.parse_args()
 
@@ -117,6 +119,7 @@ def main() -> None:
     metrics |= score(labels, probabilities) | overfitting(pd.read_csv(arguments.history))
     predictions = prediction_columns(dataset.dataset, labels, probabilities)
     write_json(arguments.metrics, rounded(metrics, settings.decimals))
+    write_text(arguments.history_copy, arguments.history.read_text(encoding="utf-8"))
     write_columns(arguments.predictions, rounded(predictions, settings.decimals))
     print(f"{arguments.architecture}: test accuracy {metrics['accuracy']:.4f} on {dataset.dataset}")
 
