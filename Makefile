@@ -6,12 +6,16 @@ DEV := $(VENV)/installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test chaos check format schema readme clean help
+.PHONY: repro overview test chaos check format schema readme clean help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
 	@python -m stages.params
 	dvc repro || { python -m tools.mend && dvc repro; }
+	@python -m tools.overview
+
+overview: $(RUN) ## plots/report.html and the comparison of all architectures, from the results in the workspace
+	python -m tools.overview
 
 test: $(DEV) ## environment, then all tests
 	python -m pytest
@@ -23,7 +27,7 @@ check: $(DEV) ## lint, format, and generated files that are out of date
 	ruff check .
 	ruff format --check .
 	python -m stages.params --schema --check
-	python -m tools.readme --check
+	python -m tools.overview --check
 
 format: $(DEV) ## format the code and mend what lint can mend
 	ruff check --fix .
@@ -32,7 +36,7 @@ format: $(DEV) ## format the code and mend what lint can mend
 schema: $(RUN) ## write stages/params.schema.json, which editors use to complete and check params.yaml
 	python -m stages.params --schema
 
-readme: $(RUN) ## write the results table in README.md anew from plots/comparison.csv
+readme: overview ## write the results table and picture of README.md anew
 	python -m tools.readme
 
 clean: ## remove the environment and what tools leave behind; data, models, metrics, plots and DVC's cache stay

@@ -73,9 +73,12 @@ class Published(Section):
 
 
 class Report(Section):
-    confidence: Fraction = Field(description="confidence level of the intervals, such as 0.95")
     confused_pairs: PositiveInt = Field(description="rows in the table of most confused pairs")
     worst_errors: Annotated[int, Field(ge=1, le=100)] = Field(description="images on the sheet of errors")
+
+
+class Overview(Section):
+    confidence: Fraction = Field(description="confidence level of the intervals, such as 0.95")
     published: Published | None = None
 
 
@@ -169,6 +172,7 @@ class Params(Section):
     train: Train
     evaluate: Evaluate
     report: Report
+    overview: Overview
     architectures: dict[ArchitectureName, Architecture] = Field(min_length=1)
 
     def check_shapes(self, image: Shape, classes: int) -> None:

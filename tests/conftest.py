@@ -30,7 +30,8 @@ preprocess:
   samples: {first: 3, count: 25}
 train: {seed: 10, threads: 2}
 evaluate: {batch_size: 50, decimals: 6}
-report: {confidence: 0.95, confused_pairs: 5, worst_errors: 10}
+report: {confused_pairs: 5, worst_errors: 10}
+overview: {confidence: 0.95}
 architectures:
   mlp_256:
     layers:
@@ -101,6 +102,9 @@ class Project:
     def repro(self, *arguments: str) -> Repro:
         return Repro(self.run("dvc", "repro", *arguments).stdout)
 
+    def overview(self) -> None:
+        self.run("python", "-m", "tools.overview")
+
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
@@ -137,6 +141,7 @@ def built_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.run("git", "init", "-q")
     project.commit("the tiny project")
     project.repro()
+    project.overview()
     project.commit("a full run")
     return project
 

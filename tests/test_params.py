@@ -38,7 +38,7 @@ MISTAKES = [
     ("threads: 2", "threads: 0", "train.threads: expected a value greater than or equal to 1, found 0"),
     (TRAIN, "", "train: required, but missing"),
     (TRAIN, "train: 7\n", "train: expected a mapping of keys to values, found 7"),
-    ("confidence: 0.95", "confidence: 95", "report.confidence: expected a value less than 1, found 95"),
+    ("confidence: 0.95", "confidence: 95", "overview.confidence: expected a value less than 1, found 95"),
     ('sha256: "9', 'sha256: "x', "data.sources[0].sha256: expected text to match pattern"),
     ("seed: 10", "seed: 10\n  seed: 11", 'not valid YAML: while constructing a mapping'),
 ]  # fmt: skip

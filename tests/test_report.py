@@ -1,54 +1,111 @@
-"""The report where there is little or nothing to tell."""
+"""Report and overview where there is little or nothing to tell, and when the overview is drawn again."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from stages import tables
-from stages.arrays import Dataset
 from stages.errors import PipelineError
 from stages.evaluate import score
 from stages.params import Report
-from stages.report import Results, Section, render_page, write_overview, write_section
+from stages.report import Findings, draw_confusion, draw_worst_errors, write_tables
+from tools.comparison import compare
+from tools.page import Overview
 
-DATASET = Dataset(dataset="three digits", classes=3, image=(8, 8, 1), train=9, test=3, sha256="")
-SETTINGS = Report(confidence=0.95, confused_pairs=5, worst_errors=10)
+from .conftest import Project
+
+SETTINGS = Report(confused_pairs=5, worst_errors=10)
 
 
-def test_a_perfect_model_has_no_errors_to_show(tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def page_of_a_perfect_model(dataset: str) -> str:
+    """The page of one architecture without errors, after its report was written."""
     labels, probabilities = np.arange(3), np.eye(3, dtype=np.float32)
-    metrics = {"dataset": DATASET.dataset, "parameters": 1} | score(labels, probabilities)
+    metrics = {"dataset": dataset, "parameters": 1} | score(labels, probabilities)
     predictions = pd.DataFrame({"label": labels, "prediction": labels, "probability": 1.0})
+    findings = Findings.of("perfect", metrics, predictions, SETTINGS, classes=3)
+    draw_confusion(findings, dataset, Path("plots/confusion/perfect.png"))
+    draw_worst_errors(findings, np.zeros((3, 8, 8, 1)), dataset, 10, Path("plots/worst_errors/perfect.png"))
+    write_tables(findings, Path("plots/tables/perfect"))
+
     history = pd.DataFrame(
-        [("three digits", "perfect", 1, "train", metric, 1.0) for metric in ("accuracy", "loss")],
+        [(dataset, "perfect", 1, "train", metric, 1.0) for metric in ("accuracy", "loss")],
         columns=["dataset", "architecture", "epoch", "split", "metric", "value"],
     )
-    section = Section.of("perfect", Results(metrics, predictions, history), SETTINGS, DATASET.classes)
-    comparison = tables.compare({"perfect": metrics}, SETTINGS.confidence, published={})
+    arrays = {"x_train": {"shape": [9, 8, 8]}, "x_test": {"shape": [3, 8, 8]}}
+    description = {"dataset": dataset, "classes": 3, "arrays": arrays}
+    overview = Overview(description, compare({"perfect": metrics}, 0.95, {}), history, [findings])
+    overview.draw()
+    return overview.page(inputs="")
 
-    write_overview(comparison, history, DATASET, SETTINGS, tmp_path)
-    write_section(section, np.zeros((3, 8, 8, 1), np.float32), DATASET, SETTINGS, tmp_path)
-    page = render_page(DATASET, comparison, [section], SETTINGS, tmp_path)
 
+def test_a_perfect_model_has_no_errors_to_show() -> None:
+    page = page_of_a_perfect_model("three digits")
     assert "Test accuracy 100.00%: 0 of 3 images wrong." in page
     assert "Most confused:" not in page
     assert "three digits: 1 architecture compared" in page
-    assert (tmp_path / "tables/perfect/errors.csv").read_text() == "index,label,prediction,probability\n"
-    assert (tmp_path / "worst_errors/perfect.png").exists()
+    assert Path("plots/tables/perfect/errors.csv").read_text() == "index,label,prediction,probability\n"
 
 
-def test_results_that_are_not_there_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"metrics/cnn.json: no such file; make it with: dvc repro evaluate@cnn"):
-        Results.read("cnn", tmp_path / "metrics", tmp_path, tmp_path)
-
-
-def test_the_page_escapes_the_name_of_the_data_set(tmp_path: Path) -> None:
-    comparison = pd.DataFrame({"train_validation_gap": [], "published": [], "architecture": []})
-    for picture in ("comparison.png", "training.png"):
-        (tmp_path / picture).write_bytes(b"")
-    hostile = Dataset(dataset="<script>", classes=3, image=(8, 8, 1), train=9, test=3, sha256="")
-    page = render_page(hostile, comparison, [], SETTINGS, tmp_path)
+def test_the_page_escapes_the_name_of_the_data_set() -> None:
+    page = page_of_a_perfect_model("<script>")
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
+
+
+def test_results_that_are_not_there_are_one_line() -> None:
+    with pytest.raises(PipelineError, match=r"metrics/cnn.json: no such file; make it with: dvc repro evaluate@cnn"):
+        Findings.read("cnn", Path("metrics/cnn.json"), Path("cnn.json"), SETTINGS, classes=10)
+
+
+VIEWS = ("comparison.csv", "training.csv", "comparison.png", "training.png", "report.html")
+
+
+def views(project: Project) -> list[bytes]:
+    return [(project.path / "plots" / name).read_bytes() for name in VIEWS]
+
+
+def test_the_overview_is_drawn_again_only_when_something_changed(project: Project) -> None:
+    before = views(project)
+    stamps = [(project.path / "plots" / name).stat().st_mtime_ns for name in VIEWS]
+    project.overview()
+    assert [(project.path / "plots" / name).stat().st_mtime_ns for name in VIEWS] == stamps, "drew it for nothing"
+
+    project.edit(lambda params: params["overview"].update(confidence=0.99))
+    project.overview()
+    assert "99% interval" in (project.path / "plots/report.html").read_text()
+
+    project.edit(lambda params: params["overview"].update(confidence=0.95))
+    (project.path / "plots/training.csv").write_text("a merge left both sides\n")
+    project.overview()
+    assert "95% interval" in (project.path / "plots/report.html").read_text()
+    assert views(project)[:4] == before[:4]
+
+    metrics = project.path / "metrics/cnn.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"errors": 1, "accuracy": 0.99}))
+    project.overview()
+    assert "cnn,0.99," in (project.path / "plots/comparison.csv").read_text()
+
+
+def test_the_overview_needs_git_alone(built_project: Project, tmp_path: Path) -> None:
+    subprocess.run(["git", "clone", "-q", built_project.path, tmp_path / "clone"], check=True)
+    clone = Project(tmp_path / "clone")
+    clone.run("python", "-m", "tools.overview", "--check")
+    clone.overview()
+    assert views(clone) == views(built_project)
+
+
+def test_a_stale_table_is_told(project: Project) -> None:
+    project.edit(lambda params: params["architectures"].pop("cnn"))
+    done = project.run("python", "-m", "tools.overview", "--check", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: plots/comparison.csv: does not match the results in metrics/ and plots/; run: "
+    )

@@ -6,6 +6,7 @@ import pytest
 
 from stages import tables
 from stages.evaluate import overfitting, prediction_columns, rounded, score
+from tools.comparison import compare, wilson_interval
 
 PREDICTIONS = pd.DataFrame(
     {"label": [0, 0, 0, 1, 1, 2], "prediction": [0, 1, 1, 1, 0, 2], "probability": [0.9, 0.8, 0.6, 0.7, 0.8, 1.0]}
@@ -38,7 +39,7 @@ def test_errors_name_the_test_index() -> None:
 
 def test_wilson_interval_is_the_published_example() -> None:
     # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, method 3
-    low, high = tables.wilson_interval(81, 263, 0.95)
+    low, high = wilson_interval(81, 263, 0.95)
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
 
 
@@ -49,13 +50,13 @@ def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> 
         "c": figures | {"accuracy": 0.95, "errors": 5, "train_validation_gap": 0.02},
         "a": figures | {"accuracy": 0.9, "errors": 10},
     }
-    table = tables.compare(metrics, 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
+    table = compare(metrics, 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
     assert table["architecture"].tolist() == ["c", "a", "b"]
     assert table["published_is"].tolist() == ["below", "above", "inside"]
     assert (table["low"] < table["accuracy"]).all()
     assert (table["accuracy"] < table["high"]).all()
     pd.testing.assert_frame_equal(
-        table, tables.compare(dict(reversed(metrics.items())), 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
+        table, compare(dict(reversed(metrics.items())), 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
     )
 
 

@@ -1,23 +1,25 @@
-"""Writes the results table in README.md anew from plots/comparison.csv (`make readme`)."""
+"""Writes README.md's results table and picture anew from the overview (`make readme`)."""
 
 import argparse
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
 
 from stages.errors import PipelineError, command
-from stages.files import write_text
+from stages.files import replacing, write_text
+from tools.overview import COMPARISON, COMPARISON_CHART
 
-README, COMPARISON = Path("README.md"), Path("plots/comparison.csv")
+README, PICTURE = Path("README.md"), Path(".github/comparison.png")
 BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
 
 
 def results_table(comparison: pd.DataFrame) -> str:
-    """A Markdown table of what `stages.tables.compare` gave."""
-    dataset = comparison["dataset"][0]
+    """A Markdown table of what `tools.comparison.compare` gave."""
+    dataset, confidence = comparison["dataset"][0], comparison["confidence"][0]
     lines = [
-        f"| architecture | test accuracy on {dataset} | 95 % interval | errors | parameters | published |",
+        f"| architecture | test accuracy on {dataset} | {confidence:.0%} interval | errors | parameters | published |",
         "|---|---|---|---|---|---|",
     ]
     for row in comparison.itertuples():
@@ -40,16 +42,11 @@ def with_table(readme: str, table: str) -> str:
 
 @command
 def main() -> None:
-    """Writes the results table in README.md anew from plots/comparison.csv."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether the table is current")
-    arguments = parser.parse_args()
-    current = README.read_text(encoding="utf-8")
-    wanted = with_table(current, results_table(pd.read_csv(COMPARISON)))
-    if arguments.check and current != wanted:
-        raise PipelineError(f"{README}: the results table does not match {COMPARISON}; run: make readme")
-    if not arguments.check:
-        write_text(README, wanted)
+    """Writes README.md's results table and picture anew from the overview."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args()
+    write_text(README, with_table(README.read_text(encoding="utf-8"), results_table(pd.read_csv(COMPARISON))))
+    with replacing(PICTURE) as partial:
+        shutil.copyfile(COMPARISON_CHART, partial)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""The charts over all architectures, drawn with matplotlib. Every heading names the data set."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+TRAIN, VALIDATION, OURS, PUBLISHED = "#13659c", "#d1602b", "#13659c", "#888888"
+
+
+def comparison(table: pd.DataFrame, heading: str) -> Figure:
+    """Test accuracy of each architecture with its interval, and the published figure where there is one.
+
+    `table` has the columns of `tools.comparison.compare`, best first.
+    """
+    figure = Figure(figsize=(8, 0.5 * len(table) + 1.6), layout="constrained")
+    axis = figure.subplots()
+    places = np.arange(len(table))
+    spread = np.abs(table[["low", "high"]].to_numpy().T - table["accuracy"].to_numpy())
+    label = f"test accuracy, {table['confidence'][0]:.0%} interval"
+    axis.errorbar(table["accuracy"], places, xerr=spread, fmt="o", color=OURS, capsize=3, label=label)
+    if table["published"].notna().any():
+        axis.plot(table["published"], places, "D", color=PUBLISHED, mfc="none", label="published by the tutorial")
+    axis.set_yticks(places, table["architecture"])
+    axis.set(xlabel="test accuracy", title=heading)
+    axis.invert_yaxis()
+    axis.margins(y=0.5 / len(table))
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axis.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def training_curves(history: pd.DataFrame, heading: str) -> Figure:
+    """Accuracy and loss over epochs, train against validation, one row of panels an architecture.
+
+    `history` has the columns architecture, epoch, split, metric, value.
+    """
+    names = list(history["architecture"].unique())
+    figure = Figure(figsize=(8, 2.3 * len(names) + 0.6), layout="constrained")
+    figure.suptitle(heading)
+    panels = figure.subplots(len(names), 2, squeeze=False, sharex=False, sharey="col")
+    styles = {"train": (TRAIN, "-"), "validation": (VALIDATION, "--")}
+    for row, name in zip(panels, names, strict=True):
+        for axis, metric in zip(row, ("accuracy", "loss"), strict=True):
+            for split, (colour, line) in styles.items():
+                curve = history.query("architecture == @name and metric == @metric and split == @split")
+                if len(curve):
+                    axis.plot(curve["epoch"], curve["value"], line, color=colour, marker=".", label=split)
+            axis.set_title(f"{name}: {metric}", fontsize=10)
+            axis.set(xlabel="epoch", ylabel=metric)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axis.grid(alpha=0.3)
+        row[0].legend(loc="lower right", fontsize=8, frameon=False)
+    return figure

@@ -1,0 +1,91 @@
+"""The overview as tables, charts and one HTML page. Imported only when there is something to draw."""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages.errors import PipelineError
+from stages.files import write_text
+from stages.params import Params
+from stages.pictures import save
+from stages.report import Findings
+from tools import charts
+from tools.comparison import compare
+from tools.overview import COMPARISON, COMPARISON_CHART, DESCRIPTION, METRICS, PLOTS, TRAINING, TRAINING_CHART
+
+TEMPLATE = "overview.html.j2"
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What git holds of the architectures in params.yaml, best test accuracy first."""
+
+    description: dict
+    comparison: pd.DataFrame
+    training: pd.DataFrame
+    findings: list[Findings]
+
+    @classmethod
+    def read(cls, params: Params) -> "Overview":
+        """Reads the results; published accuracies stand beside them if they are of the same data set."""
+        description = json.loads(_existing(DESCRIPTION, "fetch").read_text(encoding="utf-8"))
+        findings = {name: _read_findings(name, params, description["classes"]) for name in params.architectures}
+        published = params.overview.published
+        comparison = compare(
+            {name: item.metrics for name, item in findings.items()},
+            params.overview.confidence,
+            published.accuracy if published and published.dataset == description["dataset"] else {},
+        )
+        order = list(comparison["architecture"])  # not that of params.yaml, which must not matter
+        training = pd.concat([_read_history(name) for name in order], ignore_index=True)
+        return cls(description, comparison, training, [findings[name] for name in order])
+
+    def tables(self) -> dict[Path, str]:
+        """The text of each table, by path."""
+        tables = {COMPARISON: self.comparison, TRAINING: self.training}
+        return {path: table.to_csv(index=False, lineterminator="\n") for path, table in tables.items()}
+
+    def draw(self) -> None:
+        """Writes the tables and charts."""
+        dataset = self.description["dataset"]
+        for path, text in self.tables().items():
+            write_text(path, text)
+        save(charts.comparison(self.comparison, f"Architectures on {dataset}"), COMPARISON_CHART)
+        save(charts.training_curves(self.training, f"Training on {dataset}"), TRAINING_CHART)
+
+    def page(self, inputs: str) -> str:
+        """The self-contained HTML page with the pictures in `plots`; `inputs` is the digest that it bears."""
+        environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.globals["picture"] = _picture
+        return environment.get_template(TEMPLATE).render(
+            inputs=inputs, description=self.description, comparison=self.comparison, sections=self.findings
+        )
+
+
+def _existing(path: Path, stage: str) -> Path:
+    if not path.exists():
+        raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}")
+    return path
+
+
+def _read_findings(name: str, params: Params, classes: int) -> Findings:
+    return Findings.read(name, METRICS / f"{name}.json", PLOTS / f"predictions/{name}.json", params.report, classes)
+
+
+def _read_history(name: str) -> pd.DataFrame:
+    return pd.read_csv(_existing(PLOTS / f"history/{name}.csv", f"evaluate@{name}"))
+
+
+def _picture(path: str) -> str:
+    content = _existing(PLOTS / path, f"report@{Path(path).stem}").read_bytes()
+    return "data:image/png;base64," + base64.b64encode(content).decode()
