@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import keras
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+SUMMARY_WIDTH = 80  # characters
 
 
 @functools.cache
@@ -103,9 +104,11 @@ def _fill_in(arguments: dict[str, Any], classes: int) -> dict[str, Any]:
 
 
 def model_summary(model: "keras.Model") -> str:
-    """`model.summary()` as text."""
+    """`model.summary()` as text, drawn for 80 columns of UTF-8 whatever the terminal is."""
     lines: list[str] = []
-    model.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
+    os.environ["COLUMNS"] = str(SUMMARY_WIDTH)
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.summary(print_fn=lambda text, **_: lines.append(text), line_length=SUMMARY_WIDTH)
     return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
 
 

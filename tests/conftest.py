@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from stages.arrays import Archive, write_archive
 
 ROOT = Path(__file__).parents[1]
-COPIED = (".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "stages", "tools")
+COPIED = (".dvc/config", ".dvc/plots", ".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml", "stages", "tools")
 
 TINY_PARAMS = """\
 # a comment
@@ -91,6 +91,7 @@ class Project:
     def environment(self) -> dict[str, str]:
         return os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_SITE_CACHE_DIR": f"{self.path}.site-cache",
             **{f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
         }
 
@@ -116,6 +117,7 @@ class Project:
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Changes params.yaml as an editor does: the rest, comments included, stays as it is."""
         yaml = YAML()
+        yaml.indent(mapping=2, sequence=4, offset=2)
         content = yaml.load(self.params)
         change(content)
         yaml.dump(content, self.params)
