@@ -66,6 +66,7 @@ def team(built_team, tmp_path: Path) -> Team:
 def work(project: Project, change: Callable[[dict], None]) -> None:
     project.edit(change)
     project.repro()
+    project.overview()
     project.commit(change.__name__)
 
 
@@ -180,6 +181,11 @@ def test_branches_that_edit_different_architectures_merge_and_nothing_runs_again
     assert {path: merged[path] for path in both} == both
     assert UP_TO_DATE in project.run("dvc", "status").stdout
     assert project.run("git", "status", "--porcelain").stdout == ""
+
+    project.overview()  # git has kept both sides' rows of the two tables over all architectures
+    project.run("python", "-m", "tools.overview", "--check")
+    written = set(re.findall(r"\S+$", project.run("git", "status", "--porcelain").stdout, re.MULTILINE))
+    assert written <= {"plots/comparison.csv", "plots/training.csv"}
 
 
 def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_trained_again(team) -> None:
