@@ -1,5 +1,6 @@
 """From params.yaml's data to Keras: every layer, the six models, and model files that are the same bytes."""
 
+import io
 import os
 import subprocess
 import sys
@@ -93,6 +94,16 @@ def test_the_six_models_have_the_tutorials_parameter_counts(name: str) -> None:
     assert model.count_params() == PARAMETERS[name]
     assert model.output_shape == (None, 10)
     assert f"{PARAMETERS[name]:,}" in model_summary(model)
+
+
+def test_the_summary_does_not_depend_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model("small", small_architecture(), MNIST)
+    monkeypatch.setenv("COLUMNS", "120")
+    wide = model_summary(model)
+    monkeypatch.setenv("COLUMNS", "45")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert model_summary(model) == wide
+    assert max(map(len, wide.splitlines())) == 80
 
 
 def small_architecture() -> Architecture:
