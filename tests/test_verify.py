@@ -1,0 +1,140 @@
+"""`make verify`: finds the bytes that differ, and catches a stage that does not write the same twice."""
+
+import zipfile
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools.differences import difference
+from tools.verify import read_lock, side_by_side
+
+from .conftest import Project
+
+NAMES = ("run 1", "run 2")
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Path, Path]:
+    return tmp_path / "one", tmp_path / "other"
+
+
+def test_the_same_bytes_are_no_difference(sides) -> None:
+    for content in (b"", b"the same"):
+        for side in sides:
+            side.write_bytes(content)
+        assert difference(*sides, NAMES) == []
+
+
+def test_a_text_is_told_by_line(sides) -> None:
+    for side, accuracy in zip(sides, ("0.98", "0.97"), strict=True):
+        side.write_text('{\n  "dataset": "Zürich",\n  "accuracy": ' + accuracy + "\n}\n")
+    assert difference(*sides, NAMES) == [
+        "47 and 47 bytes, 1 different, the first at offset 43, line 3",
+        f"run 1  {'38 0a 7d 0a':47}  8.}}.",
+        f"run 2  {'37 0a 7d 0a':47}  7.}}.",
+    ]
+
+
+def test_a_file_that_ends_early_is_told(sides) -> None:
+    sides[0].write_bytes(b"\x89PNG\0")
+    sides[1].write_bytes(b"\x89PNG\0\xff\0")
+    told = difference(*sides, NAMES)
+    assert told[0] == "5 and 7 bytes, 2 different, the first at offset 5"
+    assert told[1:] == ["run 1  (its end)", f"run 2  {'ff 00':47}  .."]
+
+
+def test_a_missing_file_is_told(sides) -> None:
+    sides[1].touch()
+    assert difference(*sides, NAMES) == ["in run 2, not in run 1"]
+    sides[1].rename(sides[0])
+    assert difference(*sides, NAMES) == ["in run 1, not in run 2"]
+
+
+def test_an_archive_is_told_by_member(sides) -> None:
+    for side, last in zip(sides, (1, 2), strict=True):
+        with side.open("wb") as stream:
+            np.savez(stream, same=np.zeros(3), weights=np.array([0, last], np.uint8))
+    assert difference(*sides, NAMES)[:2] == [
+        "in its member weights.npy",
+        "130 and 130 bytes, 1 different, the first at offset 129",
+    ]
+
+
+def test_an_archive_whose_members_are_the_same_is_told_by_its_container(sides) -> None:
+    for side, year in zip(sides, (1980, 1981), strict=True):
+        with zipfile.ZipFile(side, "w") as archive:
+            archive.writestr(zipfile.ZipInfo("a", (year, 1, 1, 0, 0, 0)), "the same")
+    assert difference(*sides, NAMES)[0] == "every member is the same; the zip container (dates, attributes) differs"
+
+
+def test_stages_wait_for_those_whose_outputs_they_read(built_project) -> None:
+    lock = read_lock(built_project.path / "dvc.lock")
+    groups = list(side_by_side(lock))
+    assert groups[:4] == [
+        ["fetch"],
+        ["preprocess"],
+        ["train@cnn", "train@mlp_256"],
+        ["evaluate@cnn", "evaluate@mlp_256"],
+    ]
+    assert sorted(chain(*groups)) == sorted(lock)
+
+
+@pytest.fixture
+def project(project, tmp_path, monkeypatch) -> Project:
+    """The tiny project, with a home and a folder for temporary files that are empty."""
+    project.edit(lambda params: params["preprocess"].update(pixel_max=255))
+    for variable in ("HOME", "TMPDIR"):
+        (tmp_path / variable).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    return project
+
+
+def plant(project: Project, code: str) -> None:
+    """Lets preprocess end with `code`."""
+    path = project.path / "stages/preprocess.py"
+    path.write_text(path.read_text().replace("\n    titles =", f"\n    {code}\n    titles ="))
+
+
+def test_the_tiny_project_is_verified_and_left_alone(project, tmp_path) -> None:
+    before = project.run("git", "status", "--porcelain", "--ignored").stdout
+    done = project.run("python", "-m", "tools.verify", "preprocess")
+    assert [line.split(":")[0].split(",")[0] for line in done.stdout.splitlines()] == [
+        "run 1",
+        "run 2",
+        "run 3",
+        "verified",
+    ]
+    assert done.stdout.splitlines()[-1].endswith(": same bytes")
+    assert done.stderr == ""
+    assert project.run("git", "status", "--porcelain", "--ignored").stdout == before
+    assert list((tmp_path / "HOME").iterdir()) == list((tmp_path / "TMPDIR").iterdir()) == []
+
+
+def test_a_time_and_a_time_zone_in_an_output_are_caught(project) -> None:
+    plant(
+        project,
+        "import os, time; dataset = dataset.__class__(**vars(dataset) | {'sha256': str(time.time_ns())});"
+        " dataset.write(arguments.folder / 'dataset.json');"
+        " (arguments.folder / 'y_test.npy').open('ab').write(os.environ.get('TZ', '').encode())",
+    )
+    done = project.run("python", "-m", "tools.verify", "preprocess", check=False)
+    assert done.returncode == 1
+    second, third = done.stdout.split("run 2, dvc repro --force")
+    assert "data/prepared/dataset.json: " in second
+    assert ", line 1" in second
+    assert "y_test.npy" not in second
+    assert "data/prepared/y_test.npy: " in third
+    assert "Pacific/Chatham" in third
+    assert done.stderr.startswith("error: reruns do not give the same bytes")
+
+
+def test_a_stage_that_fails_is_shown(project, tmp_path) -> None:
+    plant(project, "raise SystemExit('error: planted')")
+    done = project.run("python", "-m", "tools.verify", "preprocess", check=False)
+    assert done.returncode == 1
+    assert "error: planted" in done.stderr
+    assert "error: run 1: dvc repro preprocess: failed with exit status" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "TMPDIR").iterdir()) == []

@@ -1,0 +1,151 @@
+"""The surroundings of one run of the project: folder, home, environment, umask, processor cores."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stages.errors import PipelineError
+from stages.fetch import keras_cache
+
+# What would steer git, DVC, Keras or matplotlib past the home that a run is given
+STEERING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "XDG_")
+OWN_CACHE = "[cache]\n    dir = cache\n"  # relative to .dvc
+
+# Another user: settings that change pictures, models and line ends, unless the project sees to it
+OTHER_SETTINGS = {
+    ".config/matplotlib/matplotlibrc": "font.size: 17\naxes.grid: True\nsavefig.bbox: tight\nlines.linewidth: 5\n",
+    ".keras/keras.json": '{"backend": "jax", "floatx": "float64", "epsilon": 0.1, '
+    '"image_data_format": "channels_first"}\n',
+    ".gitconfig": "[core]\n\tautocrlf = true\n",
+}
+OTHER_VARIABLES = {
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",  # with the two above, an ASCII terminal
+    "PYTHONHASHSEED": "4242",
+    "COLUMNS": "45",
+    "TZ": "Pacific/Chatham",
+}
+OTHER_UMASK = 0o077
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its name, its project folder, and what its commands are given."""
+
+    name: str
+    project: Path
+    home: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    umask: int = -1  # as it is
+    one_core: bool = False
+
+    def prepare(self, settings: dict[str, str]) -> None:
+        """Makes the folders: an empty project with a cache of its own, and a home with these files.
+
+        The user's Keras data sets are linked into the home, so that nothing is downloaded again.
+        """
+        files = {self.project / ".dvc/config.local": OWN_CACHE}
+        files |= {self.home / name: text for name, text in settings.items()}
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        for folder in ("tmp", ".keras"):
+            (self.home / folder).mkdir(parents=True, exist_ok=True)
+        (self.home / ".keras/datasets").symlink_to(keras_cache().absolute())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}",
+            "HOME": str(self.home),
+            "TMPDIR": str(self.home / "tmp"),
+            "DVC_SITE_CACHE_DIR": str(self.home / "site"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+            **self.variables,
+        }
+
+    def execute(self, *commands: Sequence[str]) -> str:
+        """Runs commands side by side and returns what they print.
+
+        Raises `PipelineError` if one fails, after showing what it printed.
+        """
+        with tempfile.TemporaryDirectory() as folder, _cores(self.one_core):
+            logs = [Path(folder) / str(number) for number in range(len(commands))]
+            running = [self._start(command, log) for command, log in zip(commands, logs, strict=True)]
+            try:
+                self._wait(running, logs)
+            finally:
+                for process in running:
+                    process.wait()
+            printed = [log.read_text(encoding="utf-8", errors="replace") for log in logs]
+        for command, process, text in zip(commands, running, printed, strict=True):
+            if process.returncode:
+                print(text, file=sys.stderr)
+                raise PipelineError(
+                    f"{self.name}: {' '.join(command)}: failed with exit status {process.returncode}; see above"
+                )
+        return "".join(printed)
+
+    def _start(self, command: Sequence[str], log: Path) -> subprocess.Popen:
+        with log.open("wb") as stream:
+            return subprocess.Popen(  # noqa: S603
+                command,
+                cwd=self.project,
+                env=self.environment,
+                umask=self.umask,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _wait(self, running: list[subprocess.Popen], logs: list[Path]) -> None:
+        """Waits for all; on a terminal, shows which stages run."""
+        terminal = sys.stderr.isatty()
+        while any(process.poll() is None for process in running):
+            if terminal:
+                shown = [re.findall(r"Running stage '(.+)'", log.read_text(errors="replace")) for log in logs]
+                stages = ", ".join(stages[-1] for stages in shown if stages)
+                print(f"\r\033[K{self.name}: {stages}", end="", file=sys.stderr, flush=True)
+            time.sleep(0.1)
+        if terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _cores(one: bool) -> Iterator[None]:
+    """Lets the processes that the block starts use one processor core only, where the system can do so."""
+    if not one or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def plain_user(name: str, folder: Path) -> Run:
+    """A run in the caller's environment, with an empty home."""
+    run = Run(name, folder / "project", folder / "home")
+    run.prepare({})
+    return run
+
+
+def another_user(name: str, folder: Path) -> Run:
+    """A run with another home, settings, locale, time zone, hash seed and umask, on one core."""
+    home = folder / "home of another user"
+    variables = OTHER_VARIABLES | {"XDG_CONFIG_HOME": str(home / ".config"), "XDG_CACHE_HOME": str(home / "caches")}
+    run = Run(name, folder / "a clone", home, variables, OTHER_UMASK, one_core=True)
+    run.prepare(OTHER_SETTINGS)
+    return run
