@@ -6,7 +6,7 @@ DEV := $(VENV)/installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro overview test chaos check format schema readme clean help
+.PHONY: repro overview compare verify test chaos check format schema readme clean help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
@@ -16,6 +16,12 @@ repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, co
 
 overview: $(RUN) ## plots/report.html and the comparison of all architectures, from the results in the workspace
 	python -m tools.overview
+
+compare: $(RUN) ## results against those of a git revision, by predictions: make compare BASE=main
+	@python -m tools.compare $(BASE)
+
+verify: $(RUN) ## proof that reruns give the same bytes, on a small configuration
+	@python -m tools.verify
 
 test: $(DEV) ## environment, then all tests
 	python -m pytest

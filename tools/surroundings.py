@@ -98,7 +98,7 @@ class Run:
 
     def _start(self, command: Sequence[str], log: Path) -> subprocess.Popen:
         with log.open("wb") as stream:
-            return subprocess.Popen(  # noqa: S603
+            return subprocess.Popen(
                 command,
                 cwd=self.project,
                 env=self.environment,

@@ -8,7 +8,7 @@ Three runs of the project as it stands in the working tree:
    side by side as wait for no other.
 
 No run finds a cached result: each has an empty cache of its own or is forced. Every file of the project
-is then compared byte for byte: the outputs, dvc.lock and the sources. The small configuration
+is then compared byte for byte: outputs, overview, dvc.lock and sources. The small configuration
 takes the embedded offline data, one epoch, and a few architectures that together use every kind of
 layer; `--full` takes params.yaml as it is.
 """
@@ -31,11 +31,13 @@ from stages.errors import PipelineError, command
 from stages.fetch import EMBEDDED
 from stages.params import PARAMS_PATH, Params, load_params
 from tools.differences import difference
+from tools.overview import COMPARISON, COMPARISON_CHART, PAGE, TRAINING, TRAINING_CHART
 from tools.surroundings import Run, another_user, plain_user
 
 LOCK = "dvc.lock"
 SIDE_BY_SIDE = 4  # stages at once, at most
 NOT_COMPARED = {".git", ".dvc"}
+OVERVIEW = [str(path) for path in (COMPARISON, TRAINING, COMPARISON_CHART, TRAINING_CHART, PAGE)]
 
 
 def read_lock(path: Path) -> dict[str, Any]:
@@ -54,15 +56,15 @@ def lies_in(path: str, folder: str) -> bool:
 
 
 def copy_project(to: Path) -> None:
-    """Copies what git tracks or would track, as it stands, without the results that dvc.lock lists."""
+    """Copies what git tracks or would track, as it stands, without results: what dvc.lock lists, and the overview."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         capture_output=True,
         check=False,
     )
     if listed.returncode:
         raise PipelineError(f"{Path.cwd()}: expected a git repository: {os.fsdecode(listed.stderr).strip()}")
-    results = [LOCK, *(path for stage in read_lock(Path(LOCK)).values() for path in outputs(stage))]
+    results = [LOCK, *OVERVIEW, *(path for stage in read_lock(Path(LOCK)).values() for path in outputs(stage))]
     for name in os.fsdecode(listed.stdout).split("\0"):
         if Path(name).is_file() and not any(lies_in(name, result) for result in results):
             (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -133,10 +135,18 @@ def compare(run: Run, kept: Path) -> int:
     return differing
 
 
+def draw_overview(run: Run, targets: Sequence[str]) -> None:
+    """Draws the overview anew, unless only some stages are run."""
+    if not targets:
+        (run.project / PAGE).unlink(missing_ok=True)
+        run.execute(["python", "-m", "tools.overview"])
+
+
 def first_run(run: Run, targets: Sequence[str]) -> None:
     """Runs the project, checks that dvc.lock describes what it wrote, and commits it for clones."""
     run.execute(["git", "init", "--quiet"])
     run.execute(["dvc", "repro", *targets])
+    draw_overview(run, targets)
     status = run.execute(["dvc", "status", *targets])
     if "up to date" not in status:
         raise PipelineError(f"{run.name}: {LOCK} does not describe the files that the run left:\n{status}")
@@ -159,6 +169,7 @@ def verify(folder: Path, full: bool, targets: Sequence[str]) -> str:
 
     second = replace(first, name="run 2")
     second.execute(["dvc", "repro", "--force", *targets])
+    draw_overview(second, targets)
     differing = compare(second, kept)
     print(f"run 2, dvc repro --force in the same folder: {_verdict(differing)}")
 
@@ -168,6 +179,7 @@ def verify(folder: Path, full: bool, targets: Sequence[str]) -> str:
     for stages in side_by_side(read_lock(kept / LOCK)):
         repro = ["dvc", "--wait-for-lock", "repro", "--force", "--single-item"]
         third.execute(*([*repro, stage] for stage in stages))
+    draw_overview(third, targets)
     differing_too = compare(third, kept)
     print(f"run 3, a clone by another user, stages side by side on one core: {_verdict(differing_too)}")
     if differing or differing_too:
