@@ -1,0 +1,79 @@
+"""`make compare`: results of two runs, told by their predictions."""
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tools.compare import Predictions, row
+
+from .conftest import Project
+
+LABELS = [0, 1, 2, 2]
+BEFORE = Predictions(np.array(LABELS), np.array([0, 1, 2, 0]), np.array([0.9, 0.8, 0.7, 0.6]))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "probability", "expected"),
+    [
+        ([0, 1, 2, 0], [0.9, 0.8, 0.7, 0.6], "4 of 4 0.000 0.7500 → 0.7500 same bytes"),
+        ([0, 1, 2, 0], [0.9, 0.801, 0.7, 0.6], "4 of 4 0.001 0.7500 → 0.7500 same within rounding"),
+        ([0, 1, 2, 0], [0.9, 0.82, 0.7, 0.6], "4 of 4 0.020 0.7500 → 0.7500 same predictions, other probabilities"),
+        ([0, 1, 2, 2], [0.9, 0.8, 0.705, 0.1], "3 of 4 0.005 0.7500 → 1.0000 predictions differ on 1 of 4 images"),
+        ([2, 2, 0, 1], [0.5, 0.5, 0.5, 0.5], "0 of 4 0.000 0.7500 → 0.0000 predictions differ on 4 of 4 images"),
+    ],
+)
+def test_the_verdict_goes_by_predictions(prediction: list, probability: list, expected: str) -> None:
+    after = Predictions(BEFORE.label, np.array(prediction), np.array(probability))
+    assert " ".join(row("mlp", BEFORE, after, decimals=3).split()) == f"mlp {expected}"
+
+
+def test_predictions_of_other_images_are_not_compared() -> None:
+    after = Predictions(np.array([0]), np.array([0]), np.array([1.0]))
+    assert row("mlp", BEFORE, after, decimals=3).endswith("0.7500 → 1.0000  other test images: not compared")
+
+
+def compare(project: Project, *arguments: str) -> dict[str, str]:
+    """What the tool prints, each line by its first word."""
+    lines = project.run("python", "-m", "tools.compare", *arguments).stdout.splitlines()
+    return {words[0].rstrip(":"): " ".join(words[1:]) for words in (line.split() for line in lines)}
+
+
+def edit_json(project: Project, path: str, change: Callable[[dict], None]) -> None:
+    content = json.loads((project.path / path).read_text())
+    change(content)
+    (project.path / path).write_text(json.dumps(content))
+
+
+def test_results_that_did_not_change_are_the_same(project) -> None:
+    told = compare(project)
+    count = len(project.run("git", "ls-files", "data", "metrics", "plots").stdout.split())
+    assert told["data"] == "set: tiny digits (" + told["data"].split("(")[1].split("…")[0] + "…), the same arrays"
+    assert told["params"] == "the same"
+    assert told["files"] == f"{count} of {count} results in git are the same bytes"
+    assert told["cnn"].endswith("same bytes")
+    assert told["mlp_256"].startswith("100 of 100")
+
+
+def test_what_differs_is_told_and_the_rest_still_compared(project) -> None:
+    edit_json(project, "data/raw/mnist.json", lambda description: description.update(sha256="0" * 64))
+    edit_json(project, "plots/predictions/cnn.json", lambda columns: columns["prediction"].__setitem__(0, -1))
+    (project.path / "plots/predictions/mlp_256.json").unlink()
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
+    project.edit(lambda params: params["architectures"].update(seventh=params["architectures"]["cnn"]))
+
+    told = compare(project, "HEAD")
+    assert told["data"].startswith("set: differs: tiny digits (")
+    assert told["params"] == "differ: architectures.cnn, architectures.seventh"
+    assert "but not data/raw/mnist.json, plots/predictions/cnn.json, plots/predictions/mlp_256.json" in told["files"]
+    assert told["cnn"].endswith("predictions differ on 1 of 100 images")
+    assert told["mlp_256"] == "no predictions in the workspace"
+    assert told["seventh"] == "no predictions in HEAD and the workspace"
+
+
+def test_a_revision_that_does_not_exist_is_one_line(project) -> None:
+    done = project.run("python", "-m", "tools.compare", "nonsense", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: nonsense: expected a git revision, such as main or HEAD~1 (")
+    assert "Traceback" not in done.stderr
