@@ -33,7 +33,7 @@ MISTAKES = [
     ("      - Flatten\n", "", f"{MLP}.layers: expected the output shape (None, classes), found (None, ?, ?, ?)"),
     ("activation: softmax, ", "", f"{MLP}.layers[2].Dense.activation: expected softmax"),
     ("optimizer: Adam", "optimizer: Adm", f"{MLP}.compile.optimizer: unknown name 'Adm'; did you mean 'Adam'?"),
-    ("  mlp_256:\n", "  mlp.256:\n", "architectures.mlp.256: expected text to match pattern"),
+    ("\n  mlp_256:", "\n  mlp.256:", "architectures.mlp.256: expected text to match pattern"),
     ("seed: 10", "seed: true", "train.seed: expected a valid integer, found true"),
     ("threads: 2", "threads: 0", "train.threads: expected a value greater than or equal to 1, found 0"),
     (TRAIN, "", "train: required, but missing"),

@@ -12,10 +12,12 @@ import requests
 from moto.server import ThreadedMotoServer
 
 from stages.params import load_params
+from tools import overview
 
 from .conftest import ROOT, Project
 
 UP_TO_DATE = "Data and pipelines are up to date"
+VIEWS = {overview.COMPARISON, overview.COMPARISON_CHART, overview.PAGE, overview.TRAINING, overview.TRAINING_CHART}
 
 
 def train_longer(params: dict) -> None:
@@ -71,10 +73,10 @@ def work(project: Project, change: Callable[[dict], None]) -> None:
 
 
 def results(project: Project) -> dict[str, bytes]:
-    """What the stages wrote, in git or not: path → content."""
-    folders = (project.path / name for name in ("data", "metrics", "plots"))
-    files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(project.path).as_posix(): path.read_bytes() for path in files}
+    """What the stages wrote, in git or not, and so without the views over all architectures: path → content."""
+    files = (path for folder in ("data", "metrics", "plots") for path in (project.path / folder).rglob("*"))
+    written = {path.relative_to(project.path): path for path in files if path.is_file()}
+    return {str(name): path.read_bytes() for name, path in written.items() if name not in VIEWS}
 
 
 def of(architecture: str, contents: dict[str, bytes]) -> dict[str, bytes]:
