@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 from ruamel.yaml import YAML
 
+from tools.verify import read_lock
+
 from .conftest import Project
 
 # What Python imports at its start if it is on the path: plants a fault in the stage, and there alone.
@@ -32,7 +34,7 @@ if any(argument.startswith("stages.") for argument in sys.orig_argv):
 
 
 def lock(project: Project) -> dict:
-    return YAML(typ="safe").load(project.path / "dvc.lock")["stages"]
+    return read_lock(project.path / "dvc.lock")
 
 
 def outputs(project: Project) -> dict[str, bytes]:
