@@ -104,7 +104,8 @@ def test_an_exception_in_a_stage(project: Project, built_project, undisturbed, m
     after = moment.uniform(0.05, duration(built_project.path, stage))
     running = Running.start(project, planted(project, tmp_path, STRIKE_AFTER=after))
     told = running.wait()
-    assert running.process.returncode == 0 or "RuntimeError: planted" in told
+    struck = "RuntimeError: planted" in told or "exited with -14" in told  # the latter while Python shuts down
+    assert struck or running.process.returncode == 0
     check_completes(project, undisturbed)
 
 
