@@ -217,3 +217,21 @@ def test_what_dvc_leaves_half_written_is_mended(project: Project, name: str, len
     project.repro()
     assert lock_file.read_bytes() == before
     assert project.run("python", "-m", "tools.mend", check=False).returncode == 1, "found something left to mend"
+
+
+def test_a_conflict_in_dvc_lock_is_left_to_the_user(project: Project) -> None:
+    path = project.path / "dvc.lock"
+    path.write_text(f"{path.read_text()}<<<<<<< HEAD\n=======\n>>>>>>> theirs\n")
+    before = path.read_bytes()
+    assert project.run("python", "-m", "tools.mend", check=False).returncode == 1
+    assert path.read_bytes() == before
+
+
+def test_an_empty_entry_of_the_run_cache_is_mended(project: Project, undisturbed) -> None:
+    before = set((project.path / ".dvc/cache/runs").glob("*/*"))
+    make_stale(project, "preprocess")
+    (entry,) = before - set((project.path / ".dvc/cache/runs").glob("*/*"))
+    entry.mkdir()
+    assert project.run("dvc", "repro", check=False).returncode != 0
+    assert "was empty; removed" in project.run("python", "-m", "tools.mend").stderr
+    check_completes(project, undisturbed)

@@ -20,27 +20,29 @@ from stages.files import write_text
 LOCK, RWLOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
 
-def lock_is_whole(text: str) -> bool:
-    """Whether DVC would take this text for a dvc.lock."""
+def lock_is_cut(text: str) -> bool:
+    """Whether DVC would refuse this text for a dvc.lock, though no merge has left its marks there."""
+    if "\n<<<<<<< " in text:
+        return False
     try:
         COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text))
     except (YAMLError, Invalid):
-        return False
-    return True
+        return True
+    return False
 
 
-def rwlock_is_whole(text: str) -> bool:
-    """Whether DVC would take this text for its rwlock."""
+def rwlock_is_cut(text: str) -> bool:
+    """Whether DVC would refuse this text for its rwlock."""
     try:
-        return isinstance(json.loads(text), dict)
+        return not isinstance(json.loads(text), dict)
     except ValueError:
-        return False
+        return True
 
 
 def mend() -> list[str]:
     """Mends what is broken; returns what was done, a line each."""
     done = []
-    if LOCK.exists() and not lock_is_whole(LOCK.read_text(encoding="utf-8", errors="replace")):
+    if LOCK.exists() and lock_is_cut(LOCK.read_text(encoding="utf-8", errors="replace")):
         committed = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, text=True, check=False)
         if committed.returncode == 0:
             write_text(LOCK, committed.stdout)
@@ -48,7 +50,7 @@ def mend() -> list[str]:
         else:
             LOCK.unlink()
             done.append(f"{LOCK} was cut short and is in no commit; removed")
-    if RWLOCK.exists() and not rwlock_is_whole(RWLOCK.read_text(encoding="utf-8", errors="replace")):
+    if RWLOCK.exists() and rwlock_is_cut(RWLOCK.read_text(encoding="utf-8", errors="replace")):
         RWLOCK.unlink()
         done.append(f"{RWLOCK} was cut short; removed")
     for entry in run_cache().glob("*/*"):
