@@ -26,7 +26,7 @@ verify: $(RUN) ## proof that reruns give the same bytes, on a small configuratio
 test: $(DEV) ## environment, then all tests
 	python -m pytest --numprocesses auto --dist loadfile
 
-chaos: $(DEV) ## each fault of tests/test_faults.py at 20 random moments; takes about an hour
+chaos: $(DEV) ## each fault of tests/test_faults.py at 20 random moments; takes about half an hour
 	python -m pytest tests/test_faults.py --times 20 --numprocesses auto
 
 check: $(DEV) ## lint, format, and generated files that are out of date
