@@ -46,7 +46,7 @@ readme: overview ## write the results table and picture of README.md anew
 	python -m tools.readme
 
 clean: ## remove the environment and what tools leave behind; data, models, metrics, plots and DVC's cache stay
-	rm -rf $(VENV) .checkpoints dvc_plots .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dvc_plots .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## list the targets
