@@ -75,6 +75,9 @@ class Published(Section):
 class Report(Section):
     confused_pairs: PositiveInt = Field(description="rows in the table of most confused pairs")
     worst_errors: Annotated[int, Field(ge=1, le=100)] = Field(description="images on the sheet of errors")
+    kept_errors: Annotated[int, Field(ge=25, le=10_000, multiple_of=25)] = Field(
+        description="images of the most confident errors, kept in git for reviews; 25 fill a row of the picture"
+    )
 
 
 class Overview(Section):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages import pictures, tables
+from stages import pictures, tables, tiles
 from stages.arrays import Dataset, load_prepared
 from stages.errors import PipelineError, command
 from stages.files import write_text
@@ -84,6 +84,12 @@ def draw_worst_errors(findings: Findings, images: np.ndarray, dataset: str, limi
     pictures.save(pictures.digit_sheet(images[worst["index"].to_numpy(), ..., 0], titles, heading), path)
 
 
+def write_errors(findings: Findings, images: np.ndarray, limit: int, path: Path) -> None:
+    """Writes the most confident errors' images, float32 (n, height, width, 1) in [0, 1], as tiles in that order."""
+    kept = images[tables.most_confident(findings.errors, limit)["index"].to_numpy(), ..., 0]
+    tiles.write(np.round(255 * kept.clip(0, 1)).astype(np.uint8), path)
+
+
 def write_tables(findings: Findings, folder: Path) -> None:
     """Writes the tables as CSV."""
     _write_table(findings.confusion.reset_index(), folder / "confusion.csv")
@@ -107,6 +113,7 @@ def main() -> None:
     parser.add_argument("predictions", type=Path, help="the predictions that evaluate wrote")
     parser.add_argument("confusion", type=Path, help="the picture of the confusion matrix to write, .png")
     parser.add_argument("worst_errors", type=Path, help="the sheet of the most confident errors to write, .png")
+    parser.add_argument("errors", type=Path, help="the images of the errors to write, .png")
     parser.add_argument("tables", type=Path, help="the folder of tables to write, .csv")
     arguments = parser.parse_args()
 
@@ -117,6 +124,7 @@ def main() -> None:
     findings = Findings.read(name, arguments.metrics, arguments.predictions, settings, dataset.classes)
     draw_confusion(findings, dataset.dataset, arguments.confusion)
     draw_worst_errors(findings, images, dataset.dataset, settings.worst_errors, arguments.worst_errors)
+    write_errors(findings, images, settings.kept_errors, arguments.errors)
     write_tables(findings, arguments.tables)
     print(f"{name}: {len(findings.errors)} of {dataset.test} test images wrong on {dataset.dataset}")
 

@@ -30,7 +30,7 @@ preprocess:
   samples: {first: 3, count: 25}
 train: {seed: 10, threads: 2}
 evaluate: {batch_size: 50, decimals: 6}
-report: {confused_pairs: 5, worst_errors: 10}
+report: {confused_pairs: 5, worst_errors: 10, kept_errors: 100}
 overview: {confidence: 0.95}
 architectures:
   mlp_256:

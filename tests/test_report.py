@@ -17,7 +17,7 @@ from tools.page import Overview
 
 from .conftest import Project
 
-SETTINGS = Report(confused_pairs=5, worst_errors=10)
+SETTINGS = Report(confused_pairs=5, worst_errors=10, kept_errors=25)
 
 
 @pytest.fixture(autouse=True)
