@@ -6,7 +6,7 @@ DEV := $(VENV)/installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro overview compare verify test chaos check format schema readme clean help
+.PHONY: repro overview compare review verify test chaos check format schema readme clean help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
@@ -19,6 +19,9 @@ overview: $(RUN) ## plots/report.html and the comparison of all architectures, f
 
 compare: $(RUN) ## results against those of a git revision, by predictions: make compare BASE=main
 	@python -m tools.compare $(BASE)
+
+review: $(RUN) ## review/review.html and .md, what a change did: make review BASE=origin/main [HEAD=...] [FAIL_ON="regression stale"]
+	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))
 
 verify: $(RUN) ## proof that reruns give the same bytes, on a small configuration
 	@python -m tools.verify

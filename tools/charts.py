@@ -1,11 +1,16 @@
 """The charts over all architectures, drawn with matplotlib. Every heading names the data set."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-TRAIN, VALIDATION, OURS, PUBLISHED = "#13659c", "#d1602b", "#13659c", "#888888"
+OURS, PUBLISHED = "#13659c", "#888888"
+SPLITS = {"train": ("#13659c", "-"), "validation": ("#d1602b", "--")}
+METRICS = ("accuracy", "loss")
 
 
 def comparison(table: pd.DataFrame, heading: str) -> Figure:
@@ -40,16 +45,38 @@ def training_curves(history: pd.DataFrame, heading: str) -> Figure:
     figure = Figure(figsize=(8, 2.3 * len(names) + 0.6), layout="constrained")
     figure.suptitle(heading)
     panels = figure.subplots(len(names), 2, squeeze=False, sharex=False, sharey="col")
-    styles = {"train": (TRAIN, "-"), "validation": (VALIDATION, "--")}
     for row, name in zip(panels, names, strict=True):
-        for axis, metric in zip(row, ("accuracy", "loss"), strict=True):
-            for split, (colour, line) in styles.items():
-                curve = history.query("architecture == @name and metric == @metric and split == @split")
-                if len(curve):
-                    axis.plot(curve["epoch"], curve["value"], line, color=colour, marker=".", label=split)
+        for axis, metric in zip(row, METRICS, strict=True):
+            _curves(axis, history[history["architecture"] == name], metric)
             axis.set_title(f"{name}: {metric}", fontsize=10)
-            axis.set(xlabel="epoch", ylabel=metric)
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axis.grid(alpha=0.3)
         row[0].legend(loc="lower right", fontsize=8, frameon=False)
     return figure
+
+
+def before_and_after(base: pd.DataFrame | None, head: pd.DataFrame | None, heading: str) -> Figure:
+    """One architecture's accuracy and loss over epochs: faint as in base, strong as now; `None` where a side has none.
+
+    The histories have the columns epoch, split, metric, value.
+    """
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure.suptitle(heading)
+    panels = figure.subplots(1, 2)
+    for axis, metric in zip(panels, METRICS, strict=True):
+        if base is not None:
+            _curves(axis, base, metric, "base: ", alpha=0.4, linewidth=1)
+        if head is not None:
+            _curves(axis, head, metric, "now: ")
+        axis.set_title(metric, fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _curves(axis: Axes, history: pd.DataFrame, metric: str, prefix: str = "", **style: Any) -> None:
+    """One metric's curves, a line for each split that there is."""
+    for split, (colour, line) in SPLITS.items():
+        curve = history[(history["metric"] == metric) & (history["split"] == split)]
+        if len(curve):
+            axis.plot(curve["epoch"], curve["value"], line, color=colour, marker=".", label=prefix + split, **style)
+    axis.set(xlabel="epoch", ylabel=metric)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)

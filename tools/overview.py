@@ -32,8 +32,8 @@ def digest(params: Params) -> str | None:
     `None` if one of them is missing.
     """
     results = [Path(form.format(name)) for name in sorted(params.architectures) for form in PER_ARCHITECTURE]
-    files = [path for folder in ("stages", "tools") for path in Path(folder).iterdir()]
-    code = sorted(path for path in files if path.suffix in (".py", ".j2"))
+    files = [path for folder in ("stages", "tools") for path in Path(folder).rglob("*")]
+    code = sorted(path for path in files if path.suffix in (".py", ".j2", ".css"))
     drawn = [COMPARISON, TRAINING, COMPARISON_CHART, TRAINING_CHART]
     found = hashlib.sha256()
     try:

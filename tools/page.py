@@ -1,12 +1,10 @@
 """The overview as tables, charts and one HTML page. Imported only when there is something to draw."""
 
-import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.errors import PipelineError
 from stages.files import write_text
@@ -16,8 +14,7 @@ from stages.report import Findings
 from tools import charts
 from tools.comparison import compare
 from tools.overview import COMPARISON, COMPARISON_CHART, DESCRIPTION, METRICS, PLOTS, TRAINING, TRAINING_CHART
-
-TEMPLATE = "overview.html.j2"
+from tools.templates import data_uri, render
 
 
 @dataclass(frozen=True)
@@ -59,16 +56,13 @@ class Overview:
 
     def page(self, inputs: str) -> str:
         """The self-contained HTML page with the pictures in `plots`; `inputs` is the digest that it bears."""
-        environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.globals["picture"] = _picture
-        return environment.get_template(TEMPLATE).render(
-            inputs=inputs, description=self.description, comparison=self.comparison, sections=self.findings
+        return render(
+            "overview.html.j2",
+            inputs=inputs,
+            description=self.description,
+            comparison=self.comparison,
+            sections=self.findings,
+            picture=_picture,
         )
 
 
@@ -87,5 +81,4 @@ def _read_history(name: str) -> pd.DataFrame:
 
 
 def _picture(path: str) -> str:
-    content = _existing(PLOTS / path, f"report@{Path(path).stem}").read_bytes()
-    return "data:image/png;base64," + base64.b64encode(content).decode()
+    return data_uri(_existing(PLOTS / path, f"report@{Path(path).stem}").read_bytes())

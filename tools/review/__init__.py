@@ -1,0 +1,1 @@
+"""What a change did, for a pull request (`make review`)."""

@@ -1,0 +1,49 @@
+"""Reviews a change: a Markdown and an HTML page, from git alone (`make review`).
+
+It compares the workspace, or a revision, with a base revision. All that it reads is in git, so a clone
+without DVC's cache or a remote will do. Exit status: 0 written; 1 an error, and nothing written;
+2 a mistake in the command line; 3 written, but a gate of --fail-on failed.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from stages.errors import command
+from stages.files import write_text
+from stages.params import load_params
+from tools.review.content import GATES, Review
+from tools.review.page import html, markdown
+from tools.review.sections import sections
+from tools.revision import WORKSPACE, Revision
+
+GATE_FAILED = 3
+
+
+@command
+def main() -> None:
+    """Reviews a change: the workspace, or a revision, against a base revision."""
+    statuses = "exit status: 0 written, 1 error, 2 usage, 3 written but a gate failed"
+    parser = argparse.ArgumentParser(description=main.__doc__, epilog=statuses)
+    parser.add_argument("base", help="a git revision, such as origin/main")
+    parser.add_argument("head", nargs="?", help="a git revision; the workspace unless given")
+    parser.add_argument("--output", type=Path, default=Path("review"), help="folder of review.md and review.html")
+    parser.add_argument("--fail-on", nargs="+", choices=GATES, default=[], help="exit with 3 if one is found")
+    parser.add_argument("--pictures", metavar="URL", help="where the head's files can be seen, for review.md")
+    arguments = parser.parse_args()
+
+    head = Revision.find(arguments.head) if arguments.head else WORKSPACE
+    review = Review.of(Revision.find(arguments.base), head, load_params().overview.confidence)
+    shown, missing = sections(review)
+    write_text(arguments.output / "review.md", markdown(review, shown, arguments.pictures))
+    write_text(arguments.output / "review.html", html(review, shown, missing))
+    print(*review.headlines, sep="\n")
+    print(f"all of it: {arguments.output}/review.html, {arguments.output}/review.md")
+    failures = review.failures(arguments.fail_on)
+    if failures:
+        print(*(f"gate failed: {line}" for line in failures), sep="\n", file=sys.stderr)
+        sys.exit(GATE_FAILED)
+
+
+if __name__ == "__main__":
+    main()

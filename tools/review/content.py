@@ -1,0 +1,78 @@
+"""What a review says: all of it, before it becomes a page."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from tools.review.changes import WORSE, Architecture, compare, data_change
+from tools.review.dvc_diff import Difference, differences
+from tools.review.lock import stage_changes, stale
+from tools.revision import Revision, git
+
+GATES = ("regression", "stale")
+
+
+@dataclass(frozen=True)
+class Review:
+    """Two revisions compared. `other_data` says how the data set differs; then no results are compared.
+
+    `stale` and `base_stale` say why a side's dvc.lock does not match its params, code and results.
+    """
+
+    base: Revision
+    head: Revision
+    confidence: float
+    other_data: str
+    architectures: list[Architecture]
+    params: list[Difference]
+    metrics: list[Difference]
+    stages: list[tuple[str, str]]
+    stale: list[str]
+    base_stale: list[str]
+    base_ahead: int
+
+    @classmethod
+    def of(cls, base: Revision, head: Revision, confidence: float) -> "Review":
+        """Compares two revisions; intervals and tests are at the level `confidence`."""
+        other_data = data_change(base, head)
+        with ThreadPoolExecutor() as pool:  # of processes that wait for DVC
+            params, metrics = (pool.submit(differences, what, base, head) for what in ("params", "metrics"))
+            head_stale, base_stale = (pool.submit(stale, revision) for revision in (head, base))
+            return cls(
+                base,
+                head,
+                confidence,
+                other_data,
+                compare(base, head),
+                params.result(),
+                [] if other_data else metrics.result(),
+                stage_changes(base, head),
+                head_stale.result(),
+                base_stale.result(),
+                int(git("rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit}")),
+            )
+
+    @property
+    def changed(self) -> list[Architecture]:
+        """The architectures with something to tell."""
+        return [item for item in self.architectures if item.changed]
+
+    @property
+    def differing(self) -> int:
+        """The number of architectures whose predictions were tested for a difference."""
+        return max((item.several for item in self.architectures), default=0)
+
+    @property
+    def headlines(self) -> list[str]:
+        """A line for each changed architecture, and one for the others."""
+        same = [item.name for item in self.architectures if not item.changed]
+        lines = [item.headline(self.confidence) for item in self.changed]
+        return lines + ([f"same predictions as in base: {', '.join(same)}"] if same else [])
+
+    def failures(self, gates: list[str]) -> list[str]:
+        """Why each gate of `gates` that fails does so, a line each."""
+        worse = [item.name for item in self.architectures if item.verdict(self.confidence) == WORSE]
+        found = {
+            "regression": f"significantly worse: {', '.join(worse)}" if worse else "",
+            "stale": f"{self.head}: dvc.lock does not match: {'; '.join(self.stale)}" if self.stale else "",
+        }
+        return [found[gate] for gate in GATES if gate in gates and found[gate]]

@@ -1,0 +1,132 @@
+"""dvc.lock: what it says of a revision's stages, and whether params, code and results in git are as it says."""
+
+import json
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tools.revision import Revision, git
+
+LOCK = "dvc.lock"
+LISTED = 4  # stages or files named in a line, at most
+
+
+@contextmanager
+def checked_out(revision: Revision) -> Iterator[Path]:
+    """A folder with the revision's files: the workspace itself, or a temporary work tree of git."""
+    if revision.commit is None:
+        yield Path()
+        return
+    prefix = git("rev-parse", "--show-prefix").decode().strip()
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        git("-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(tree), revision.commit)
+        try:
+            yield tree / prefix
+        finally:
+            git("worktree", "remove", "--force", str(tree))
+
+
+def stale(revision: Revision) -> list[str]:
+    """Why a revision's dvc.lock does not match its params, code and results in git: a line each; empty if it does.
+
+    What DVC's cache holds need not be there.
+    """
+    with checked_out(revision) as tree:
+        done = subprocess.run(["dvc", "status", "--json"], cwd=tree, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return [f"dvc status fails: {' '.join(done.stderr.split())}"]
+        status = json.loads(done.stdout)
+        reasons = {stage: list(_reasons(entries, tree)) for stage, entries in status.items()}
+    reasons = {stage: found for stage, found in reasons.items() if found}
+    for stage, found in _broken_links(stages_of(revision)):
+        reasons.setdefault(stage, []).append(found)
+    return [f"{stages}: {found}" for stages, found in grouped(reasons)]
+
+
+def _reasons(entries: list[Any], tree: Path) -> Iterator[str]:
+    """What `dvc status --json` says of one stage, without outputs that only DVC's cache holds."""
+    for entry in entries:
+        if isinstance(entry, str):  # "changed command"
+            yield entry
+            continue
+        for path, state in (item for files in entry.values() for item in files.items()):
+            if path == "params.yaml" and state == "new":
+                yield f"not in {LOCK}"
+                return
+            if isinstance(state, dict):
+                yield from (f"{key} {how}" for key, how in state.items())
+            elif state != "not in cache" and not (state == "deleted" and _ignored(path, tree)):
+                yield f"{path} {state}"
+
+
+def _ignored(path: str, tree: Path) -> bool:
+    return not subprocess.run(["git", "check-ignore", "-q", path], cwd=tree, check=False).returncode
+
+
+def _broken_links(stages: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Stages that ran on another version of a file than the stage that writes it last wrote."""
+    written = {path: digest for stage in stages.values() for path, digest in digests(stage, "outs").items()}
+    for name, stage in stages.items():
+        for path, digest in digests(stage, "deps").items():
+            if digest != written.get(path, digest):
+                yield name, f"ran before {path} changed"
+
+
+def stages_of(revision: Revision) -> dict[str, Any]:
+    """The entries of dvc.lock by stage; none if there is no such file."""
+    return revision.read_yaml(LOCK).get("stages") or {}
+
+
+def stage_changes(base: Revision, head: Revision) -> list[tuple[str, str]]:
+    """Which stages differ between two dvc.lock, and in what: added, removed, or what they ran on."""
+    before, after = stages_of(base), stages_of(head)
+    written = {path for stages in (before, after) for stage in stages.values() for path in digests(stage, "outs")}
+    changes = {}
+    for name in [*after, *(name for name in before if name not in after)]:
+        if name not in before or name not in after:
+            changes[name] = ["added" if name in after else "removed"]
+        elif found := list(_differences(before[name], after[name], written)):
+            changes[name] = found
+    return grouped(changes)
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any], written: set[str]) -> Iterator[str]:
+    """In what two entries of a stage differ; files that other stages write are `its inputs`, together."""
+    if before.get("cmd") != after.get("cmd"):
+        yield "its command"
+    old, new = (side.get("params", {}).get("params.yaml", {}) for side in (before, after))
+    yield from _unequal(old, new)
+    files = _unequal(*(digests(side, "deps") for side in (before, after)))
+    yield from (path for path in files if path not in written)
+    if not written.isdisjoint(files):
+        yield "its inputs"
+    if digests(before, "outs") == digests(after, "outs"):
+        yield "with the same results"
+
+
+def digests(stage: dict[str, Any], key: str) -> dict[str, str]:
+    """MD5 by path of a stage's `deps` or `outs` in dvc.lock."""
+    return {item["path"]: item.get("md5") for item in stage.get(key, [])}
+
+
+def _unequal(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [key for key in {**old, **new} if old.get(key) != new.get(key)]
+
+
+def grouped(reasons: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """Stages and what is said of them; those of one kind (train@…) of which the same is said stand together."""
+    groups = defaultdict(list)
+    for stage, said in reasons.items():
+        more = [f"and {len(said) - LISTED} more"] if len(said) > LISTED else []
+        groups[stage.partition("@")[0], ", ".join([*said[:LISTED], *more])].append(stage)
+    return [(_together(stages), said) for (_, said), stages in groups.items()]
+
+
+def _together(stages: list[str]) -> str:
+    kind = stages[0].partition("@")[0]
+    return f"{kind} of {len(stages)} architectures" if len(stages) > LISTED else ", ".join(stages)

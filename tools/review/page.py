@@ -1,0 +1,34 @@
+"""A review as Markdown, for a comment, and as one HTML page that stands alone."""
+
+import io
+
+from stages.pictures import DPI
+from tools import charts
+from tools.review.content import Review
+from tools.review.sections import Section
+from tools.templates import data_uri, render
+
+LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
+SHOWN = 60  # digits shown as pictures, at most; all are listed
+
+
+def html(review: Review, sections: list[Section], missing: list[str]) -> str:
+    """The page, with its pictures in it. `missing` says which pictures are missing, a line each."""
+    return render("review.html.j2", review=review, sections=sections, missing=missing, curves=curves, shown=SHOWN)
+
+
+def markdown(review: Review, sections: list[Section], pictures: str | None) -> str:
+    """The comment. It shows pictures that the head has in git, if `pictures` is the URL where its files can be seen."""
+    text = render("review.md.j2", review=review, sections=sections, pictures=pictures, shown=SHOWN)
+    if len(text) <= LONGEST:
+        return text
+    return text[:LONGEST].rpartition("\n")[0] + "\n\n… cut here, for its length: the HTML page has all of it.\n"
+
+
+def curves(section: Section) -> str:
+    """The training curves before and after, as a picture in a URI."""
+    before = section.base.history if section.base else None
+    figure = charts.before_and_after(before, section.head.history, f"{section.architecture.name}: training")
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI)
+    return data_uri(stream.getvalue())

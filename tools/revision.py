@@ -1,0 +1,78 @@
+"""A state of the project to read results from: a git revision, or the workspace. All that is read is in git."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+from stages.errors import PipelineError
+from stages.params import PARAMS_PATH
+
+
+def git(*arguments: str) -> bytes:
+    """What a git command prints; raises `PipelineError` if it fails."""
+    done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    if done.returncode:
+        raise PipelineError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit with the name that the user gave it; or the workspace, which has no commit."""
+
+    name: str
+    commit: str | None
+
+    @classmethod
+    def find(cls, name: str) -> "Revision":
+        """The commit that `name` means to git."""
+        try:
+            commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").decode().strip()
+        except PipelineError as error:
+            if git("rev-parse", "--is-shallow-repository").strip() == b"true":
+                hint = "run: git fetch --unshallow (in CI: actions/checkout with fetch-depth: 0)"
+                raise PipelineError(f"{name}: not in this shallow clone; {hint}") from error
+            raise PipelineError(f"{name}: expected a git revision, such as main or HEAD~1 ({error})") from error
+        return cls(name, commit)
+
+    def __str__(self) -> str:
+        if self.commit is None:
+            return self.name
+        short = self.commit[:7]
+        return short if self.commit.startswith(self.name) else f"{self.name} ({short})"
+
+    def read(self, path: str | Path) -> bytes | None:
+        """A file's content, `None` if there is no such file; the path counts from the project's folder."""
+        if self.commit is None:
+            return Path(path).read_bytes() if Path(path).is_file() else None
+        return git("show", f"{self.commit}:./{path}") if git("ls-tree", self.commit, str(path)) else None
+
+    def read_json(self, path: str | Path) -> Any:
+        """A JSON file's content, `None` if there is no such file."""
+        content = self.read(path)
+        try:
+            return None if content is None else json.loads(content)
+        except ValueError as error:
+            raise PipelineError(f"{path} in {self}: not valid JSON: {error}") from error
+
+    def read_yaml(self, path: str | Path) -> dict[str, Any]:
+        """A YAML file's content, {} if there is no such file."""
+        content = self.read(path)
+        try:
+            found = YAML(typ="safe", pure=True).load(content.decode()) if content else {}
+        except (YAMLError, UnicodeDecodeError) as error:
+            raise PipelineError(f"{path} in {self}: not valid YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(found, dict):
+            raise PipelineError(f"{path} in {self}: expected keys and values, found {type(found).__name__}")
+        return found
+
+    def params(self) -> dict[str, Any]:
+        """params.yaml as it is, unchecked: an older one may follow another schema."""
+        return self.read_yaml(PARAMS_PATH)
+
+
+WORKSPACE = Revision("workspace", None)
