@@ -1,5 +1,6 @@
 """A tiny project: the real dvc.yaml, stages and templates on 8 x 8 digits and two small architectures."""
 
+import json
 import os
 import re
 import shutil
@@ -121,6 +122,12 @@ class Project:
         content = yaml.load(self.params)
         change(content)
         yaml.dump(content, self.params)
+
+    def edit_json(self, path: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """Changes a result by hand."""
+        content = json.loads((self.path / path).read_text())
+        change(content)
+        (self.path / path).write_text(json.dumps(content))
 
     def clone(self, to: Path) -> "Project":
         shutil.copytree(self.path, to)

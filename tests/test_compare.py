@@ -1,12 +1,10 @@
 """`make compare`: results of two runs, told by their predictions."""
 
-import json
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
-from tools.compare import Predictions, row
+from tools.compare import row
+from tools.predictions import Predictions
 
 from .conftest import Project
 
@@ -40,12 +38,6 @@ def compare(project: Project, *arguments: str) -> dict[str, str]:
     return {words[0].rstrip(":"): " ".join(words[1:]) for words in (line.split() for line in lines)}
 
 
-def edit_json(project: Project, path: str, change: Callable[[dict], None]) -> None:
-    content = json.loads((project.path / path).read_text())
-    change(content)
-    (project.path / path).write_text(json.dumps(content))
-
-
 def test_results_that_did_not_change_are_the_same(project) -> None:
     told = compare(project)
     count = len(project.run("git", "ls-files", "data", "metrics", "plots").stdout.split())
@@ -57,19 +49,23 @@ def test_results_that_did_not_change_are_the_same(project) -> None:
 
 
 def test_what_differs_is_told_and_the_rest_still_compared(project) -> None:
-    edit_json(project, "data/raw/mnist.json", lambda description: description.update(sha256="0" * 64))
-    edit_json(project, "plots/predictions/cnn.json", lambda columns: columns["prediction"].__setitem__(0, -1))
+    project.edit_json("data/raw/mnist.json", lambda description: description.update(sha256="0" * 64))
+    project.edit_json(
+        "plots/predictions/cnn.json",
+        lambda columns: columns["prediction"].insert(0, columns["prediction"].pop(0) ^ 1),
+    )
     (project.path / "plots/predictions/mlp_256.json").unlink()
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
     project.edit(lambda params: params["architectures"].update(seventh=params["architectures"]["cnn"]))
 
     told = compare(project, "HEAD")
+    commit = project.run("git", "rev-parse", "HEAD").stdout[:7]
     assert told["data"].startswith("set: differs: tiny digits (")
     assert told["params"] == "differ: architectures.cnn, architectures.seventh"
     assert "but not data/raw/mnist.json, plots/predictions/cnn.json, plots/predictions/mlp_256.json" in told["files"]
     assert told["cnn"].endswith("predictions differ on 1 of 100 images")
-    assert told["mlp_256"] == "no predictions in the workspace"
-    assert told["seventh"] == "no predictions in HEAD and the workspace"
+    assert told["mlp_256"] == "no predictions in workspace"
+    assert told["seventh"] == f"no predictions in HEAD ({commit}) and workspace"
 
 
 def test_a_revision_that_does_not_exist_is_one_line(project) -> None:

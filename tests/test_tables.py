@@ -6,7 +6,7 @@ import pytest
 
 from stages import tables
 from stages.evaluate import overfitting, prediction_columns, rounded, score
-from tools.comparison import compare, wilson_interval
+from tools.comparison import compare
 
 PREDICTIONS = pd.DataFrame(
     {"label": [0, 0, 0, 1, 1, 2], "prediction": [0, 1, 1, 1, 0, 2], "probability": [0.9, 0.8, 0.6, 0.7, 0.8, 1.0]}
@@ -35,12 +35,6 @@ def test_errors_name_the_test_index() -> None:
     wrong = tables.errors(PREDICTIONS)
     assert wrong.to_numpy().tolist() == [[1, 0, 1, 0.8], [2, 0, 1, 0.6], [4, 1, 0, 0.8]]
     assert tables.most_confident(wrong, 2)["index"].tolist() == [1, 4], "ties go by index"
-
-
-def test_wilson_interval_is_the_published_example() -> None:
-    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, method 3
-    low, high = wilson_interval(81, 263, 0.95)
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
 
 
 def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> None:

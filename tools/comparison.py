@@ -2,13 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
-
-def wilson_interval(successes: int, trials: int, confidence: float) -> tuple[float, float]:
-    """Wilson's score interval for a proportion (E. B. Wilson, JASA 22:209-212, 1927)."""
-    interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return round(interval.low, 6), round(interval.high, 6)
+from tools.evidence import wilson_interval
 
 
 def compare(metrics: dict[str, dict], confidence: float, published: dict[str, float]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """A state of the project to read results from: a git revision, or the workspace. All that is read is in git."""
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,9 @@ from stages.errors import PipelineError
 from stages.params import PARAMS_PATH
 
 
-def git(*arguments: str) -> bytes:
-    """What a git command prints; raises `PipelineError` if it fails."""
-    done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+def git(*arguments: str, **environment: str) -> bytes:
+    """What a git command prints, with more variables in its environment; raises `PipelineError` if it fails."""
+    done = subprocess.run(["git", *arguments], env=os.environ | environment, capture_output=True, check=False)
     if done.returncode:
         raise PipelineError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout

@@ -26,9 +26,9 @@ class Difference:
         return f"{self.new - self.old:+.6g}" if numbers else ""
 
     @property
-    def per_class(self) -> bool:
-        """Whether it is the precision or recall of one class."""
-        return self.key.startswith(("precision.", "recall."))
+    def is_detail(self) -> bool:
+        """Whether it is a figure of one class, or there is nothing to compare it with."""
+        return self.key.startswith(("precision.", "recall.")) or None in (self.old, self.new)
 
     @property
     def lines(self) -> list[str]:
@@ -57,7 +57,17 @@ def differences(what: str, base: Revision, head: Revision) -> list[Difference]:
     if done.returncode:
         raise PipelineError(f"dvc {what} diff {base} {head}: {' '.join(done.stderr.split())}")
     return [
-        Difference(path, key, values.get("old"), values.get("new"))
+        Difference(path, key, *(_whole(key, values.get(age), side) for age, side in (("old", base), ("new", head))))
         for path, keys in sorted(json.loads(done.stdout or "{}").items())
         for key, values in sorted(keys.items())
     ]
+
+
+def _whole(key: str, value: Any, side: Revision) -> Any:
+    """A value as params.yaml has it, where DVC tells a list as text."""
+    if not (isinstance(value, str) and value.startswith("[")):
+        return value
+    found = side.params()
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found if isinstance(found, list) else value

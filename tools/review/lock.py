@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stages.params import PARAMS_PATH
 from tools.revision import Revision, git
 
 LOCK = "dvc.lock"
@@ -17,18 +18,17 @@ LISTED = 4  # stages or files named in a line, at most
 
 @contextmanager
 def checked_out(revision: Revision) -> Iterator[Path]:
-    """A folder with the revision's files: the workspace itself, or a temporary work tree of git."""
+    """A folder with the revision's files: the workspace itself, or a temporary copy that shares nothing with git."""
     if revision.commit is None:
         yield Path()
         return
     prefix = git("rev-parse", "--show-prefix").decode().strip()
     with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder) / "tree"
-        git("-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(tree), revision.commit)
-        try:
-            yield tree / prefix
-        finally:
-            git("worktree", "remove", "--force", str(tree))
+        tree, index = Path(folder, "tree"), {"GIT_INDEX_FILE": f"{folder}/index"}
+        git("read-tree", revision.commit, **index)
+        git("checkout-index", "--all", f"--prefix={tree}/", **index)
+        git("init", "--quiet", str(tree))  # DVC asks for a repository
+        yield tree / prefix
 
 
 def stale(revision: Revision) -> list[str]:
@@ -50,18 +50,16 @@ def stale(revision: Revision) -> list[str]:
 
 def _reasons(entries: list[Any], tree: Path) -> Iterator[str]:
     """What `dvc status --json` says of one stage, without outputs that only DVC's cache holds."""
-    for entry in entries:
-        if isinstance(entry, str):  # "changed command"
-            yield entry
-            continue
-        for path, state in (item for files in entry.values() for item in files.items()):
-            if path == "params.yaml" and state == "new":
-                yield f"not in {LOCK}"
-                return
-            if isinstance(state, dict):
-                yield from (f"{key} {how}" for key, how in state.items())
-            elif state != "not in cache" and not (state == "deleted" and _ignored(path, tree)):
-                yield f"{path} {state}"
+    files = [item for entry in entries if isinstance(entry, dict) for kind in entry.values() for item in kind.items()]
+    if (str(PARAMS_PATH), "new") in files:
+        yield f"not in {LOCK}"
+        return
+    yield from (entry for entry in entries if isinstance(entry, str))  # "changed command"
+    for path, state in files:
+        if isinstance(state, dict):
+            yield from (f"{key} {how}" for key, how in state.items())
+        elif state != "not in cache" and not (state == "deleted" and _ignored(path, tree)):
+            yield f"{path} {state}"
 
 
 def _ignored(path: str, tree: Path) -> bool:
@@ -78,35 +76,36 @@ def _broken_links(stages: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def stages_of(revision: Revision) -> dict[str, Any]:
-    """The entries of dvc.lock by stage; none if there is no such file."""
-    return revision.read_yaml(LOCK).get("stages") or {}
+    """The entries of dvc.lock by stage, without those that DVC leaves of architectures that are no more."""
+    entries = revision.read_yaml(LOCK).get("stages") or {}
+    names = revision.params().get("architectures") or {}
+    return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in names}
 
 
 def stage_changes(base: Revision, head: Revision) -> list[tuple[str, str]]:
-    """Which stages differ between two dvc.lock, and in what: added, removed, or what they ran on."""
+    """Which stages differ between two dvc.lock, and in what: added, removed, or what they ran on that differs."""
     before, after = stages_of(base), stages_of(head)
     written = {path for stages in (before, after) for stage in stages.values() for path in digests(stage, "outs")}
     changes = {}
     for name in [*after, *(name for name in before if name not in after)]:
         if name not in before or name not in after:
             changes[name] = ["added" if name in after else "removed"]
-        elif found := list(_differences(before[name], after[name], written)):
-            changes[name] = found
+        elif causes := list(_causes(before[name], after[name], written)):
+            same = digests(before[name], "outs") == digests(after[name], "outs")
+            changes[name] = [*causes, "with the same results"] if same else causes
     return grouped(changes)
 
 
-def _differences(before: dict[str, Any], after: dict[str, Any], written: set[str]) -> Iterator[str]:
-    """In what two entries of a stage differ; files that other stages write are `its inputs`, together."""
+def _causes(before: dict[str, Any], after: dict[str, Any], written: set[str]) -> Iterator[str]:
+    """What a stage ran on that differs; files that other stages write are `its inputs`, together."""
     if before.get("cmd") != after.get("cmd"):
         yield "its command"
-    old, new = (side.get("params", {}).get("params.yaml", {}) for side in (before, after))
+    old, new = (side.get("params", {}).get(str(PARAMS_PATH), {}) for side in (before, after))
     yield from _unequal(old, new)
     files = _unequal(*(digests(side, "deps") for side in (before, after)))
     yield from (path for path in files if path not in written)
     if not written.isdisjoint(files):
         yield "its inputs"
-    if digests(before, "outs") == digests(after, "outs"):
-        yield "with the same results"
 
 
 def digests(stage: dict[str, Any], key: str) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """A review as Markdown, for a comment, and as one HTML page that stands alone."""
 
 import io
+from collections import defaultdict
 
 from stages.pictures import DPI
 from tools import charts
 from tools.review.content import Review
-from tools.review.sections import Section
+from tools.review.sections import Digit, Section
 from tools.templates import data_uri, render
 
 LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
@@ -19,10 +20,19 @@ def html(review: Review, sections: list[Section], missing: list[str]) -> str:
 
 def markdown(review: Review, sections: list[Section], pictures: str | None) -> str:
     """The comment. It shows pictures that the head has in git, if `pictures` is the URL where its files can be seen."""
-    text = render("review.md.j2", review=review, sections=sections, pictures=pictures, shown=SHOWN)
+    text = render("review.md.j2", review=review, sections=sections, pictures=pictures, by_pair=by_pair)
     if len(text) <= LONGEST:
         return text
     return text[:LONGEST].rpartition("\n")[0] + "\n\n… cut here, for its length: the HTML page has all of it.\n"
+
+
+def by_pair(digits: list[Digit]) -> list[tuple[str, str]]:
+    """The digits' numbers by label and wrong prediction, the most frequent pair first: `("7 as 2", "340, 1226")`."""
+    numbers = defaultdict(list)
+    for digit in digits:
+        numbers[digit.label, digit.wrong].append(str(digit.index))
+    pairs = sorted(numbers.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [(f"{label} as {wrong}", ", ".join(indices)) for (label, wrong), indices in pairs]
 
 
 def curves(section: Section) -> str:

@@ -28,6 +28,11 @@ class Digit:
     probability: float
     png: bytes | None
 
+    @property
+    def wrong(self) -> int:
+        """The prediction that is wrong, the old or the new one."""
+        return self.old if self.new == self.label else self.new
+
 
 @dataclass(frozen=True)
 class Training:

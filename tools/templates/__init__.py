@@ -7,6 +7,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+# What means something to Markdown in the middle of a line; underscores, tildes and brackets only where they do
+MARKUP = r"[\\`*|]|(?<!\w)_|_(?!\w)|~~|!?\[(?=[^\]]*\][(\[])|<(?=[\w/!?])|&(?=#?\w+;)|(?<!\w)@|://"
+
 
 def render(template: str, **context: Any) -> str:
     """A template of this folder with the context filled in.
@@ -31,9 +34,9 @@ def data_uri(png: bytes) -> str:
 
 
 def _markdown(value: Any) -> str:
-    """Text that Markdown shows as it is, in one line: no markup, no HTML, no mention of a user."""
-    escaped = re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", " ".join(str(value).split()))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "@<!-- -->")
+    """Text that Markdown shows as it is, in one line: no markup, no HTML, no link, no mention of a user."""
+    line = " ".join(str(value).split())
+    return re.sub(MARKUP, lambda found: "".join(f"&#{ord(character)};" for character in found[0]), line)
 
 
 def _fenced(value: Any) -> str:
