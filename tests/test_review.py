@@ -175,7 +175,7 @@ def rerun_train_alone(project: Project) -> None:
     ("fault", "reason"),
     [
         (edit_params, "train@softmax: architectures.softmax modified"),
-        (add_architecture, "train@other, evaluate@other, report@other: not in dvc.lock"),
+        (add_architecture, "evaluate@other: not in dvc.lock"),
         (edit_code, "train@mlp_256, train@softmax: stages/train.py modified"),
         (edit_metrics, "evaluate@softmax: metrics/softmax.json modified"),
         (delete_picture, "report@softmax: plots/confusion/softmax.png deleted"),

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+from PIL import Image
 
 from stages import tables, tiles
 from tools.overview import DESCRIPTION
@@ -33,7 +34,7 @@ def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tup
         else:
             try:
                 kept = tiles.read(content, *_shape(revision))
-            except (ValueError, OSError, SyntaxError) as error:  # Pillow raises all three for a damaged PNG
+            except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
                 missing.append(f"{path} in {revision}: cannot be shown: {error}")
                 continue
             worst = tables.most_confident(tables.errors(found.table), len(kept))["index"]

@@ -1,0 +1,148 @@
+""".github/workflows/review.yml: safe for forks, and its scripts run as GitHub would run them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from .conftest import ROOT, Project
+
+WORKFLOW = YAML(typ="safe").load(ROOT / ".github/workflows/review.yml")
+JOBS = WORKFLOW["jobs"]
+STEPS = [step for job in JOBS.values() for step in job["steps"]]
+NUMBER = 7
+
+GH = f"""\
+#!{sys.executable}
+import json, os, sys
+import jq
+arguments = sys.argv[1:]
+assert arguments.pop(0) == "api"
+options = dict(zip(arguments, arguments[1:]))
+path, = (argument for argument in arguments if argument.startswith("repos/"))
+body = open(options["--field"].removeprefix("body=@")).read() if "--field" in options else None
+with open(os.environ["GH_LOG"], "a") as log:
+    log.write(json.dumps([options.get("--method", "GET"), path, body]) + "\\n")
+if "--jq" in options:
+    print(*jq.compile(options["--jq"]).input_text(os.environ["GH_COMMENTS"]).all(), sep="\\n")
+"""
+
+
+def expressions(text: str, values: dict[str, str]) -> str:
+    """What GitHub makes of `${{ … }}`; an expression that is not in `values` is an error."""
+    return re.sub(r"\$\{\{ ([^}]+) \}\}", lambda found: values[found[1]], text)
+
+
+def run_job(name: str, folder: Path, values: dict[str, str], **environment: str) -> list[int]:
+    """Runs a job's scripts in turn as GitHub does; returns their exit statuses."""
+    statuses = []
+    for step in JOBS[name]["steps"]:
+        if "run" in step and (not any(statuses) or "cancelled" in step.get("if", "")):
+            given = {key: expressions(value, values) for key, value in step.get("env", {}).items()}
+            command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+            done = subprocess.run(command, cwd=folder, env=os.environ | environment | given, check=False)
+            statuses.append(done.returncode)
+    return statuses
+
+
+@pytest.fixture
+def pull_request(built_project: Project, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """The runner's checkout of the base branch, beside a bare repository with a pull request; what GitHub knows."""
+    author = built_project.clone(tmp_path / "author")
+    base = author.run("git", "rev-parse", "HEAD").stdout.strip()
+    author.edit_json("plots/predictions/cnn.json", lambda columns: columns.update(prediction=columns["label"]))
+    author.commit("results by hand")
+    # what would betray it if the runner ran it
+    (author.path / "tools/review/__main__.py").write_text("raise SystemExit('the code of a pull request ran')\n")
+    (author.path / "requirements.txt").write_text("no-such-package\n")
+    author.commit("code that must not run")
+    head = author.run("git", "rev-parse", "HEAD").stdout.strip()
+    subprocess.run(["git", "clone", "-q", "--bare", str(author.path), str(tmp_path / "github.git")], check=True)
+    bare = Project(tmp_path / "github.git")
+    bare.run("git", "update-ref", f"refs/pull/{NUMBER}/head", head)
+    bare.run("git", "update-ref", bare.run("git", "symbolic-ref", "HEAD").stdout.strip(), base)
+    subprocess.run(["git", "clone", "-q", str(bare.path), str(tmp_path / "runner")], check=True)
+    shutil.copy(ROOT / "requirements.txt", tmp_path / "runner")
+    values = {
+        "github.event.number": str(NUMBER),
+        "github.event.pull_request.base.sha": base,
+        "github.event.pull_request.head.sha": head,
+        "github.server_url": "https://github.com",
+        "github.repository": "team/mnist",
+        "github.run_id": "99",
+        "github.token": "a token",
+    }
+    return tmp_path / "runner", values
+
+
+def test_only_a_job_that_runs_nothing_of_the_repository_can_write() -> None:
+    assert WORKFLOW["permissions"] == {}
+    writing = {name for name, job in JOBS.items() if "write" in job["permissions"].values()}
+    assert writing == {"comment"}
+    assert JOBS["comment"]["permissions"] == {"pull-requests": "write"}
+    assert not any("checkout" in step.get("uses", "") for step in JOBS["comment"]["steps"])
+    assert not any(re.search(r"python|make|\./|pip", step.get("run", "")) for step in JOBS["comment"]["steps"])
+
+
+def test_the_code_that_runs_is_the_base_branchs() -> None:
+    assert list(WORKFLOW["on"]) == ["pull_request_target"]
+    checkouts = [step for step in STEPS if step.get("uses", "").startswith("actions/checkout")]
+    assert [step["with"] for step in checkouts] == [{"fetch-depth": 0}]
+    assert all(step["uses"].startswith("actions/") for step in STEPS if "uses" in step)
+    assert not any(re.search(r"git (checkout|switch|merge |pull|reset|restore)", step.get("run", "")) for step in STEPS)
+
+
+def test_no_script_has_text_of_the_pull_request_pasted_into_it() -> None:
+    assert not any("${{" in step.get("run", "") for step in STEPS)
+
+
+def test_the_scripts_review_a_pull_request_and_keep_one_comment(pull_request, tmp_path) -> None:
+    runner, values = pull_request
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    summary = tmp_path / "summary.md"
+    statuses = run_job("review", runner, values, PATH=path, GITHUB_STEP_SUMMARY=str(summary))
+    assert statuses == [0, 3, 0]  # results by hand: dvc.lock does not match
+    assert "cnn: 100.00 % [" in summary.read_text()
+    assert "evaluate@cnn: plots/predictions/cnn.json modified" in summary.read_text()
+    assert (
+        f"](https://github.com/team/mnist/raw/{values['github.event.pull_request.head.sha']}/plots/"
+        in summary.read_text()
+    )
+    artefact = runner / "review"
+    assert "cnn: 100.00 %" in (artefact / "review.html").read_text()
+
+    stand_in = tmp_path / "bin/gh"
+    stand_in.parent.mkdir()
+    stand_in.write_text(GH)
+    stand_in.chmod(0o755)
+    others = [
+        {"id": 1, "user": {"login": "someone"}, "body": "<!-- review.yml -->\nnot ours"},
+        {"id": 2, "user": {"login": "github-actions[bot]"}, "body": "another workflow's"},
+    ]
+    ours = {"id": 3, "user": {"login": "github-actions[bot]"}, "body": "<!-- review.yml -->\nof the last push"}
+    sent = []
+    for comments in (others, [*others, ours]):
+        log = tmp_path / f"gh-{len(comments)}.jsonl"
+        environment = {
+            "PATH": f"{stand_in.parent}{os.pathsep}{path}",
+            "GH_LOG": str(log),
+            "GH_COMMENTS": json.dumps(comments),
+        }
+        assert run_job("comment", artefact, values, **environment) == [0]
+        sent.append([json.loads(line) for line in log.read_text().splitlines()])
+    for (asked, written), expected in zip(
+        sent,
+        (["POST", "repos/team/mnist/issues/7/comments"], ["PATCH", "repos/team/mnist/issues/comments/3"]),
+        strict=True,
+    ):
+        assert asked[:2] == ["GET", "repos/team/mnist/issues/7/comments"]
+        assert written[:2] == expected
+        assert written[2].startswith("<!-- review.yml -->\n### Review: ")
+        assert "cnn: 100.00 % [" in written[2]
+        assert "(https://github.com/team/mnist/actions/runs/99)" in written[2]
