@@ -6,7 +6,7 @@ DEV := $(VENV)/installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro overview compare review verify test chaos check format schema readme clean help
+.PHONY: repro overview compare review preview verify test chaos check format schema readme clean help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
@@ -23,6 +23,9 @@ compare: $(RUN) ## results against those of a git revision, by predictions: make
 review: $(RUN) ## review/review.html and .md, what a change did: make review BASE=origin/main [HEAD=...] [FAIL_ON="regression stale"]
 	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))
 
+preview: $(DEV) ## preview/: DVC's charts as PNG, without a browser; before and after: make preview BASE=main
+	@python -m tools.preview $(BASE)
+
 verify: $(RUN) ## proof that reruns give the same bytes, on a small configuration
 	@python -m tools.verify
 
@@ -37,6 +40,7 @@ check: $(DEV) ## lint, format, and generated files that are out of date
 	ruff format --check .
 	python -m stages.params --schema --check
 	python -m tools.overview --check
+	python -m tools.plots_page --check
 
 format: $(DEV) ## format the code and mend what lint can mend
 	ruff check --fix .
@@ -49,7 +53,7 @@ readme: overview ## write the results table and picture of README.md anew
 	python -m tools.readme
 
 clean: ## remove the environment and what tools leave behind; data, models, metrics, plots and DVC's cache stay
-	rm -rf $(VENV) dvc_plots .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dvc_plots review preview .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## list the targets

@@ -19,7 +19,17 @@ from sklearn.datasets import load_digits
 from stages.arrays import Archive, write_archive
 
 ROOT = Path(__file__).parents[1]
-COPIED = (".dvc/config", ".dvc/plots", ".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml", "stages", "tools")
+COPIED = (
+    ".dvc/config",
+    ".dvc/plots",
+    ".dvc/plots.html",
+    ".dvcignore",
+    ".gitattributes",
+    ".gitignore",
+    "dvc.yaml",
+    "stages",
+    "tools",
+)
 
 TINY_PARAMS = """\
 # a comment
@@ -59,6 +69,7 @@ def tiny_archive(train: int = 300, test: int = 100) -> Archive:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--times", type=int, default=1, help="repetitions of each fault, each at another moment")
+    parser.addoption("--screenshots", help="folder for pictures of the pages in tests/test_browser.py")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

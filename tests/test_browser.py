@@ -1,0 +1,174 @@
+"""Every page that a reviewer opens, in a real browser without a network: charts drawn, nothing asked for outside.
+
+Screenshots go to the folder `--screenshots DIR`.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from .conftest import Project
+
+pytestmark = pytest.mark.browser
+
+SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+
+READ_CHARTS = """
+async () => (await Promise.all(window.charts)).map(({ view }) => {
+  const texts = (role) => [...view.container().querySelectorAll(`.role-${role} text`)].map((text) => text.textContent);
+  return {
+    titles: texts("title-text"),
+    axes: texts("axis-title"),
+    legends: texts("legend-title"),
+    entries: texts("legend-label"),
+    marks: view.container().querySelectorAll(".role-mark path, .role-mark line, .role-mark text").length,
+  };
+})
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip(f"no browser: found none of {', '.join(names)}; install one: apt install chromium")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def pages(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """All pages, for a change of which a training history and predictions differ."""
+    project = built_project.clone(tmp_path_factory.mktemp("pages") / "project")
+    history = project.path / "plots/history/cnn.csv"
+    history.write_text(history.read_text().replace(",0.", ",0.1"))
+    project.edit_json("plots/predictions/cnn.json", lambda columns: columns["prediction"].reverse())
+    project.run("dvc", "plots", "show", "--out", "shown")
+    project.run("dvc", "plots", "diff", "HEAD", "--out", "diffed")
+    project.run("python", "-m", "tools.review", "HEAD")
+    paths = {"show": "shown/index.html", "diff": "diffed/index.html", "report": "plots/report.html"}
+    return {name: project.path / path for name, path in (paths | {"review": "review/review.html"}).items()}
+
+
+@pytest.fixture(params=["show", "diff", "report", "review"])
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=SIZES)
+def size(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=["light", "dark"])
+def colours(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def page(chromium, pages, name, size, colours, request, tmp_path) -> Iterator[Page]:
+    """The page, opened, and a screenshot of it; any error in its console or request to outside fails the test."""
+    page = chromium.new_page(viewport=SIZES[size], color_scheme=colours)
+    faults = []
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else faults.append(asked.url))
+    page.route(lambda url: not url.startswith(("file:", "data:")), lambda route: route.abort())
+    page.goto(pages[name].as_uri())
+    page.evaluate("Promise.all(window.charts || []).then(() => null)")
+    folder = Path(request.config.getoption("--screenshots") or tmp_path)
+    page.screenshot(path=folder / f"{name}-{size}-{colours}.png", full_page=True)
+    yield page
+    page.close()
+    assert not faults
+
+
+def contrast(page: Page, selector: str) -> float:
+    """The ratio of luminance between an element's text and the page behind it (WCAG 2.2)."""
+    colour = "(selector) => getComputedStyle(document.querySelector(selector))"
+    colours = [page.evaluate(f"{colour}.color", selector), page.evaluate(f"{colour}.backgroundColor", "body")]
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    light, dark = sorted(map(luminance, colours), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_a_page_fits_its_screen_and_its_pictures_are_there(page, size) -> None:
+    assert page.title()
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= SIZES[size]["width"]
+    assert page.evaluate("document.images.length") > 0
+    page.evaluate("Promise.all([...document.images].map((image) => image.decode())).then(() => null)")
+    assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+
+
+@pytest.mark.parametrize("name", ["report", "review"], indirect=True)
+def test_text_is_legible_in_light_and_dark(page, colours) -> None:
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (colours == "light")
+    assert contrast(page, "h1") > 7
+    assert contrast(page, ".soft") > 4.5
+    assert contrast(page, "td") > 7
+
+
+def charts(page: Page) -> dict[str, dict[str, Any]]:
+    """What each chart shows, by its title; the other titles are those of panels, which name the data set."""
+    found = {}
+    for chart in page.evaluate(READ_CHARTS):
+        chart["panels"] = {title for title in chart["titles"] if title.endswith("on tiny digits")}
+        (title,) = set(chart["titles"]) - chart["panels"]
+        found[title] = chart
+    return found
+
+
+@pytest.mark.parametrize("size", ["laptop"], indirect=True)
+@pytest.mark.parametrize("colours", ["light"], indirect=True)
+@pytest.mark.parametrize("name", ["show", "diff"], indirect=True)
+def test_each_chart_drew_marks_under_its_title_with_its_legends(page, name) -> None:
+    found = charts(page)
+    per_architecture = {
+        f"{architecture}: {what}"
+        for architecture in ("cnn", "mlp_256")
+        for what in ("training history", "confusion matrix of the test images")
+    }
+    spanning = {"Test accuracy of the architectures, with intervals", "Training of the architectures"}
+    assert set(found) == per_architecture | spanning
+    revisions = {"workspace"} if name == "show" else {"HEAD", "workspace"}
+
+    comparison = found["Test accuracy of the architectures, with intervals"]
+    assert set(comparison["axes"]) == {"accuracy", "architecture"}
+    assert comparison["legends"] == ["revision"]
+    assert set(comparison["entries"]) == {f"{revision} on tiny digits" for revision in revisions}
+    assert comparison["marks"] >= 2 * 2 * len(revisions)  # a point and a rule for each architecture
+
+    history = found["cnn: training history"]
+    assert history["panels"] == {"accuracy on tiny digits", "loss on tiny digits"}
+    assert history["legends"] == ["revision", "images"]
+    assert set(history["entries"]) == revisions | {"train"}
+    assert set(history["axes"]) == {"epoch", "value"}
+    assert set(found["mlp_256: training history"]["entries"]) == revisions | {"train", "validation"}
+    assert found["mlp_256: training history"]["marks"] >= 2 * 2 * len(revisions)
+
+    confusion = found["cnn: confusion matrix of the test images"]
+    assert confusion["panels"] == {f"{revision} on tiny digits" for revision in revisions}
+    assert set(confusion["axes"]) == {"label", "prediction"}
+    assert confusion["legends"] == ["share of label"]
+    assert confusion["marks"] >= 2 * 10 * len(revisions)  # a cell and its number
+
+    training = found["Training of the architectures"]
+    assert set(training["legends"]) == {"architecture", "revision"}
+    assert {"cnn", "mlp_256"} | revisions == set(training["entries"])
+    assert training["marks"] > 0

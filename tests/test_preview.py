@@ -1,0 +1,39 @@
+"""`make preview`: DVC's charts as PNG, without a browser."""
+
+import numpy as np
+from PIL import Image
+
+from .conftest import Project
+
+
+def preview(project: Project, *arguments: str) -> dict[str, np.ndarray]:
+    """The pictures by path, grey, after a run of the command."""
+    project.run("python", "-m", "tools.preview", *arguments)
+    folder = project.path / "preview"
+    pictures = {str(path.relative_to(folder)): Image.open(path).convert("L") for path in folder.rglob("*.png")}
+    return {name: np.asarray(picture) for name, picture in pictures.items()}
+
+
+def test_each_chart_becomes_a_picture_of_its_own(project) -> None:
+    pictures = preview(project)
+    per_architecture = {f"{kind}/{name}.png" for kind in ("history", "predictions") for name in ("cnn", "mlp_256")}
+    assert set(pictures) == per_architecture | {"comparison.png", "training.png"}
+    for picture in pictures.values():
+        assert 600 < picture.shape[1] < 1600
+        assert picture.min() < 50 < 250 < picture.max()  # ink on paper
+    assert pictures["predictions/cnn.png"].tobytes() != pictures["predictions/mlp_256.png"].tobytes()
+
+
+def test_with_a_base_only_charts_that_differ_are_drawn_before_and_after(project) -> None:
+    alone = preview(project)["predictions/cnn.png"]
+    project.edit_json("plots/predictions/cnn.json", lambda columns: columns["confusion"].pop())
+    pictures = preview(project, "HEAD")
+    assert set(pictures) == {"predictions/cnn.png"}
+    assert pictures["predictions/cnn.png"].shape[1] > 1.5 * alone.shape[1]  # two matrices side by side
+
+
+def test_an_unknown_base_is_one_line(project) -> None:
+    done = project.run("python", "-m", "tools.preview", "nonsense", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: nonsense: expected a git revision")
+    assert "Traceback" not in done.stderr
