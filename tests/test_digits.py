@@ -1,0 +1,152 @@
+"""`python -m tools.digits`: look-ups of digits, predictions and errors."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tools.digits import lookups
+from tools.predictions import Predictions
+
+from .conftest import Project
+
+LABEL = np.array([5, 3, 5, 7])
+MODELS = {
+    "one": Predictions(LABEL, np.array([3, 3, 5, 1]), np.array([0.9, 0.8, 0.7, 0.99])),
+    "two": Predictions(LABEL, np.array([3, 3, 6, 7]), np.array([0.6, 0.8, 0.95, 0.5])),
+}
+
+
+def digits(project: Project, *arguments: str, status: int = 0) -> str:
+    done = project.run("python", "-m", "tools.digits", *arguments, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def rows(printed: str) -> list[list[str]]:
+    """The cells of the printed table, heading first."""
+    return [line.split() for line in printed.splitlines()]
+
+
+def test_errors_of_all_architectures_stand_surest_first() -> None:
+    found = lookups.errors(MODELS)
+    assert found.to_numpy().tolist() == [
+        ["one", 3, 7, 1, 0.99],
+        ["two", 2, 5, 6, 0.95],
+        ["one", 0, 5, 3, 0.9],
+        ["two", 0, 5, 3, 0.6],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "prediction", "least", "most", "expected"),
+    [
+        (None, None, 0, 1, [3, 2, 0, 0]),
+        (5, None, 0, 1, [2, 0, 0]),
+        (5, 3, 0, 1, [0, 0]),
+        (5, 3, 0.7, 1, [0]),
+        (None, None, 0.6, 0.95, [2, 0, 0]),
+        (9, None, 0, 1, []),
+    ],
+)
+def test_errors_are_chosen_by_label_prediction_and_probability(label, prediction, least, most, expected) -> None:
+    found = lookups.select(lookups.errors(MODELS), label, prediction, least, most)
+    assert found["index"].tolist() == expected
+
+
+def test_digits_that_all_or_some_architectures_read_wrong() -> None:
+    assert lookups.common(MODELS, 2)[["index", "label", "wrong", "one", "two"]].to_numpy().tolist() == [[0, 5, 2, 3, 3]]
+    assert lookups.common(MODELS, 1)["index"].tolist() == [0, 2, 3]
+
+
+def test_show_tells_labels_and_what_an_architecture_recorded(project) -> None:
+    columns = json.loads((project.path / "plots/predictions/cnn.json").read_text())
+    heading, *found, count = rows(digits(project, "show", "7", "--count", "3", "--architecture", "cnn"))
+    assert heading == ["index", "label", "prediction", "probability"]
+    assert found == [
+        [
+            str(index),
+            str(columns["label"][index]),
+            str(columns["prediction"][index]),
+            f"{columns['probability'][index]:.4f}",
+        ]
+        for index in (7, 8, 9)
+    ]
+    assert count == ["3", "test", "images"]
+
+
+def test_show_asks_the_model_for_training_images(project) -> None:
+    project.run("dvc", "repro")
+    _, *found, _ = rows(digits(project, "show", "298", "--split", "train", "--architecture", "mlp_256"))
+    labels = np.load(project.path / "data/prepared/y_train.npy").argmax(1)
+    assert [row[:2] for row in found] == [["298", str(labels[298])], ["299", str(labels[299])]]
+    assert all(0.1 <= float(probability) <= 1 for *_, probability in found)
+
+
+def test_errors_and_common_answer_from_the_project(project) -> None:
+    tables = {}
+    for name in ("cnn", "mlp_256"):
+        columns = json.loads((project.path / f"plots/predictions/{name}.json").read_text())
+        tables[name] = pd.DataFrame({key: columns[key] for key in ("label", "prediction")})
+    wrong = {name: set(table.index[table["label"] != table["prediction"]]) for name, table in tables.items()}
+
+    printed = digits(project, "errors", "--architecture", "cnn", "--count", "2")
+    assert len(rows(printed)) == 4
+    assert printed.endswith(f"{len(wrong['cnn'])} errors, of which the first 2\n")
+    everyone = rows(digits(project, "common", "--count", "100"))[1:-1]
+    assert {int(row[0]) for row in everyone} == wrong["cnn"] & wrong["mlp_256"]
+    anyone = rows(digits(project, "common", "--at-least", "1", "--count", "100"))[1:-1]
+    assert {int(row[0]) for row in anyone} == wrong["cnn"] | wrong["mlp_256"]
+
+
+def ink(path: Path) -> int:
+    with Image.open(path) as picture:
+        return int((np.asarray(picture.convert("L")) < 128).sum())
+
+
+@pytest.mark.parametrize("command", ["show 0 --architecture cnn", "errors", "common --at-least 1"])
+def test_each_look_up_writes_a_picture_of_its_digits(project, command: str) -> None:
+    few = digits(project, *command.split(), "--count", "5", "--output", "few.png")
+    digits(project, *command.split(), "--count", "10", "--output", "more.png")
+    assert few.endswith("few.png\n")
+    assert ink(project.path / "more.png") > 1.3 * ink(project.path / "few.png") > 0  # ten digits in place of five
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("show 100", "first: expected an index below 100, the number of test images, found 100"),
+        ("show 0 --architecture cnnn", "no architecture 'cnnn'; did you mean 'cnn'?"),
+        ("classify missing.png", "missing.png: cannot read: No such file or directory"),
+        ("classify params.yaml", "params.yaml: expected a picture, such as PNG or JPEG; found something else"),
+    ],
+)
+def test_a_mistake_is_one_line(project, command: str, expected: str) -> None:
+    told = digits(project, *command.split(), status=1)
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+    assert expected in told
+
+
+def test_missing_or_other_predictions_are_one_line(project) -> None:
+    project.edit_json("plots/predictions/cnn.json", lambda columns: columns["label"].reverse())
+    assert "plots/predictions/cnn.json: of other test images" in digits(project, "errors", status=1)
+    (project.path / "plots/predictions/cnn.json").unlink()
+    assert "no such file; make it with: dvc repro evaluate@cnn" in digits(project, "common", status=1)
+
+
+def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project) -> None:
+    images = np.load(project.path / "data/prepared/x_test.npy")[:3, ..., 0]
+    for place, image in enumerate(images):
+        paper = 255 - np.kron(np.pad(image, 4), np.ones((20, 20))) * 200
+        Image.fromarray(paper.astype(np.uint8)).save(project.path / f"{place}.png")
+    printed = digits(project, "classify", "0.png", "1.png", "2.png", "--architecture", "cnn", "--output", "seen.png")
+    assert printed.startswith("cnn, trained on tiny digits:\n")
+    assert [row[0] for row in rows(printed)[2:5]] == ["0.png", "1.png", "2.png"]
+    assert all(0 <= int(row[1]) <= 9 and 0.1 <= float(row[2]) <= 1 for row in rows(printed)[2:5])
+    with Image.open(project.path / "seen.png") as picture:
+        assert picture.height > 600  # a row for each

@@ -1,0 +1,200 @@
+"""Shows digits, finds errors, classifies pictures of your own."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages.arrays import Dataset
+from stages.errors import PipelineError, command
+from stages.params import load_params
+from stages.pictures import digit_sheet, save
+from tools.digits import lookups
+
+LISTED = 25  # rows on the terminal and digits in a picture, unless --count says otherwise
+MOST_SHOWN = 100  # digits in a picture
+BATCH = 1000  # images predicted at once
+
+
+def models(names: list[str]) -> list[str]:
+    """The architectures of params.yaml that `names` names; all of them if it names none."""
+    params = load_params()
+    for name in names:
+        params.architecture(name)
+    return names or list(params.architectures)
+
+
+def tell(rows: pd.DataFrame, count: int, what: str) -> None:
+    """Prints the first rows, and how many there are."""
+    if rows.empty:
+        print(f"no {what}")
+        return
+    print(rows.head(count).to_string(index=False, formatters={"probability": "{:.4f}".format}))
+    more = f", of which the first {count}" if len(rows) > count else ""
+    print(f"{len(rows):,} {what}{more}")
+
+
+def draw(
+    rows: pd.DataFrame, images: np.ndarray, arguments: argparse.Namespace, heading: str, names: Sequence[str] = ()
+) -> None:
+    """Writes the digits of the first rows as a picture, if `--output` asks for one."""
+    if arguments.output is None:
+        return
+    shown = rows.head(min(arguments.count, MOST_SHOWN))
+    digits = images[shown["index"].to_numpy(dtype=int), ..., 0]
+    dataset = Dataset.read(lookups.PREPARED / "dataset.json").dataset
+    save(digit_sheet(digits, lookups.titles(shown, names), f"{dataset}: {heading}"), arguments.output)
+    print(arguments.output)
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Digits from an index on, with label and, for an architecture, prediction."""
+    images, labels = lookups.prepared(arguments.split)
+    if not arguments.first < len(labels):
+        expected = f"expected an index below {len(labels)}, the number of {arguments.split} images"
+        raise PipelineError(f"first: {expected}, found {arguments.first}")
+    chosen = slice(arguments.first, arguments.first + arguments.count)
+    rows = pd.DataFrame({"index": np.arange(len(labels))[chosen], "label": labels[chosen]})
+    heading = f"{arguments.split} images from index {arguments.first}"
+    if arguments.architecture:
+        (name,) = models([arguments.architecture])
+        heading = f"{heading}, and {name}"
+        if arguments.split == "test":
+            found = lookups.recorded(name, labels).table[chosen]
+        else:
+            found = classified(name, images[chosen])
+        rows = rows.assign(prediction=found["prediction"].to_numpy(), probability=found["probability"].to_numpy())
+    tell(rows, arguments.count, f"{arguments.split} images")
+    draw(rows, images, arguments, heading)
+
+
+def classified(name: str, images: np.ndarray) -> pd.DataFrame:
+    """Prediction and probability of a trained model for images float32 (n, height, width, 1)."""
+    probabilities = predict(name, images)
+    return pd.DataFrame({"prediction": probabilities.argmax(axis=1), "probability": probabilities.max(axis=1)})
+
+
+def predict(name: str, images: np.ndarray) -> np.ndarray:
+    """Class probabilities of a trained model, float32 (n, classes)."""
+    from stages.evaluate import predict
+
+    return predict(Path(f"data/models/{name}.keras"), images, BATCH)[0]
+
+
+def errors(arguments: argparse.Namespace) -> None:
+    """Wrong predictions by architecture, label, prediction and probability, the surest first."""
+    images, labels = lookups.prepared("test")
+    names = models(arguments.architecture)
+    wrong = lookups.errors({name: lookups.recorded(name, labels) for name in names})
+    limits = arguments.min_probability, arguments.max_probability
+    rows = lookups.select(wrong, arguments.label, arguments.prediction, *limits)
+    tell(rows, arguments.count, "errors")
+    draw(rows, images, arguments, f"errors of {', '.join(names) if len(names) < 3 else f'{len(names)} architectures'}")
+
+
+def common(arguments: argparse.Namespace) -> None:
+    """Test images that several architectures read wrong: all of them, or some."""
+    images, labels = lookups.prepared("test")
+    names = models(arguments.architecture)
+    at_least = arguments.at_least or len(names)
+    rows = lookups.common({name: lookups.recorded(name, labels) for name in names}, at_least)
+    these = f"{at_least} or more" if at_least < len(names) else "all"
+    tell(rows, arguments.count, f"test images that {these} of {len(names)} architectures read wrong")
+    draw(rows, images, arguments, f"wrong in {these} of {len(names)} architectures", names)
+
+
+def classify(arguments: argparse.Namespace) -> None:
+    """Pictures of your own: PNG or JPEG, any size, dark on light or the reverse."""
+    from tools.digits import own
+
+    dataset = Dataset.read(lookups.PREPARED / "dataset.json")
+    height, width, _ = dataset.image
+    name = models([arguments.architecture])[0] if arguments.architecture else best()
+    pictures, seen = [own.read(path) for path in arguments.file], []
+    for path, picture in zip(arguments.file, pictures, strict=True):
+        try:
+            seen.append(own.prepare(picture, height, width))
+        except ValueError as error:
+            raise PipelineError(f"{path}: {error}") from error
+    probabilities = predict(name, np.stack(seen)[..., np.newaxis])
+    first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
+    rows = pd.DataFrame({"file": [path.name for path in arguments.file], "prediction": first})
+    rows["probability"] = probabilities.max(axis=1)
+    rows["second"] = second
+    print(f"{name}, trained on {dataset.dataset}:")
+    print(rows.to_string(index=False, formatters={"probability": "{:.4f}".format}))
+    if arguments.output:
+        save(own.sheet(pictures, seen, probabilities, f"{name}, trained on {dataset.dataset}"), arguments.output)
+        print(arguments.output)
+
+
+def best() -> str:
+    """The architecture with the best test accuracy."""
+    accuracy = {}
+    for name in models([]):
+        path = Path(f"metrics/{name}.json")
+        if path.exists():
+            accuracy[name] = json.loads(path.read_text(encoding="utf-8"))["accuracy"]
+    if not accuracy:
+        raise PipelineError("metrics/: no architecture is evaluated; make it with: make repro")
+    return max(sorted(accuracy), key=accuracy.get)
+
+
+def number(least: float, kind: type) -> Callable[[str], int | float]:
+    """An argparse type: an int or float from `least` upwards."""
+
+    def parse(text: str) -> int | float:
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"expected {least} or more, found {text}")
+        return value
+
+    return parse
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    output = argparse.ArgumentParser(add_help=False)
+    output.add_argument(
+        "--output", type=Path, metavar="PNG", help=f"also write a picture, of {MOST_SHOWN} digits at most"
+    )
+    listed = argparse.ArgumentParser(add_help=False, parents=[output])
+    listed.add_argument("--count", type=number(1, int), default=LISTED, help=f"at most so many; {LISTED}")
+    several = argparse.ArgumentParser(add_help=False)
+    several.add_argument("--architecture", nargs="+", default=[], help="names in params.yaml; all unless given")
+    one = argparse.ArgumentParser(add_help=False)
+    one.add_argument("--architecture", help="its name in params.yaml")
+
+    parser = argparse.ArgumentParser(prog="python -m tools.digits", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(run: Callable, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, parents=parents)
+        added.set_defaults(run=run)
+        return added
+
+    shown = add(show, listed, one)
+    shown.add_argument("first", type=number(0, int), help="index of the first")
+    shown.add_argument("--split", choices=("train", "test"), default="test")
+    found = add(errors, listed, several)
+    found.add_argument("--label", type=number(0, int))
+    found.add_argument("--prediction", type=number(0, int))
+    found.add_argument("--min-probability", type=number(0, float), default=0.0, metavar="P", help="of the prediction")
+    found.add_argument("--max-probability", type=number(0, float), default=1.0, metavar="P", help="of the prediction")
+    add(common, listed, several).add_argument("--at-least", type=number(1, int), metavar="N", help="not all, but N")
+    add(classify, output, one).add_argument("file", type=Path, nargs="+", help="PNG or JPEG")
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Runs the look-up that the command line asks for."""
+    given = arguments()
+    given.run(given)
+
+
+if __name__ == "__main__":
+    main()

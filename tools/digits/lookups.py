@@ -1,0 +1,74 @@
+"""Tables of digits and predictions, a row for each digit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages import tables
+from stages.arrays import load_prepared
+from stages.errors import PipelineError
+from tools.predictions import PATH, Predictions
+from tools.revision import WORKSPACE
+
+PREPARED = Path("data/prepared")
+
+
+def prepared(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images float32 (n, height, width, 1) in [0, 1] and labels (n,) of "train" or "test"."""
+    try:
+        images, one_hot = load_prepared(PREPARED, split)
+    except FileNotFoundError as error:
+        raise PipelineError(f"{error.filename}: no such file; make it with: dvc repro preprocess") from error
+    return images, one_hot.argmax(axis=1)
+
+
+def recorded(name: str, labels: np.ndarray) -> Predictions:
+    """An architecture's predictions for the test images, which must have these labels."""
+    found = Predictions.read(WORKSPACE, name)
+    if found is None:
+        raise PipelineError(f"{PATH.format(name)}: no such file; make it with: dvc repro evaluate@{name}")
+    if not np.array_equal(found.label, labels):
+        raise PipelineError(f"{PATH.format(name)}: of other test images; make it with: dvc repro evaluate@{name}")
+    return found
+
+
+def errors(predictions: dict[str, Predictions]) -> pd.DataFrame:
+    """Every wrong prediction, the surest first: architecture, index, label, prediction, probability."""
+    found = [tables.errors(item.table).assign(architecture=name) for name, item in predictions.items()]
+    together = pd.concat(found, ignore_index=True)
+    ordered = together.sort_values(["probability", "index", "architecture"], ascending=[False, True, True])
+    return ordered[["architecture", "index", "label", "prediction", "probability"]].reset_index(drop=True)
+
+
+def select(wrong: pd.DataFrame, label: int | None, prediction: int | None, least: float, most: float) -> pd.DataFrame:
+    """The errors with this label and prediction (`None`: any), and a probability from `least` to `most`."""
+    chosen = wrong["probability"].between(least, most)
+    for column, value in (("label", label), ("prediction", prediction)):
+        if value is not None:
+            chosen &= wrong[column] == value
+    return wrong[chosen].reset_index(drop=True)
+
+
+def common(predictions: dict[str, Predictions], at_least: int) -> pd.DataFrame:
+    """Test images that `at_least` architectures read wrong, most first: index, label, wrong, a prediction each."""
+    label = next(iter(predictions.values())).label
+    wrong = sum((~item.right).astype(int) for item in predictions.values())
+    found = pd.DataFrame({"index": np.arange(len(label)), "label": label, "wrong": wrong})
+    found = found.assign(**{name: item.prediction for name, item in predictions.items()})
+    chosen = found[found["wrong"] >= at_least]
+    return chosen.sort_values(["wrong", "index"], ascending=[False, True]).reset_index(drop=True)
+
+
+def titles(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """What stands above a digit in a picture: `340: l=5,p=3` and the probability, or what each of `names` predicts."""
+    lines = []
+    for row in rows.to_dict("records"):
+        title = f"{row['index']}: l={row['label']}"
+        if "prediction" in row:
+            title += f",p={row['prediction']}\n{row['probability']:.1%}"
+        elif names:
+            title += "\np=" + ",".join(str(row[name]) for name in names)
+        lines.append(title)
+    return lines
