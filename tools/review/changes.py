@@ -61,7 +61,7 @@ class Architecture:
         if self.note:
             told.append(self.note)
         elif (self.base.prediction == self.head.prediction).all():
-            told.append("every prediction as in base, other probabilities" if self.changed else "as in base")
+            told.append("every prediction as in base, other probabilities")
         else:
             p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
             holm_over = f" (Holm over {self.several})" if self.several > 1 else ""
