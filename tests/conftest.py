@@ -170,3 +170,32 @@ def built_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def project(built_project: Project, tmp_path: Path) -> Project:
     """A copy of the built project, to be changed."""
     return built_project.clone(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def changed(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The built project and, on top, a commit that edits one architecture, adds one and removes one."""
+    project = built_project.clone(tmp_path_factory.mktemp("changed") / "project")
+
+    def change(params: dict) -> None:
+        architectures = params["architectures"]
+        architectures["mlp_256"]["layers"].insert(2, {"Dropout": {"rate": 0.5}})
+        architectures["mlp_256"]["fit"]["epochs"] = 1
+        architectures["softmax"] = {
+            "layers": ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}],
+            "fit": {"epochs": 1, "batch_size": 50},
+        }
+        del architectures["cnn"]
+
+    project.edit(change)
+    project.repro()
+    project.overview()
+    project.commit("mlp_256 with dropout, softmax in place of cnn")
+    return project
+
+
+@pytest.fixture
+def reviewer(changed: Project, tmp_path: Path) -> Project:
+    """A fresh clone of the changed project: no cache, no remote, no data."""
+    subprocess.run(["git", "clone", "-q", str(changed.path), str(tmp_path / "clone")], check=True)
+    return Project(tmp_path / "clone")

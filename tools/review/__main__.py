@@ -37,7 +37,7 @@ def main() -> None:
     shown, missing = sections(review)
     write_text(arguments.output / "review.md", markdown(review, shown, arguments.pictures))
     write_text(arguments.output / "review.html", html(review, shown, missing))
-    print(*review.headlines, sep="\n")
+    print(*review.warnings, *review.headlines, sep="\n")
     print(f"all of it: {arguments.output}/review.html, {arguments.output}/review.md")
     failures = review.failures(arguments.fail_on)
     if failures:

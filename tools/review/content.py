@@ -68,11 +68,17 @@ class Review:
         lines = [item.headline(self.confidence) for item in self.changed]
         return lines + ([f"same predictions as in base: {', '.join(same)}"] if same else [])
 
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before the headlines, a line each."""
+        other = [f"the data set changed, so no results are compared: {self.other_data}"] if self.other_data else []
+        return other + [f"dvc.lock does not match: {line}" for line in self.stale]
+
     def failures(self, gates: list[str]) -> list[str]:
         """Why each gate of `gates` that fails does so, a line each."""
         worse = [item.name for item in self.architectures if item.verdict(self.confidence) == WORSE]
         found = {
             "regression": f"significantly worse: {', '.join(worse)}" if worse else "",
-            "stale": f"{self.head}: dvc.lock does not match: {'; '.join(self.stale)}" if self.stale else "",
+            "stale": f"dvc.lock does not match params, code or results in {self.head}" if self.stale else "",
         }
         return [found[gate] for gate in GATES if gate in gates and found[gate]]

@@ -1,0 +1,28 @@
+"""Runs `tools.review` and reads what it wrote."""
+
+import json
+
+import numpy as np
+
+from tools.predictions import Predictions
+
+from .conftest import Project
+
+
+def review(project: Project, *arguments: str, status: int = 0) -> str:
+    """Runs the command; returns what it printed."""
+    done = project.run("python", "-m", "tools.review", *arguments, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def pages(project: Project) -> tuple[str, str]:
+    """The Markdown and the HTML page that `review` wrote."""
+    folder = project.path / "review"
+    return (folder / "review.md").read_text(), (folder / "review.html").read_text()
+
+
+def predictions(project: Project, revision: str, name: str) -> Predictions:
+    content = json.loads(project.run("git", "show", f"{revision}:plots/predictions/{name}.json").stdout)
+    return Predictions(*(np.array(content[key]) for key in ("label", "prediction", "probability")))
