@@ -19,6 +19,12 @@ pytestmark = pytest.mark.browser
 
 SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
+READ_CELLS = """
+(mark) => [...document.querySelectorAll(`[id*="plots_predictions_"] .role-mark${mark}`)].map(
+  (item) => getComputedStyle(item).fill
+)
+"""
+
 READ_CHARTS = """
 async () => (await Promise.all(window.charts)).map(({ view }) => {
   const texts = (role) => [...view.container().querySelectorAll(`.role-${role} text`)].map((text) => text.textContent);
@@ -93,18 +99,23 @@ def page(chromium, pages, name, size, colours, request, tmp_path) -> Iterator[Pa
     assert not faults
 
 
-def contrast(page: Page, selector: str) -> float:
-    """The ratio of luminance between an element's text and the page behind it (WCAG 2.2)."""
-    colour = "(selector) => getComputedStyle(document.querySelector(selector))"
-    colours = [page.evaluate(f"{colour}.color", selector), page.evaluate(f"{colour}.backgroundColor", "body")]
+def luminance(colour: str) -> float:
+    """How light `rgb(…)` is, from 0, black, to 1, white (WCAG 2.2)."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
-    def luminance(colour: str) -> float:
-        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
-    light, dark = sorted(map(luminance, colours), reverse=True)
+def ratio(*colours: str) -> float:
+    """The contrast of two colours, from 1, the same, to 21, black on white (WCAG 2.2)."""
+    dark, light = sorted(map(luminance, colours))
     return (light + 0.05) / (dark + 0.05)
+
+
+def contrast(page: Page, selector: str) -> float:
+    """The contrast between an element's text and the page behind it."""
+    colour = "(selector) => getComputedStyle(document.querySelector(selector))"
+    return ratio(page.evaluate(f"{colour}.color", selector), page.evaluate(f"{colour}.backgroundColor", "body"))
 
 
 def test_a_page_fits_its_screen_and_its_pictures_are_there(page, size) -> None:
@@ -122,6 +133,37 @@ def test_text_is_legible_in_light_and_dark(page, colours) -> None:
     assert contrast(page, "h1") > 7
     assert contrast(page, ".soft") > 4.5
     assert contrast(page, "td") > 7
+
+
+@pytest.mark.parametrize("name", ["show", "diff"], indirect=True)
+def test_the_page_around_the_charts_is_light_or_dark(page, colours) -> None:
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (luminance(background) < 0.1) == (colours == "dark")
+    assert contrast(page, "body") > 7
+
+
+@pytest.mark.parametrize("colours", ["light"], indirect=True)
+@pytest.mark.parametrize("name", ["diff"], indirect=True)
+def test_pictures_of_both_revisions_are_seen_without_scrolling(page, size) -> None:
+    pairs = page.evaluate("""
+      [...document.querySelectorAll("body > div:has(img)")].map((box) => ({
+        revisions: box.querySelectorAll("img").length,
+        hidden: box.scrollWidth - box.clientWidth,
+        tops: new Set([...box.querySelectorAll("img")].map((image) => image.getBoundingClientRect().top)).size,
+      }))
+    """)
+    assert pairs
+    assert all(pair["hidden"] <= 0 for pair in pairs)
+    assert {pair["tops"] for pair in pairs if pair["revisions"] == 2} == {1 if size == "laptop" else 2}
+
+
+@pytest.mark.parametrize("size", ["laptop"], indirect=True)
+@pytest.mark.parametrize("colours", ["light"], indirect=True)
+@pytest.mark.parametrize("name", ["show", "diff"], indirect=True)
+def test_the_numbers_of_a_confusion_matrix_are_legible(page) -> None:
+    cells, numbers = page.evaluate(READ_CELLS, ".mark-rect path"), page.evaluate(READ_CELLS, ".mark-text text")
+    assert len(set(cells)) > 2
+    assert min(ratio(*pair) for pair in zip(cells, numbers, strict=True)) > 4.5
 
 
 def charts(page: Page) -> dict[str, dict[str, Any]]:

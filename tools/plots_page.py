@@ -6,33 +6,42 @@ makes it again from `tools/templates/plots.html` and the JavaScript that vl-conv
 
 import argparse
 from pathlib import Path
-
-import vl_convert
+from types import ModuleType
 
 from stages.errors import PipelineError, command
 from stages.files import write_text
 
 PAGE = Path(".dvc/plots.html")
 SHELL = Path("tools/templates/plots.html")
+LICENCES = Path("tools/templates/vega-licences.txt")
 VEGA_LITE = "5.21"  # of the 5.x that the charts in .dvc/plots/ are written for
 NOTICE = """\
 <!--
-  The script below is, as vl-convert-python {vl_convert} bundles them:
-  Vega {vega}, Vega-Lite {vega_lite} and Vega-Embed {embed}, Copyright (c) 2015-2023 University of Washington
-  Interactive Data Lab, https://vega.github.io, BSD 3-Clause License (https://opensource.org/license/bsd-3-clause);
-  and D3 modules, Copyright 2010-2023 Mike Bostock, https://d3js.org, ISC License (https://opensource.org/license/isc).
-  They are provided "as is", without warranty of any kind.
--->
+The script below, as vl-convert-python {vl_convert} bundles it, is
+Vega {vega}, Vega-Lite {vega_lite}, Vega-Embed {embed} and the modules that they use.
+
+{licences}-->
 """
+
+
+def converter() -> ModuleType:
+    """The module that carries Vega; raises `PipelineError` where it is not installed."""
+    try:
+        import vl_convert
+    except ModuleNotFoundError as error:
+        raise PipelineError("vl_convert: not installed; run: pip install -r tests/requirements.txt") from error
+    return vl_convert
 
 
 def page() -> str:
     """The whole page, with DVC's own placeholders in it."""
+    vl_convert = converter()
     notice = NOTICE.format(
         vl_convert=vl_convert.__version__,
         vega=vl_convert.get_vega_version(),
         vega_lite=VEGA_LITE,
         embed=vl_convert.get_vega_embed_version(),
+        licences=LICENCES.read_text(encoding="utf-8"),
     )
     script = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
     return SHELL.read_text(encoding="utf-8").replace("{vega}", f"{notice}<script>{script}</script>")

@@ -10,16 +10,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import vl_convert
 from tqdm import tqdm
 
 from stages.errors import PipelineError, command
 from stages.files import replacing
-from tools.plots_page import VEGA_LITE
+from tools.plots_page import VEGA_LITE, converter
 from tools.revision import WORKSPACE, Revision
 
 FOLDER = Path("preview")  # written anew each time
-SCALE = 1.5  # pixels a unit: 800 to 1400 pixels wide
+SCALE = 1.5  # pixels a unit: 730 to 1370 pixels wide
 
 
 def specs(base: Revision | None) -> dict[str, dict]:
@@ -41,6 +40,7 @@ def main() -> None:
     parser.add_argument("base", nargs="?", help="a git revision: before and after, and only what differs")
     name = parser.parse_args().base
 
+    vl_convert = converter()
     base = Revision.find(name) if name else None
     found = {path: spec for path, spec in specs(base).items() if not base or base.read(path) != WORKSPACE.read(path)}
     shutil.rmtree(FOLDER, ignore_errors=True)
