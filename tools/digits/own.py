@@ -20,7 +20,7 @@ LARGEST = 1000  # pixels a side that are looked at; a larger picture is made sma
 CONTRAST = 0.1  # between paper and ink, of black to white; below it the picture counts as blank
 INK = 0.4  # of the strongest ink: what certainly belongs to the digit
 PAPER = 0.15  # of the strongest ink: what certainly is paper
-STROKE = 2.0  # pixels of the image, at least
+STROKE = 2 / 28  # of the image's side, at least: two pixels of 28
 SPECK = 0.05  # of the largest stroke's area: what is smaller is no part of the digit
 
 
@@ -45,20 +45,33 @@ def prepare(picture: Image.Image, height: int, width: int) -> np.ndarray:
     felt pens did not need. Raises `ValueError` if there is nothing on the paper.
     """
     ink = _ink(_grey(picture))
-    strokes, count = ndimage.label(ink > INK, structure=np.ones((3, 3)))
-    areas = ndimage.sum_labels(ink > INK, strokes, range(1, count + 1))
-    digit = np.isin(strokes, 1 + np.flatnonzero(areas >= SPECK * areas.max()))
+    digit = _strokes(ink > INK)
     rows, columns = np.nonzero(digit)
     cut = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    scale = min(round(BOX * height) / cut.shape[0], round(BOX * width) / cut.shape[1])
-    width_of_stroke = 2 * np.percentile(ndimage.distance_transform_edt(digit)[digit], 90)
-    missing = round(STROKE / scale - width_of_stroke)
+    box = round(BOX * height), round(BOX * width)
+    missing = round(STROKE * height / _scale(cut, box) - _thickness(digit))
     if missing > 0:
         cut = ndimage.grey_dilation(np.pad(cut, missing), size=(missing + 1, missing + 1))
-        scale = min(round(BOX * height) / cut.shape[0], round(BOX * width) / cut.shape[1])
-    size = max(1, round(scale * cut.shape[1])), max(1, round(scale * cut.shape[0]))
+    size = [max(1, round(_scale(cut, box) * side)) for side in reversed(cut.shape)]
     small = np.asarray(Image.fromarray(cut).resize(size, Image.Resampling.LANCZOS)).clip(0)
     return _centred(small / small.max(), height, width)
+
+
+def _strokes(ink: np.ndarray) -> np.ndarray:
+    """Where the digit is, bool (height, width): the largest connected stroke and all that are no specks beside it."""
+    strokes, count = ndimage.label(ink, structure=np.ones((3, 3)))
+    areas = ndimage.sum_labels(ink, strokes, range(1, count + 1))
+    return np.isin(strokes, 1 + np.flatnonzero(areas >= SPECK * areas.max()))
+
+
+def _thickness(digit: np.ndarray) -> float:
+    """How thick the strokes of a digit, bool (height, width), are, in pixels: twice the way from their middle out."""
+    return 2 * np.percentile(ndimage.distance_transform_edt(digit)[digit], 90)
+
+
+def _scale(cut: np.ndarray, box: tuple[int, int]) -> float:
+    """The factor by which the cut just fits into the box, its sides in proportion."""
+    return min(box[0] / cut.shape[0], box[1] / cut.shape[1])
 
 
 def _grey(picture: Image.Image) -> np.ndarray:
