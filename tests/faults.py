@@ -22,8 +22,11 @@ from .conftest import Project
 # What Python imports at its start if it is on the path: plants a fault in the stage, and there alone.
 IN_THE_STAGE = """\
 import os, resource, signal, sys
+class Planted(BaseException):  # not an Exception, which libraries catch and turn into others
+    pass
 def strike(*_):
-    raise RuntimeError("planted")
+    os.close(os.open(os.environ["STRUCK"], os.O_CREAT))
+    raise Planted
 if any(argument.startswith("stages.") for argument in sys.orig_argv):
     if "STRIKE_AFTER" in os.environ:  # seconds
         signal.signal(signal.SIGALRM, strike)
