@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss, precision_recall_fscore_support
 from stages.arrays import Dataset, load_prepared
 from stages.errors import PipelineError, command
 from stages.files import write_columns, write_json, write_text
-from stages.models import import_keras
+from stages.models import fix_threads, import_keras
 from stages.params import load_params
 
 
@@ -109,7 +109,9 @@ def main() -> None:
     parser.add_argument("predictions", type=Path, help="the predictions to write, .json")
     arguments = parser.parse_args()
 
-    settings = load_params().evaluate
+    params = load_params()
+    settings = params.evaluate
+    fix_threads(params.train.threads)
     dataset = Dataset.read(arguments.prepared / "dataset.json")
     images, one_hot = load_prepared(arguments.prepared, "test")
     labels = one_hot.argmax(axis=1)

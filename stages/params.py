@@ -56,7 +56,7 @@ class Preprocess(Section):
 class Train(Section):
     seed: int = Field(ge=0, lt=2**32, description="seeds Python, NumPy and TensorFlow before each training")
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        description="threads that one operation may use; fixed, because the last bits of the weights depend on it"
+        description="threads that one operation may use; fixed, as last bits of weights and probabilities depend on it"
     )
 
 
