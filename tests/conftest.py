@@ -1,15 +1,17 @@
 """A tiny project: the real dvc.yaml, stages and templates on 8 x 8 digits and two small architectures."""
 
+import contextlib
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
 from stages.arrays import Archive, write_archive
+
+from .warm import warm_python
 
 ROOT = Path(__file__).parents[1]
 COPIED = (
@@ -93,16 +97,26 @@ class Repro:
         return set(re.findall(r"Stage '([^']+)' is cached", self.output))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Project:
-    """A project folder with git and DVC, run with the real commands."""
+    """A project folder with git and DVC, run with the real commands.
 
+    Its stages are run by a warm Python (tests/warm.py), those of `ordinary` by the one of the environment.
+    """
+
+    python: ClassVar[Path] = Path(sys.executable).parent  # once `built_project` is there, that of the warm one
     path: Path
+    is_warm: bool = True
+
+    @property
+    def ordinary(self) -> "Project":
+        return replace(self, is_warm=False)
 
     @property
     def environment(self) -> dict[str, str]:
+        folders = [str(self.python)] * self.is_warm + [str(Path(sys.executable).parent), os.environ["PATH"]]
         return os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(folders),
             "DVC_SITE_CACHE_DIR": f"{self.path}.site-cache",
             **{f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
         }
@@ -145,10 +159,18 @@ class Project:
         return Project(to)
 
 
-@pytest.fixture(scope="session")
-def built_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
-    project = Project(tmp_path_factory.mktemp("built") / "project")
+@contextlib.contextmanager
+def shared_by_workers(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A folder that all workers of pytest-xdist share; one of them at a time is in the block."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def build(project: Project) -> None:
+    """Makes the tiny project, runs it with `dvc repro`, and commits."""
     for name in COPIED:
         source, target = ROOT / name, project.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +185,19 @@ def built_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.repro()
     project.overview()
     project.commit("a full run")
-    return project
+
+
+@pytest.fixture(scope="session")
+def built_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
+    with warm_python() as Project.python:
+        with shared_by_workers(tmp_path_factory, "built") as folder:
+            project, done = Project(folder / "project"), folder / "done"
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                build(project)
+                done.touch()
+        yield project
 
 
 @pytest.fixture

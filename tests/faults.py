@@ -65,10 +65,10 @@ def make_stale(project: Project, stage: str) -> None:
 @functools.cache
 def duration(project: Path, stage: str) -> float:
     """Seconds that `dvc repro` takes to run one stale stage."""
-    copy = Project(project).clone(project.parent / f"timed-{stage}")
+    copy = Project(project).clone(project.parent / f"timed-{os.getpid()}-{stage}")
     make_stale(copy, stage)
     start = time.monotonic()
-    copy.repro()
+    copy.ordinary.repro()
     return time.monotonic() - start
 
 
@@ -82,7 +82,7 @@ def is_alive_in(session: int, process: psutil.Process) -> bool:
 
 @dataclass
 class Running:
-    """A plain `dvc repro` in a process group of its own."""
+    """A plain `dvc repro` in a process group of its own, its stages run by an ordinary Python."""
 
     process: subprocess.Popen
     log: Path
@@ -92,7 +92,7 @@ class Running:
         log = project.path.parent / f"repro-{time.monotonic_ns()}.log"
         with log.open("w") as stream:
             process = subprocess.Popen(
-                ["dvc", "repro"], cwd=project.path, env=environment or project.environment,
+                ["dvc", "repro"], cwd=project.path, env=environment or project.ordinary.environment,
                 stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         return cls(process, log)
@@ -129,7 +129,9 @@ class Running:
 def planted(project: Project, folder: Path, **fault: object) -> dict[str, str]:
     """The environment in which the stage meets the fault."""
     (folder / "sitecustomize.py").write_text(IN_THE_STAGE)
-    return project.environment | {"PYTHONPATH": str(folder)} | {key: str(value) for key, value in fault.items()}
+    return (
+        project.ordinary.environment | {"PYTHONPATH": str(folder)} | {key: str(value) for key, value in fault.items()}
+    )
 
 
 def file_size(path: Path) -> int:
@@ -155,7 +157,7 @@ def run_on_a_small_disk(project: Project, disk: Path, free: float) -> None:
     """Runs `dvc repro` on a copy of the project where so many bytes are free, and takes back what it left."""
     used = int(project.run("du", "-sk", "--apparent-size", ".").stdout.split()[0])
     disk.mkdir()
-    environment = project.environment | {"SIZE": str(int(used * 1.05 + free / 1024)), "DISK": str(disk)}
+    environment = project.ordinary.environment | {"SIZE": str(int(used * 1.05 + free / 1024)), "DISK": str(disk)}
     done = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "bash", "-c", ON_A_SMALL_DISK],
         cwd=project.path, env=environment, text=True, capture_output=True, check=False,

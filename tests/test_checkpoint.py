@@ -39,7 +39,7 @@ def cut(long_training: Project) -> Project:
     """The same, killed some epochs into the training. Not to be changed: clone it."""
     project = long_training.clone(long_training.path.parent / "cut")
     process = subprocess.Popen(
-        ["dvc", "repro", "train@mlp_256"], cwd=project.path, env=project.environment,
+        ["dvc", "repro", "train@mlp_256"], cwd=project.path, env=project.ordinary.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     while not (project.path / ".checkpoints/mlp_256.npz").exists():

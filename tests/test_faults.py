@@ -140,7 +140,7 @@ def test_a_read_only_folder(project: Project, undisturbed, moment) -> None:
     folder = project.path / moment.choice(lock(project)[stage]["outs"])["path"]
     make_stale(project, stage)
     folder.parent.chmod(0o555)
-    done = project.run(*as_an_ordinary_user(), "dvc", "repro", check=False)
+    done = project.ordinary.run(*as_an_ordinary_user(), "dvc", "repro", check=False)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "Permission denied" in done.stderr
