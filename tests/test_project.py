@@ -106,7 +106,7 @@ def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
     before = (ROOT / "README.md").read_text()
     once = with_table(before, table)
     assert with_table(once, table) == once
-    assert with_table(once, "x\n").replace("x\n", table) == once
+    assert with_table(once, "the table\n").replace("the table\n", table) == once
 
 
 @pytest.mark.parametrize(("version", "accepted"), [((3, 10), False), ((3, 11), True), ((3, 14), False)])
