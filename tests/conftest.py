@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 
 from stages.arrays import Archive, write_archive
 
-from .warm import warm_python
+from .warm import warm_commands
 
 ROOT = Path(__file__).parents[1]
 COPIED = (
@@ -101,10 +101,10 @@ class Repro:
 class Project:
     """A project folder with git and DVC, run with the real commands.
 
-    Its stages are run by a warm Python (tests/warm.py), those of `ordinary` by the one of the environment.
+    Its `python` and `dvc` are warm ones (tests/warm.py), those of `ordinary` are the environment's.
     """
 
-    python: ClassVar[Path] = Path(sys.executable).parent  # once `built_project` is there, that of the warm one
+    commands: ClassVar[Path] = Path(sys.executable).parent  # once `built_project` is there, the warm ones' folder
     path: Path
     is_warm: bool = True
 
@@ -114,7 +114,7 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        folders = [str(self.python)] * self.is_warm + [str(Path(sys.executable).parent), os.environ["PATH"]]
+        folders = [str(self.commands)] * self.is_warm + [str(Path(sys.executable).parent), os.environ["PATH"]]
         return os.environ | {
             "PATH": os.pathsep.join(folders),
             "DVC_SITE_CACHE_DIR": f"{self.path}.site-cache",
@@ -190,7 +190,7 @@ def build(project: Project) -> None:
 @pytest.fixture(scope="session")
 def built_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
-    with warm_python() as Project.python:
+    with warm_commands() as Project.commands:
         with shared_by_workers(tmp_path_factory, "built") as folder:
             project, done = Project(folder / "project"), folder / "done"
             if not done.exists():
