@@ -69,7 +69,6 @@ class Run:
             "HOME": str(self.home),
             "TMPDIR": str(self.home / "tmp"),
             "DVC_SITE_CACHE_DIR": str(self.home / "site"),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             **self.variables,
         }
@@ -123,7 +122,7 @@ class Run:
 
 @contextlib.contextmanager
 def _cores(one: bool) -> Iterator[None]:
-    """Lets the processes that the block starts use one processor core only, where the system can do so."""
+    """Lets the processes that this thread starts in the block use one processor core only, where the system can."""
     if not one or not hasattr(os, "sched_setaffinity"):
         yield
         return

@@ -7,7 +7,8 @@ Three runs of the project as it stands in the working tree:
 3. a clean clone in another folder, as another user (see `tools.surroundings`), with as many stages
    side by side as wait for no other.
 
-No run finds a cached result: each has an empty cache of its own or is forced. Every file of the project
+The last two go on at the same time. No run finds a cached result: each has an empty cache of its own or is
+forced. Every file of the project
 is then compared byte for byte: outputs, overview, dvc.lock and sources. The small configuration
 takes the embedded offline data, one epoch, and a few architectures that together use every kind of
 layer; `--full` takes params.yaml as it is.
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -36,7 +38,7 @@ from tools.surroundings import Run, another_user, plain_user
 
 LOCK = "dvc.lock"
 SIDE_BY_SIDE = 4  # stages at once, at most
-NOT_COMPARED = {".git", ".dvc"}
+NOT_COMPARED = {".git", ".dvc", "__pycache__"}
 OVERVIEW = [str(path) for path in (COMPARISON, TRAINING, COMPARISON_CHART, TRAINING_CHART, PAGE)]
 
 
@@ -121,7 +123,7 @@ def files(folder: Path) -> dict[str, Path]:
     """The files of a project by relative path, in the order in which they were written."""
     found = [path for path in folder.rglob("*") if path.is_file()]
     relative = {str(path.relative_to(folder)): path for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)}
-    return {name: path for name, path in relative.items() if Path(name).parts[0] not in NOT_COMPARED}
+    return {name: path for name, path in relative.items() if NOT_COMPARED.isdisjoint(Path(name).parts)}
 
 
 def compare(run: Run, kept: Path) -> int:
@@ -154,6 +156,26 @@ def first_run(run: Run, targets: Sequence[str]) -> None:
     run.execute(["git", "-c", "user.name=verify", "-c", "user.email=", "commit", "--quiet", "--message", "run 1"])
 
 
+def second_run(first: Run, targets: Sequence[str]) -> Run:
+    """Runs the same folder again."""
+    run = replace(first, name="run 2")
+    run.execute(["dvc", "repro", "--force", *targets])
+    draw_overview(run, targets)
+    return run
+
+
+def third_run(folder: Path, first: Run, targets: Sequence[str], lock: dict[str, Any]) -> Run:
+    """Runs a clone as another user, stages side by side."""
+    run = another_user("run 3", folder)
+    run.execute(["git", "init", "--quiet"])
+    run.execute(["git", "pull", "--quiet", str(first.project)])
+    for stages in side_by_side(lock):
+        repro = ["dvc", "--wait-for-lock", "repro", "--force", "--single-item"]
+        run.execute(*([*repro, stage] for stage in stages))
+    draw_overview(run, targets)
+    return run
+
+
 def verify(folder: Path, full: bool, targets: Sequence[str]) -> str:
     """Makes the three runs in an empty folder; returns a summary, or raises `PipelineError` if they differ."""
     first = plain_user("run 1", folder / "one")
@@ -168,20 +190,12 @@ def verify(folder: Path, full: bool, targets: Sequence[str]) -> str:
     summary = f"{len(written)} outputs, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB"
     print(f"run 1, dvc repro: {summary}")
 
-    second = replace(first, name="run 2")
-    second.execute(["dvc", "repro", "--force", *targets])
-    draw_overview(second, targets)
-    differing = compare(second, kept)
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(second_run, first, targets)
+        third = pool.submit(third_run, folder / "other", first, targets, read_lock(kept / LOCK))
+    differing = compare(second.result(), kept)
     print(f"run 2, dvc repro --force in the same folder: {_verdict(differing)}")
-
-    third = another_user("run 3", folder / "other")
-    third.execute(["git", "init", "--quiet"])
-    third.execute(["git", "pull", "--quiet", str(first.project)])
-    for stages in side_by_side(read_lock(kept / LOCK)):
-        repro = ["dvc", "--wait-for-lock", "repro", "--force", "--single-item"]
-        third.execute(*([*repro, stage] for stage in stages))
-    draw_overview(third, targets)
-    differing_too = compare(third, kept)
+    differing_too = compare(third.result(), kept)
     print(f"run 3, a clone by another user, stages side by side on one core: {_verdict(differing_too)}")
     if differing or differing_too:
         raise PipelineError("reruns do not give the same bytes; the first file named above is the likeliest cause")
