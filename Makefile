@@ -3,8 +3,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '
 VENV := .venv
 RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
-# --no-compile saves a third of the time: most of what is installed is never imported
-PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: repro overview compare review preview verify test chaos check format schema readme clean help

@@ -69,6 +69,7 @@ class Run:
             "HOME": str(self.home),
             "TMPDIR": str(self.home / "tmp"),
             "DVC_SITE_CACHE_DIR": str(self.home / "site"),
+            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             **self.variables,
         }

@@ -38,7 +38,7 @@ from tools.surroundings import Run, another_user, plain_user
 
 LOCK = "dvc.lock"
 SIDE_BY_SIDE = 4  # stages at once, at most
-NOT_COMPARED = {".git", ".dvc", "__pycache__"}
+NOT_COMPARED = {".git", ".dvc"}
 OVERVIEW = [str(path) for path in (COMPARISON, TRAINING, COMPARISON_CHART, TRAINING_CHART, PAGE)]
 
 
@@ -123,7 +123,7 @@ def files(folder: Path) -> dict[str, Path]:
     """The files of a project by relative path, in the order in which they were written."""
     found = [path for path in folder.rglob("*") if path.is_file()]
     relative = {str(path.relative_to(folder)): path for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)}
-    return {name: path for name, path in relative.items() if NOT_COMPARED.isdisjoint(Path(name).parts)}
+    return {name: path for name, path in relative.items() if Path(name).parts[0] not in NOT_COMPARED}
 
 
 def compare(run: Run, kept: Path) -> int:
