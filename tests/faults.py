@@ -82,7 +82,7 @@ def is_alive_in(session: int, process: psutil.Process) -> bool:
 
 @dataclass
 class Running:
-    """A plain `dvc repro` in a process group of its own, its stages run by an ordinary Python."""
+    """A plain `dvc repro` in a process group of its own, with the ordinary commands."""
 
     process: subprocess.Popen
     log: Path
@@ -129,9 +129,8 @@ class Running:
 def planted(project: Project, folder: Path, **fault: object) -> dict[str, str]:
     """The environment in which the stage meets the fault."""
     (folder / "sitecustomize.py").write_text(IN_THE_STAGE)
-    return (
-        project.ordinary.environment | {"PYTHONPATH": str(folder)} | {key: str(value) for key, value in fault.items()}
-    )
+    settings = {"PYTHONPATH": folder, **fault}
+    return project.ordinary.environment | {key: str(value) for key, value in settings.items()}
 
 
 def file_size(path: Path) -> int:

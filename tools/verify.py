@@ -7,11 +7,10 @@ Three runs of the project as it stands in the working tree:
 3. a clean clone in another folder, as another user (see `tools.surroundings`), with as many stages
    side by side as wait for no other.
 
-The last two go on at the same time. No run finds a cached result: each has an empty cache of its own or is
-forced. Every file of the project
-is then compared byte for byte: outputs, overview, dvc.lock and sources. The small configuration
-takes the embedded offline data, one epoch, and a few architectures that together use every kind of
-layer; `--full` takes params.yaml as it is.
+The last two go on at the same time. No run finds a cached result: each has an empty cache of its own
+or is forced. Every file of the project is then compared byte for byte: outputs, overview, dvc.lock and
+sources. The small configuration takes the embedded offline data, one epoch, and a few architectures
+that together use every kind of layer; `--full` takes params.yaml as it is.
 """
 
 import argparse
