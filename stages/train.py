@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import csv
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from stages.arrays import Dataset, load_prepared
 from stages.checkpoint import Checkpoint, training_identity
 from stages.errors import command
 from stages.files import write_csv, write_text
-from stages.models import build_model, import_keras, make_deterministic, model_summary, save_model
+from stages.models import build_model, compile_update, import_keras, make_deterministic, model_summary, save_model
 from stages.params import Fit, load_params, mistake
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 HISTORY_COLUMNS = ("dataset", "architecture", "epoch", "split", "metric", "value")
+SHOW_PROGRESS = "SHOW_PROGRESS"  # an environment variable
+COMPILED_STEPS = 100  # of an epoch at most in one call, during which Ctrl-C waits: a second or two
 SPLITS = {"train": "train", "validation": "eval"}  # our name: DVCLive's folder
 
 Row = tuple[int, str, str, str]  # epoch from 1, split, metric, value
@@ -85,6 +88,9 @@ def fit_model(
     if done:
         print(f"{model.name}: goes on after epoch {done} of {fit.epochs}, from {checkpoint.path}")
     train = train_count(len(images), fit)
+    steps = math.ceil(train / fit.batch_size)
+    model.steps_per_execution = compiled_steps(steps)
+    compile_update(model)
     with _dvclive(done) as (record, recorded):
 
         def history() -> list[Row]:
@@ -96,7 +102,7 @@ def fit_model(
                 shuffle=False,  # `batches` does
                 initial_epoch=done,
                 epochs=fit.epochs,
-                steps_per_epoch=math.ceil(train / fit.batch_size),
+                steps_per_epoch=steps,
                 validation_data=(images[train:], labels[train:]) if train < len(images) else None,
                 validation_batch_size=fit.batch_size,
                 callbacks=[
@@ -108,6 +114,14 @@ def fit_model(
                 verbose=0,
             )
         return history()
+
+
+def compiled_steps(steps: int) -> int:
+    """How many of an epoch's steps TensorFlow runs in one call: Keras's `steps_per_execution`.
+
+    The largest divisor up to COMPILED_STEPS, because Keras would run a last call beyond the end of the epoch.
+    """
+    return max(count for count in range(1, COMPILED_STEPS + 1) if steps % count == 0)
 
 
 def train_count(count: int, fit: Fit) -> int:
@@ -156,8 +170,8 @@ def _check_finite(name: str, epochs: int) -> EpochEnd:
 
 
 def _progress(name: str, epochs: int) -> list["keras.callbacks.Callback"]:
-    """One line an epoch on a terminal; nothing elsewhere."""
-    if not sys.stderr.isatty():
+    """One line an epoch on a terminal, or where tools/repro.py shows them there; nothing elsewhere."""
+    if not (sys.stderr.isatty() or SHOW_PROGRESS in os.environ):
         return []
 
     def line(epoch: int, logs: dict[str, float]) -> None:
