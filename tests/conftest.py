@@ -19,8 +19,7 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
 from stages.arrays import Archive, write_archive
-
-from .warm import warm_commands
+from tools.warm import LIBRARIES, warm_commands
 
 ROOT = Path(__file__).parents[1]
 COPIED = (
@@ -34,6 +33,8 @@ COPIED = (
     "stages",
     "tools",
 )
+
+DVC = ("dvc.cli", "dvc.commands.repro", "dvc.render", "dvc.repo.reproduce", "dvc.repo.status", "networkx")
 
 TINY_PARAMS = """\
 # a comment
@@ -101,7 +102,7 @@ class Repro:
 class Project:
     """A project folder with git and DVC, run with the real commands.
 
-    Its `python` and `dvc` are warm ones (tests/warm.py), those of `ordinary` are the environment's.
+    Its `python` and `dvc` are warm ones (tools/warm.py), those of `ordinary` are the environment's.
     """
 
     commands: ClassVar[Path] = Path(sys.executable).parent  # once `built_project` is there, the warm ones' folder
@@ -190,7 +191,7 @@ def build(project: Project) -> None:
 @pytest.fixture(scope="session")
 def built_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
-    with warm_commands() as Project.commands:
+    with warm_commands(("dvc", "python"), LIBRARIES + DVC) as Project.commands:
         with shared_by_workers(tmp_path_factory, "built") as folder:
             project, done = Project(folder / "project"), folder / "done"
             if not done.exists():

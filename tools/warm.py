@@ -1,0 +1,167 @@
+"""A Python that has imported the libraries already, so that a dozen processes do not each import them anew.
+
+TensorFlow takes four to seven seconds to import, and a full run imports it twice per architecture. Here one process
+imports the libraries, none of this project's modules, and forks for each command: a process of its own, with its own
+memory, arguments, environment, standard streams and exit status, that reads the project's code and files as any other.
+So a stage stays as independent as it was, and `dvc repro`, which knows nothing of this, gives the same bytes.
+
+The folder that `warm_commands` yields holds a `python`, and for tests a `dvc`; where it is first on PATH, they ask that
+process for `python -m stages.…`, `python -m tools.…` and `dvc …`. Whatever else, or if that process is gone, is run by
+the real command.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+# What stages and tools import; first what some stages wait for, while the others follow as these train
+LIBRARIES = ("keras", "dvclive.keras", "pydantic", "ruamel.yaml", "pandas", "sklearn.metrics", "matplotlib.figure")
+LIBRARIES += ("matplotlib.backends.backend_agg", "scipy.stats", "jinja2", "tqdm", "pooch", "sklearn.datasets")
+WAIT_FOR_THE_FIRST = ("stages.train", "stages.evaluate")
+ROOT = Path(__file__).parents[1]
+
+COMMAND = """\
+#!/bin/sh
+exec {python} -IS {client} {name} "$@"
+"""
+CLIENT = """\
+import json, os, signal, socket, sys
+name, *arguments = sys.argv[1:]
+command = ["dvc", *arguments]
+if name == "python":
+    command = arguments[1:] if arguments[:1] == ["-m"] and arguments[1].startswith(("stages.", "tools.")) else None
+waits = command and (os.path.exists({ready!r}) or command[0] in {first!r})
+with socket.socket(socket.AF_UNIX) as server:
+    if not waits or server.connect_ex({address!r}) != 0:
+        path = os.path.join({real!r}, name)
+        os.execv(path, [path, *arguments])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself is told
+    message = json.dumps([os.getcwd(), dict(os.environ), command]).encode()
+    socket.send_fds(server, [len(message).to_bytes(8)], [0, 1, 2])
+    server.sendall(message)
+    sys.exit(int.from_bytes(server.recv(1) or b"\\xff"))
+"""
+
+
+@contextlib.contextmanager
+def warm_commands(commands: Sequence[str] = ("python",), libraries: Sequence[str] = LIBRARIES) -> Iterator[Path]:
+    """Starts the process; yields the folder with its commands.
+
+    Until the first library is there, the stages that need it wait, and other commands are run by the real one; then,
+    a command imports itself what is not there yet.
+    """
+    with tempfile.TemporaryDirectory(prefix="warm-") as folder, socket.socket(socket.AF_UNIX) as listening:
+        address, ready = f"{folder}/socket", f"{folder}/ready"
+        bin_folder = _write_commands(Path(folder), commands, address, ready)
+        listening.bind(address)
+        listening.listen()
+        with subprocess.Popen(
+            [sys.executable, "-m", __spec__.name, str(listening.fileno()), ready, *libraries],
+            cwd=ROOT,
+            pass_fds=[listening.fileno()],
+            stdin=subprocess.PIPE,  # closed when this process ends, however it ends
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # TensorFlow's start-up messages; a command has the streams of who asks for it
+        ) as server:
+            listening.close()
+            try:
+                yield bin_folder
+            finally:
+                server.terminate()
+
+
+def _write_commands(folder: Path, names: Sequence[str], address: str, ready: str) -> Path:
+    """Writes the commands, which are shell scripts that call one client; returns their folder."""
+    client, bin_folder = folder / "client.py", folder / "bin"
+    real = str(Path(sys.executable).parent)
+    client.write_text(CLIENT.format(address=address, ready=ready, first=WAIT_FOR_THE_FIRST, real=real))
+    bin_folder.mkdir()
+    for name in names:
+        quoted = {"python": shlex.quote(sys.executable), "client": shlex.quote(str(client)), "name": name}
+        (bin_folder / name).write_text(COMMAND.format(**quoted))
+        (bin_folder / name).chmod(0o755)
+    return bin_folder
+
+
+def serve(listening: socket.socket, ready: Path, libraries: Sequence[str]) -> None:
+    """Forks for each command, and imports the libraries while there is none; ends with the process that started it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands
+    waiting = list(libraries)
+    while True:
+        asked, _, _ = select.select([listening, sys.stdin], [], [], 0 if waiting else None)
+        if sys.stdin in asked:
+            return
+        if asked:
+            connection, _ = listening.accept()
+            with connection:
+                if os.fork() == 0:
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                    listening.close()
+                    _answer(connection)
+        elif waiting:
+            _import(waiting.pop(0))
+            ready.touch()
+
+
+def _import(library: str) -> None:
+    """Imports a library, Keras as the stages do; what cannot be imported is told by the command that needs it."""
+    with contextlib.suppress(ImportError):
+        if library == "keras":
+            importlib.import_module("stages.models").import_keras()
+            for name in [name for name in sys.modules if name.partition(".")[0] in ("stages", "tools")]:
+                del sys.modules[name]  # each command reads the project's code anew
+        else:
+            importlib.import_module(library)
+
+
+def _answer(connection: socket.socket) -> NoReturn:
+    """Becomes the command that is asked for; the client learns the exit status, or finds the connection closed."""
+    size, streams, _, _ = socket.recv_fds(connection, 8, 3)
+    folder, environment, command = json.loads(connection.makefile("rb").read(int.from_bytes(size)))
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = command
+    sys.path[0] = folder
+    status = _run(command[0])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.sendall(bytes([status]))
+    os._exit(status)
+
+
+def _run(module: str) -> int:
+    """Runs a module as `python -m` does; returns its exit status."""
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return 1
+        return end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]), sys.argv[3:])
