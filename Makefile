@@ -6,13 +6,11 @@ DEV := $(VENV)/installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro overview compare review preview verify test chaos check format schema readme clean help
+.PHONY: repro overview compare review preview verify bench test chaos check format schema readme clean help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
-	@python -m stages.params
-	dvc repro || { python -m tools.mend && dvc repro; }
-	@python -m tools.overview
+	@python -m tools.repro || { python -m tools.mend && python -m tools.repro; }
 
 overview: $(RUN) ## plots/report.html and the comparison of all architectures, from the results in the workspace
 	python -m tools.overview
@@ -28,6 +26,9 @@ preview: $(DEV) ## preview/: DVC's charts as PNG, without a browser; before and 
 
 verify: $(RUN) ## proof that reruns give the same bytes, on a small configuration
 	@python -m tools.verify
+
+bench: $(RUN) ## bench/results.md: how fast it is, beside the tutorials' scripts; some hours, or PARTS="loop memory"
+	@python -m tools.bench $(PARTS)
 
 test: $(DEV) ## environment, then all tests
 	python -m pytest --numprocesses auto --dist loadfile

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import vl_convert
 
+from tools.verify import read_lock
+
 from .conftest import Project
 
 
@@ -186,6 +188,15 @@ TRAIN = [
     "out/a.csv",
     "out/a.npz",
 ]
+
+
+@pytest.mark.parametrize("stage", ["fetch", "preprocess", "report@cnn"])
+def test_a_stage_without_a_model_imports_no_tensorflow(project, stage: str) -> None:
+    command = read_lock(project.path / "dvc.lock")[stage]["cmd"].split()
+    imported = project.run(*command[:1], "-X", "importtime", *command[1:]).stderr
+    assert "numpy" in imported
+    assert "tensorflow" not in imported
+    assert "keras" not in imported
 
 
 def test_training_is_quiet_when_not_on_a_terminal(project) -> None:

@@ -1,14 +1,12 @@
 """`make verify`: finds the bytes that differ, and catches a stage that does not write the same twice."""
 
 import zipfile
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tools.differences import difference
-from tools.verify import read_lock, side_by_side
 
 from .conftest import Project
 
@@ -67,18 +65,6 @@ def test_an_archive_whose_members_are_the_same_is_told_by_its_container(sides) -
         with zipfile.ZipFile(side, "w") as archive:
             archive.writestr(zipfile.ZipInfo("a", (year, 1, 1, 0, 0, 0)), "the same")
     assert difference(*sides, NAMES)[0] == "every member is the same; the zip container (dates, attributes) differs"
-
-
-def test_stages_wait_for_those_whose_outputs_they_read(built_project) -> None:
-    lock = read_lock(built_project.path / "dvc.lock")
-    groups = list(side_by_side(lock))
-    assert groups[:4] == [
-        ["fetch"],
-        ["preprocess"],
-        ["train@cnn", "train@mlp_256"],
-        ["evaluate@cnn", "evaluate@mlp_256"],
-    ]
-    assert sorted(chain(*groups)) == sorted(lock)
 
 
 @pytest.fixture

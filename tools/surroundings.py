@@ -74,49 +74,41 @@ class Run:
             **self.variables,
         }
 
-    def execute(self, *commands: Sequence[str]) -> str:
-        """Runs commands side by side and returns what they print.
+    def execute(self, command: Sequence[str]) -> str:
+        """Runs a command and returns what it prints; on a terminal, shows which stage runs.
 
-        Raises `PipelineError` if one fails, after showing what it printed.
+        Raises `PipelineError` if it fails, after showing what it printed.
         """
         with tempfile.TemporaryDirectory() as folder, _cores(self.one_core):
-            logs = [Path(folder) / str(number) for number in range(len(commands))]
-            running = [self._start(command, log) for command, log in zip(commands, logs, strict=True)]
-            try:
-                self._wait(running, logs)
-            finally:
-                for process in running:
-                    process.wait()
-            printed = [log.read_text(encoding="utf-8", errors="replace") for log in logs]
-        for command, process, text in zip(commands, running, printed, strict=True):
-            if process.returncode:
-                print(text, file=sys.stderr)
-                raise PipelineError(
-                    f"{self.name}: {' '.join(command)}: failed with exit status {process.returncode}; see above"
+            log = Path(folder) / "log"
+            with log.open("wb") as stream:
+                process = subprocess.Popen(
+                    command,
+                    cwd=self.project,
+                    env=self.environment,
+                    umask=self.umask,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
                 )
-        return "".join(printed)
+            try:
+                self._wait(process, log)
+            finally:
+                process.wait()
+            printed = log.read_text(encoding="utf-8", errors="replace")
+        if process.returncode:
+            print(printed, file=sys.stderr)
+            failed = f"{' '.join(command)}: failed with exit status {process.returncode}"
+            raise PipelineError(f"{self.name}: {failed}; see above")
+        return printed
 
-    def _start(self, command: Sequence[str], log: Path) -> subprocess.Popen:
-        with log.open("wb") as stream:
-            return subprocess.Popen(
-                command,
-                cwd=self.project,
-                env=self.environment,
-                umask=self.umask,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            )
-
-    def _wait(self, running: list[subprocess.Popen], logs: list[Path]) -> None:
-        """Waits for all; on a terminal, shows which stages run."""
+    def _wait(self, process: subprocess.Popen, log: Path) -> None:
         terminal = sys.stderr.isatty()
-        while any(process.poll() is None for process in running):
+        while process.poll() is None:
             if terminal:
-                shown = [re.findall(r"Running stage '(.+)'", log.read_text(errors="replace")) for log in logs]
-                stages = ", ".join(stages[-1] for stages in shown if stages)
-                print(f"\r\033[K{self.name}: {stages}", end="", file=sys.stderr, flush=True)
-            time.sleep(0.1)
+                stages = re.findall(r"Running stage '(.+)'", log.read_text(errors="replace"))
+                print(f"\r\033[K{self.name}: {''.join(stages[-1:])}", end="", file=sys.stderr, flush=True)
+            time.sleep(0.02)
         if terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 

@@ -4,8 +4,8 @@ Three runs of the project as it stands in the working tree:
 
 1. a first run;
 2. the same folder again, `dvc repro --force`;
-3. a clean clone in another folder, as another user (see `tools.surroundings`), with as many stages
-   side by side as wait for no other.
+3. a clean clone in another folder, as another user (see `tools.surroundings`), as `make repro` runs it:
+   stages side by side, in forks of a process that has imported the libraries.
 
 The last two go on at the same time. No run finds a cached result: each has an empty cache of its own
 or is forced. Every file of the project is then compared byte for byte: outputs, overview, dvc.lock and
@@ -19,10 +19,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from tools.overview import COMPARISON, COMPARISON_CHART, PAGE, TRAINING, TRAININ
 from tools.surroundings import Run, another_user, plain_user
 
 LOCK = "dvc.lock"
-SIDE_BY_SIDE = 4  # stages at once, at most
+SIDE_BY_SIDE = 4  # stages at once
 NOT_COMPARED = {".git", ".dvc"}
 OVERVIEW = [str(path) for path in (COMPARISON, TRAINING, COMPARISON_CHART, TRAINING_CHART, PAGE)]
 
@@ -97,27 +96,6 @@ def make_small(path: Path, targets: Sequence[str]) -> None:
     yaml.dump(content, path)
 
 
-def side_by_side(lock: dict[str, Any]) -> Iterator[list[str]]:
-    """The stages in groups; those of a group wait for earlier groups only."""
-    written = [(out, name) for name, stage in lock.items() for out in outputs(stage)]
-    upstream = {
-        name: {
-            writer
-            for dep in stage.get("deps", [])
-            for out, writer in written
-            if lies_in(out, dep["path"]) or lies_in(dep["path"], out)
-        }
-        for name, stage in lock.items()
-    }
-    order = TopologicalSorter(upstream)
-    order.prepare()
-    while order.is_active():
-        ready = order.get_ready()
-        for first in range(0, len(ready), SIDE_BY_SIDE):
-            yield sorted(ready)[first : first + SIDE_BY_SIDE]
-        order.done(*ready)
-
-
 def files(folder: Path) -> dict[str, Path]:
     """The files of a project by relative path, in the order in which they were written."""
     found = [path for path in folder.rglob("*") if path.is_file()]
@@ -163,15 +141,12 @@ def second_run(first: Run, targets: Sequence[str]) -> Run:
     return run
 
 
-def third_run(folder: Path, first: Run, targets: Sequence[str], lock: dict[str, Any]) -> Run:
-    """Runs a clone as another user, stages side by side."""
+def third_run(folder: Path, first: Run, targets: Sequence[str]) -> Run:
+    """Runs a clone as another user and as `make repro` does, stages side by side."""
     run = another_user("run 3", folder)
     run.execute(["git", "init", "--quiet"])
     run.execute(["git", "pull", "--quiet", str(first.project)])
-    for stages in side_by_side(lock):
-        repro = ["dvc", "--wait-for-lock", "repro", "--force", "--single-item"]
-        run.execute(*([*repro, stage] for stage in stages))
-    draw_overview(run, targets)
+    run.execute(["python", "-m", "tools.repro", "--jobs", str(SIDE_BY_SIDE), *targets])
     return run
 
 
@@ -191,7 +166,7 @@ def verify(folder: Path, full: bool, targets: Sequence[str]) -> str:
 
     with ThreadPoolExecutor() as pool:
         second = pool.submit(second_run, first, targets)
-        third = pool.submit(third_run, folder / "other", first, targets, read_lock(kept / LOCK))
+        third = pool.submit(third_run, folder / "other", first, targets)
     differing = compare(second.result(), kept)
     print(f"run 2, dvc repro --force in the same folder: {_verdict(differing)}")
     differing_too = compare(third.result(), kept)

@@ -1,0 +1,154 @@
+"""`make repro`'s schedule: as plain `dvc repro`, but stages side by side; failures and Ctrl-C."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tools import schedule
+from tools.schedule import Plan, Schedule, at_once
+
+from .conftest import Project
+from .faults import make_stale, outputs
+
+REPRO = ("python", "-m", "tools.repro")
+DIVERGES = {"optimizer": {"Adam": {"learning_rate": 1e30}}}
+
+
+@pytest.fixture
+def new_project(built_project: Project, tmp_path: Path) -> Project:
+    """The tiny project as it was before its first run."""
+    project = Project(tmp_path / "new")
+    subprocess.run(["git", "clone", "-q", str(built_project.path), str(project.path)], check=True)
+    project.run("git", "checkout", "-q", "HEAD~1")
+    return project
+
+
+def files(project: Project) -> dict[str, bytes]:
+    """All files but those of git, of DVC and of Python."""
+    found = (path for path in project.path.rglob("*") if path.is_file())
+    relative = {str(path.relative_to(project.path)): path for path in found if "__pycache__" not in path.parts}
+    return {name: path.read_bytes() for name, path in relative.items() if not name.startswith((".git/", ".dvc/"))}
+
+
+def test_it_leaves_what_dvc_repro_leaves(new_project: Project, built_project: Project) -> None:
+    done = new_project.ordinary.run(*REPRO, "--jobs", "3")
+    assert files(new_project) == files(built_project)
+    assert done.stdout.index("Running stage 'preprocess'") < done.stdout.index("Running stage 'train@cnn'")
+    assert new_project.repro().ran == set()
+
+    again = new_project.run(*REPRO)
+    assert again.stdout == "nothing to run: data, models and results are up to date\n"
+
+
+def test_an_edit_runs_what_dvc_repro_would_run(project: Project) -> None:
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
+    printed = project.run(*REPRO).stdout
+    assert set(re.findall("Running stage '(.+)'", printed)) == {"train@cnn", "evaluate@cnn", "report@cnn"}
+
+
+def test_a_new_architecture_comes_where_dvc_repro_puts_it_in_dvc_lock(project: Project, tmp_path: Path) -> None:
+    layers = ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]
+    for name in ("a", "b"):
+        softmax = {"layers": layers, "fit": {"epochs": 1, "batch_size": 50}}
+        project.edit(lambda params, name=name, softmax=softmax: params["architectures"].update({name: softmax}))
+    plain = project.clone(tmp_path / "plain")
+    plain.repro()
+    project.run(*REPRO)
+    assert (project.path / "dvc.lock").read_bytes() == (plain.path / "dvc.lock").read_bytes()
+
+
+def test_a_failure_stops_what_depends_on_it_and_nothing_else(project: Project) -> None:
+    project.edit(lambda params: params["architectures"]["mlp_256"].update(compile=DIVERGES))
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
+    done = project.run(*REPRO, check=False)
+    assert done.returncode == 1
+    assert "error: params.yaml: architectures.mlp_256: expected a finite loss" in done.stdout
+    assert done.stderr.startswith(
+        "error: failed, see above: train@mlp_256; not run, as they depend on it: evaluate@mlp_256, report@mlp_256; "
+    )
+    assert done.stderr.count("\n") == 1
+    status = project.run("dvc", "status").stdout
+    assert "mlp_256" in status
+    assert "cnn" not in status
+
+
+def test_a_mistake_in_params_is_told_before_anything_runs(project: Project) -> None:
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=0))
+    done = project.run(*REPRO, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: params.yaml: architectures.cnn.fit.epochs: ")
+
+
+def test_a_broken_dvc_yaml_is_one_line(project: Project) -> None:
+    path = project.path / "dvc.yaml"
+    path.write_text(path.read_text().replace("deps:", "dependencies:", 1))
+    done = project.run(*REPRO, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: './dvc.yaml' validation failed")
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project: Project) -> None:
+    for name in ("cnn", "mlp_256"):
+        make_stale(project, f"train@{name}")
+    process = subprocess.Popen(
+        REPRO, cwd=project.path, env=project.ordinary.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    time.sleep(8)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "interrupted; run again to go on\n"
+    assert not list(project.path.rglob(".partial-*"))
+
+    project.repro()
+    assert outputs(project) == outputs(built_project)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """Two architectures, the second the heavier; both prepared."""
+    upstream = {"prepare": set(), "train@a": {"prepare"}, "report@a": {"train@a"}}
+    upstream |= {"train@b": {"prepare"}, "report@b": {"train@b"}}
+    return Plan(upstream, set(upstream) - {"prepare"}, dict.fromkeys(upstream, 1) | {"train@b": 2})
+
+
+def started(plan: Plan, jobs: int, monkeypatch: pytest.MonkeyPatch, folder: Path, fails: str = "") -> list[set[str]]:
+    """The stages that run together, moment by moment, if each needs one moment."""
+    monkeypatch.setattr(schedule, "_reproduce", lambda name, log: (log.touch(), os._exit(name == fails)))
+    moments: list[set[str]] = []
+    work = Schedule(plan, jobs, folder)
+    for _ in work.run(lambda: moments.append(set(work.running))):
+        pass
+    return moments
+
+
+def test_heavy_stages_with_many_dependents_come_first(plan, monkeypatch, tmp_path) -> None:
+    order = [stage for moment in started(plan, 1, monkeypatch, tmp_path) for stage in moment]
+    assert list(dict.fromkeys(order)) == ["train@b", "train@a", "report@a", "report@b"]
+
+
+def test_no_more_than_the_jobs_run_at_once(plan, monkeypatch, tmp_path) -> None:
+    assert max(map(len, started(plan, 1, monkeypatch, tmp_path))) == 1
+    assert {"train@a", "train@b"} in started(plan, 2, monkeypatch, tmp_path)
+
+
+def test_dependents_of_a_failure_are_not_started(plan, monkeypatch, tmp_path) -> None:
+    moments = started(plan, 2, monkeypatch, tmp_path, fails="train@a")
+    assert set().union(*moments) == {"train@a", "train@b", "report@b"}
+
+
+def test_as_many_stages_at_once_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_(cores: int, gigabytes: float) -> int:
+        memory = type("", (), {"available": gigabytes * 1e9})
+        monkeypatch.setattr(schedule, "cores", lambda: cores)
+        monkeypatch.setattr(schedule.psutil, "virtual_memory", lambda: memory)
+        return at_once()
+
+    assert [with_(8, 64), with_(8, 6.1), with_(2, 64), with_(2, 0.1)] == [8, 4, 2, 1]

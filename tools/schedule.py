@@ -1,0 +1,152 @@
+"""Which stages there are, which of them are to run, and their order: as many at once as can go side by side."""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psutil
+from dvc.cli import main as dvc
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import get_active_graph, plan_repro
+
+from stages.errors import PipelineError
+
+MEMORY = 1.5e9  # bytes that a stage may need; the largest, train@cnn, takes 1.2e9 with MNIST
+FORK = multiprocessing.get_context("fork")  # DVC is imported once
+PATIENCE = 10  # seconds that interrupted stages have to end
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages in the order of `dvc repro`.
+
+    Attributes:
+        upstream: the stages that each waits for.
+        outdated: those that may have to run.
+        written: bytes that each wrote when it last ran, as dvc.lock has it: a stage with much to write takes long.
+    """
+
+    upstream: dict[str, set[str]]
+    outdated: set[str]
+    written: dict[str, int]
+
+    @classmethod
+    def read(cls, targets: Iterable[str]) -> "Plan":
+        """Works out DVC's own graph, for targets and what they need, or for all; and asks DVC what has changed.
+
+        A stage may have to run if it has changed, or if one that it waits for may have to.
+        """
+        try:
+            with Repo() as repo:
+                graph = get_active_graph(repo.index.graph)
+                chosen = [stage for target in targets for stage in repo.stage.collect(target)]
+                order = plan_repro(graph, chosen)
+                upstream = {stage.addressing: {dep.addressing for dep in graph.successors(stage)} for stage in order}
+                written = {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order}
+                outdated: set[str] = set()
+                with repo.lock:
+                    for stage in order:
+                        if upstream[stage.addressing] & outdated or stage.changed():
+                            outdated.add(stage.addressing)
+        except DvcException as error:
+            raise PipelineError(f"{error}; dvc status tells more") from error
+        return cls(upstream, outdated, written)
+
+    def dependents(self, name: str) -> set[str]:
+        """The stages that wait for this one, directly or not."""
+        found: set[str] = set()
+        for stage, waits_for in self.upstream.items():  # upstream first
+            if waits_for & (found | {name}):
+                found.add(stage)
+        return found
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def at_once() -> int:
+    """How many stages to run at once: as many as there are cores, and as memory allows."""
+    return max(1, min(cores(), int(psutil.virtual_memory().available / MEMORY)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A stage that has ended: whether it succeeded, and what it printed."""
+
+    name: str
+    succeeded: bool
+    printed: str
+
+
+class Schedule:
+    """Runs the outdated stages of a plan, each as `dvc repro --single-item` in a process of its own."""
+
+    def __init__(self, plan: Plan, jobs: int, logs: Path) -> None:
+        self.plan, self.jobs, self.logs = plan, jobs, logs
+        self.waiting = [name for name in plan.upstream if name in plan.outdated]
+        self.running: dict[str, BaseProcess] = {}
+        self.failed: list[str] = []
+        self.not_run: list[str] = []
+
+    def run(self, each_moment: Callable[[], None]) -> Iterator[Result]:
+        """Yields each stage's result as it ends; calls `each_moment` several times a second.
+
+        What depends on a stage that failed is not run; the rest goes on. On Ctrl-C, stages that do not end by
+        themselves are ended.
+        """
+        try:
+            while self.waiting or self.running:
+                self._start()
+                wait([process.sentinel for process in self.running.values()], timeout=0.2)
+                each_moment()
+                for name in [name for name, process in self.running.items() if not process.is_alive()]:
+                    yield self._end(name)
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
+        """Starts stages that wait for none: first those on which most others wait, of these first the heaviest."""
+        unfinished = {*self.waiting, *self.running}
+        ready = [name for name in self.waiting if not self.plan.upstream[name] & unfinished]
+        ready.sort(key=lambda name: (len(self.plan.dependents(name)), self.plan.written[name]), reverse=True)
+        for name in ready[: self.jobs - len(self.running)]:
+            self.waiting.remove(name)
+            self.running[name] = FORK.Process(target=_reproduce, args=(name, self.log(name)))
+            self.running[name].start()
+
+    def _end(self, name: str) -> Result:
+        process = self.running.pop(name)
+        if process.exitcode:
+            self.failed.append(name)
+            skipped = self.plan.dependents(name)
+            self.not_run += [stage for stage in self.waiting if stage in skipped]
+            self.waiting = [stage for stage in self.waiting if stage not in skipped]
+        printed = self.log(name).read_text(encoding="utf-8", errors="replace")
+        return Result(name, not process.exitcode, printed.partition("\nTo track the changes with git")[0].strip())
+
+    def _stop(self) -> None:
+        for process in self.running.values():
+            process.join(PATIENCE)
+        for process in self.running.values():
+            for each in [*psutil.Process(process.pid).children(recursive=True), process] if process.is_alive() else ():
+                each.terminate()
+
+    def log(self, name: str) -> Path:
+        """The file into which a stage prints."""
+        return self.logs / name
+
+
+def _reproduce(name: str, log: Path) -> None:
+    """Becomes `dvc repro --single-item`."""
+    with log.open("w") as stream, Path(os.devnull).open() as nothing:
+        for file, number in ((nothing, 0), (stream, 1), (stream, 2)):
+            os.dup2(file.fileno(), number)
+    sys.exit(dvc(["--wait-for-lock", "repro", "--single-item", name]))
