@@ -113,13 +113,12 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
     params = load_params()
-    plan = Plan.read(arguments.targets)
-    if not plan.outdated:
-        print("nothing to run: data, models and results are up to date")
-    with contextlib.ExitStack() as stack:
+    with warm_commands() as folder, _first_on_path(folder):  # imports while DVC looks what has changed
+        plan = Plan.read(arguments.targets)
         if plan.outdated:
-            stack.enter_context(_first_on_path(stack.enter_context(warm_commands())))
             reproduce(plan, arguments.jobs or at_once())
+        else:
+            print("nothing to run: data, models and results are up to date")
         if not arguments.targets and not overview.is_current(params):
             subprocess.run(["python", "-m", "tools.overview"], check=True)
 
