@@ -1,0 +1,51 @@
+"""`make bench`: how its figures are worked out. What they are is no test's matter."""
+
+import keras
+import pytest
+
+from stages.arrays import Dataset
+from stages.models import build_model
+from stages.params import load_params
+from tools.bench.loop import flops
+from tools.bench.table import page
+from tools.bench.tutorial import build
+
+from .conftest import ROOT
+
+MNIST = Dataset("MNIST", 10, (28, 28, 1), train=60_000, test=10_000, sha256="")
+MACHINE = {"machine": {"cores": [2], "bandwidth": [1e10]}}
+CONVOLUTION, DENSE = 9 * 32 * 28 * 28, 6272 * 256 + 256 * 10
+
+
+@pytest.mark.parametrize(
+    ("name", "forward", "step"),
+    [
+        ("mlp_1000", 2 * (784 * 1000 + 1000 * 10), 4 * 784 * 1000 + 6 * 1000 * 10),
+        ("cnn", 2 * (CONVOLUTION + DENSE), 4 * CONVOLUTION + 6 * DENSE),
+    ],
+)
+def test_the_operations_of_a_training_are_counted(name: str, forward: int, step: int) -> None:
+    model = build_model(name, load_params(ROOT / "params.yaml").architecture(name), MNIST)
+    assert flops(model) == (forward, step)
+
+
+@pytest.mark.parametrize("name", list(load_params(ROOT / "params.yaml").architectures))
+def test_the_rival_trains_the_same_net(name: str) -> None:
+    ours = build_model(name, load_params(ROOT / "params.yaml").architecture(name), MNIST)
+    theirs = build(name)
+    assert [weight.shape for weight in theirs.weights] == [weight.shape for weight in ours.weights]
+    assert type(theirs.optimizer) is type(ours.optimizer)
+    for our, their in zip(ours.layers[-2:], theirs.layers[-2:], strict=True):
+        assert [each.get_config() for each in initializers(our)] == [each.get_config() for each in initializers(their)]
+
+
+def initializers(layer: keras.Layer) -> list[keras.Initializer]:
+    return [layer.kernel_initializer] if layer.weights else []
+
+
+def test_a_figure_is_a_ratio_of_medians_and_told_if_missed() -> None:
+    raw = {"stages": [20.0], "nothing": [1.0, 2.0, 9.0], "bare": [2.0], "alike": [2.5], "undo": [5.0]}
+    raw |= {"make repro, nothing": [1.0], "reports, make repro": [4.0], "reports, dvc repro": [9.0]}
+    lines = page(MACHINE | {"overhead": raw}).splitlines()
+    assert "| ÷ bare DVC on 20 trivial stages | 1.00 | ≤ 1.15 | ✓ |" in lines
+    assert "| an edit undone: `dvc repro` ÷ nothing changed | 2.50 | ≤ 2 | missed |" in lines

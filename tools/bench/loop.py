@@ -1,0 +1,116 @@
+"""One training's epochs by the clock: `python -m tools.bench.loop tutorial|ours ARCHITECTURE`, one line of JSON.
+
+The epochs after the first, which compiles, from end to end: with validation where there is one and, here, with
+DVCLive and the checkpoint. Beside them the matrix-multiply peak in the same process, before and after.
+"""
+
+import itertools
+import json
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from stages.arrays import Dataset, load_prepared
+from stages.checkpoint import Checkpoint
+from stages.models import build_model, make_deterministic
+from stages.params import load_params
+from stages.train import fit_model
+
+EPOCHS = 4
+IMAGES = {"mlp": 60_000, "cnn": 32_000}  # of the training set
+PREPARED = Path("data/prepared")
+SIDE, PRODUCTS = 2000, 5  # of the square matrices whose product gives the peak
+
+
+def matmul_peak() -> float:
+    """The highest rate of float32 matrix multiplication that TensorFlow reaches, in FLOP/s."""
+    import tensorflow as tf
+
+    matrix = tf.ones((SIDE, SIDE))
+    product = tf.function(lambda: tf.linalg.matmul(matrix, matrix))
+    product().numpy()
+    seconds = []
+    for _ in range(PRODUCTS):
+        start = time.perf_counter()
+        product().numpy()
+        seconds.append(time.perf_counter() - start)
+    return 2 * SIDE**3 / min(seconds)
+
+
+def flops(model) -> tuple[int, int]:
+    """Floating-point operations of an image's forward pass, and of its training step.
+
+    Two for each weight and place where it is used; backward the same for the weights' gradient and, but for the first
+    layer with weights, for the inputs' (https://arxiv.org/abs/2001.08361, section 2.1). Update, bias, activation and
+    pooling are not counted.
+    """
+    forward = step = 0
+    for layer in model.layers:
+        if layer.weights:
+            places = math.prod(layer.output.shape[1:-1])
+            once = 2 * places * math.prod(layer.kernel.shape)
+            step += once * (3 if forward else 2)
+            forward += once
+    return forward, step
+
+
+class Clock(Checkpoint):
+    """A checkpoint that knows when it was written."""
+
+    moments: ClassVar[list[float]] = []
+
+    def save(self, model, history) -> None:
+        super().save(model, history)
+        self.moments.append(time.perf_counter())
+
+
+def ours(name: str, count: int) -> list[float]:
+    """The moments at which this project's epochs end."""
+    params = load_params()
+    dataset = Dataset.read(PREPARED / "dataset.json")
+    make_deterministic(params.train.seed, params.train.threads)
+    architecture = params.architecture(name)
+    images, labels = load_prepared(PREPARED, "train")
+    fit = architecture.fit.model_copy(update={"epochs": EPOCHS})
+    model = build_model(name, architecture, dataset)
+    with tempfile.TemporaryDirectory() as folder:
+        fit_model(model, images[:count], labels[:count], fit, params.train.seed, Clock(Path(folder, "kept"), ""))
+    return Clock.moments
+
+
+def tutorial(name: str, count: int) -> list[float]:
+    """The moments at which the tutorial's epochs end."""
+    import keras  # as the tutorial imports it, without this project's settings
+
+    from tools.bench.tutorial import build, fit, load
+
+    moments: list[float] = []
+    clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: moments.append(time.perf_counter()))
+    x, y, _, _ = load(name)
+    fit(name, build(name), x[:count], y[:count], EPOCHS, (clock,))
+    return moments
+
+
+def main() -> None:
+    """Prints images of an epoch, seconds of each, and FLOP of one."""
+    who, name = sys.argv[1:]
+    count = next(count for kind, count in IMAGES.items() if name.startswith(kind))
+    architecture = load_params().architecture(name)
+    moments = ours(name, count) if who == "ours" else tutorial(name, count)
+    peak = matmul_peak()
+    forward, step = flops(build_model(name, architecture, Dataset.read(PREPARED / "dataset.json")))
+    held_out = int(count * architecture.fit.validation_split)
+    result = {
+        "images": count - held_out,
+        "seconds": [after - before for before, after in itertools.pairwise(moments)],
+        "flop": (count - held_out) * step + held_out * forward,
+        "peak": peak,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""What `make bench` measures, part by part, one round: raw seconds and bytes, the sides of a ratio in turn."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from stages.arrays import Archive, read_archive, write_archive
+from stages.fetch import keras_cache
+from stages.params import PARAMS_PATH, load_params
+from tools.surroundings import Run, plain_user
+from tools.verify import copy_project
+
+Raw = dict[str, list[float]]
+TUTORIAL = Path(__file__).with_name("tutorial.py")
+PYTHON = sys.executable
+REPEATED = 3  # short commands, in each round
+OTHER = {"Adam": {"learning_rate": 0.001001}}  # the same work, another result
+SMALL = {
+    "layers": ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}],
+    "fit": {"epochs": 1, "batch_size": 100},
+}
+
+
+def seconds(run: Run, *command: str) -> float:
+    """Wall time of one command."""
+    start = time.perf_counter()
+    run.execute(command)
+    return time.perf_counter() - start
+
+
+def project(folder: Path) -> Run:
+    """A copy of this project as a clone has it, but for the results in git: no cache, no data; this environment."""
+    run = plain_user(folder.name, folder)
+    copy_project(run.project)
+    shutil.copy("dvc.lock", run.project)
+    (run.project / ".venv").symlink_to(Path(".venv").absolute())
+    run.execute(["git", "init", "--quiet"])
+    return run
+
+
+def edit(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes params.yaml."""
+    yaml, path = YAML(), run.project / PARAMS_PATH
+    content = yaml.load(path)
+    change(content)
+    yaml.dump(content, path)
+
+
+def memory_bandwidth() -> list[float]:
+    """Bytes a second, read and written, of a copy far larger than any cache."""
+    source = np.ones(1 << 26, np.float32)
+    target, rates = np.zeros_like(source), []
+    for _ in range(REPEATED):
+        start = time.perf_counter()
+        np.copyto(target, source)
+        rates.append(2 * source.nbytes / (time.perf_counter() - start))
+    return rates
+
+
+def full(folder: Path) -> Raw:
+    """A clean full run, then each tutorial's script and, in turn, `make repro` after an edit of that architecture."""
+    raw = defaultdict(list)
+    run = project(folder / "project")
+    raw["clean"].append(seconds(run, "make", "repro"))
+    for name in load_params().architectures:
+        raw[f"script {name}"].append(seconds(run, PYTHON, str(TUTORIAL.absolute()), name))
+        edit(run, lambda params, name=name: params["architectures"][name]["compile"].update(optimizer=OTHER))
+        raw[f"edited {name}"].append(seconds(run, "make", "repro"))
+    return raw
+
+
+def loop(_: Path) -> Raw:
+    """Epochs of the tutorial's `fit` and of ours, in turn."""
+    raw = defaultdict(list)
+    for name in load_params().architectures:
+        for who in ("tutorial", "ours"):
+            printed = subprocess.run(
+                [PYTHON, "-m", "tools.bench.loop", who, name], capture_output=True, text=True, check=True
+            ).stdout
+            told = json.loads(printed.splitlines()[-1])
+            raw[f"{who} {name} images/s"] += [told["images"] / each for each in told["seconds"]]
+            raw["peak"].append(told["peak"])
+            if who == "ours":
+                raw[f"share {name}"] += [told["flop"] / each / told["peak"] for each in told["seconds"]]
+    return raw
+
+
+def trivial(folder: Path, stages: int, like: Run | None = None) -> Run:
+    """A DVC project of trivial stages; with as many dependencies, params and outputs as those of `like`, if given."""
+    run = plain_user(folder.name, folder)
+    run.execute(["git", "init", "--quiet"])
+    (run.project / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n")
+    content = {f"s{number}": {"cmd": f"echo {number} > o{number}", "outs": [f"o{number}"]} for number in range(stages)}
+    if like:
+        content = dict(_alike(run, like))
+    (run.project / "dvc.yaml").write_text(json.dumps({"stages": content}))
+    run.execute(["dvc", "repro"])
+    return run
+
+
+def _alike(run: Run, like: Run) -> Iterator[tuple[str, dict[str, Any]]]:
+    shutil.copy(like.project / PARAMS_PATH, run.project)
+    for name, stage in YAML(typ="safe").load(like.project / "dvc.lock")["stages"].items():
+        deps, outs = ([f"{name}/{kind}{i}" for i in range(len(stage.get(kind, ())))] for kind in ("deps", "outs"))
+        for dep in deps:
+            (run.project / dep).parent.mkdir(exist_ok=True)
+            (run.project / dep).write_text(dep)
+        keys = list(stage.get("params", {}).get(str(PARAMS_PATH), ()))
+        command = "; ".join(f"echo {out} > {out}" for out in outs)
+        yield name.replace("@", "-"), {"cmd": command, "deps": deps, "params": keys, "outs": outs}
+
+
+def overhead(folder: Path) -> Raw:
+    """`dvc repro` with nothing to do, ours and of trivial stages; undoing an edit; every report. On offline data."""
+    run = project(folder / "project")
+    edit(run, _small)
+    run.execute(["make", "repro"])
+    stages = len(YAML(typ="safe").load(run.project / "dvc.lock")["stages"])
+    bare, alike = trivial(folder / "bare", stages), trivial(folder / "alike", stages, run)
+    raw = defaultdict(list)
+    raw["stages"].append(stages)
+    repro = ("dvc", "repro")
+    for number in range(REPEATED):
+        raw["nothing"].append(seconds(run, *repro))
+        raw["bare"].append(seconds(bare, *repro))
+        raw["alike"].append(seconds(alike, *repro))
+        raw["make repro, nothing"].append(seconds(run, "make", "repro"))
+        before = (run.project / PARAMS_PATH).read_bytes()
+        edit(run, lambda params: params["architectures"]["mlp_256"]["layers"][1]["Dense"].update(units=9))
+        run.execute(repro)
+        (run.project / PARAMS_PATH).write_bytes(before)
+        raw["undo"].append(seconds(run, *repro))
+        edit(run, lambda params, number=number: params["report"].update(worst_errors=24 - number))
+        raw["reports, make repro"].append(seconds(run, "make", "repro"))
+        edit(run, lambda params, number=number: params["report"].update(confused_pairs=20 + number))
+        raw["reports, dvc repro"].append(seconds(run, *repro))
+    return raw
+
+
+def _small(params: dict[str, Any]) -> None:
+    """The offline data, one epoch."""
+    params["data"]["sources"] = [params["data"]["sources"][-1]]
+    for architecture in params["architectures"].values():
+        architecture["fit"]["epochs"] = 1
+
+
+def memory(folder: Path) -> Raw:
+    """Time and peak memory of preprocess on the data set repeated 1, 4 and 16 times."""
+    raw = defaultdict(list)
+    archive = read_archive(keras_cache() / "mnist.npz")
+    run = project(folder / "project")
+    (run.project / "mnist.json").write_text(json.dumps({"dataset": "MNIST", "classes": 10, "sha256": ""}))
+    for times in (1, 4, 16):
+        repeated = (np.concatenate([each] * times) for each in (archive.x_train, archive.y_train))
+        write_archive(run.project / "mnist.npz", Archive(*repeated, archive.x_test, archive.y_test))
+        for _ in range(REPEATED):
+            command = [PYTHON, "-m", "stages.preprocess", "mnist.npz", "mnist.json", "prepared", "samples.png"]
+            taken, peak = _measured(command, run.project)
+            raw[f"seconds {times}"].append(taken)
+            raw[f"bytes {times}"].append(peak)
+        shutil.rmtree(run.project / "prepared")
+    return raw
+
+
+def _measured(command: list[str], folder: Path) -> tuple[float, float]:
+    """Wall time and peak memory of a command: seconds, bytes."""
+    start, log = time.perf_counter(), folder / "log"
+    code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
+    code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    with log.open("wb") as stream:
+        subprocess.run([PYTHON, "-c", code, *command], cwd=folder, stdout=stream, check=True)
+    kilobytes = int(log.read_text())
+    return time.perf_counter() - start, 1024 * kilobytes
+
+
+def growth(folder: Path) -> Raw:
+    """A clean run and a run with nothing to do, with 6, 24 and 96 small architectures, and of bare DVC."""
+    raw = defaultdict(list)
+    for count in (6, 24, 96):
+        run = project(folder / f"{count} architectures")
+        edit(run, lambda params, count=count: _many(params, count))
+        raw[f"clean {count}"].append(seconds(run, "make", "repro"))
+        start = time.perf_counter()
+        bare = trivial(folder / f"trivial {count}", 2 + 3 * count)
+        raw[f"bare clean {count}"].append(time.perf_counter() - start)
+        for _ in range(REPEATED):
+            raw[f"nothing {count}"].append(seconds(run, "dvc", "repro"))
+            raw[f"bare nothing {count}"].append(seconds(bare, "dvc", "repro"))
+    return raw
+
+
+def _many(params: dict[str, Any], count: int) -> None:
+    _small(params)
+    small = {"layers": ["Flatten", {"Dense": {"units": "classes"}}, {"Activation": {"activation": "softmax"}}]}
+    params["architectures"] = {
+        f"small_{number}": small | {"fit": {"epochs": 1, "batch_size": 100}} for number in range(count)
+    }
+
+
+PARTS = {"full": full, "loop": loop, "overhead": overhead, "memory": memory, "growth": growth}

@@ -1,0 +1,91 @@
+"""bench/results.md: from raw figures to ratios of medians, each beside what it should reach."""
+
+from collections.abc import Iterator
+from statistics import median
+
+from stages.params import load_params
+
+Raw = dict[str, list[float]]
+Row = tuple[str, float, str, str]  # figure, value, its form, what to reach
+
+
+def page(raw: dict[str, Raw]) -> str:
+    """The page as Markdown; of a part that was not measured, nothing."""
+    machine = raw["machine"]
+    lines = [
+        "# How fast it is",
+        "",
+        "Written by `make bench`: medians, and ratios of medians, of runs that took turns.",
+    ]
+    lines += ["", "| figure | measured | to reach | |", "|---|---|---|---|"]
+    lines += [_line("processor cores", machine["cores"][0], "{}", "")]
+    lines += [
+        _line("memory bandwidth, of a copy, read and written", median(machine["bandwidth"]) / 1e9, "{:.0f} GB/s", "")
+    ]
+    for part, rows in PARTS.items():
+        if part in raw:
+            lines += [_line(*row) for row in rows({key: median(values) for key, values in raw[part].items()})]
+    return "\n".join(lines) + "\n"
+
+
+def _line(figure: str, value: float, form: str, goal: str) -> str:
+    sign, _, limit = goal.partition(" ")
+    mark = ""
+    if sign in ("≤", "≥"):
+        number = float(limit.split()[0])
+        mark = "✓" if (value <= number if sign == "≤" else value >= number) else "missed"
+    return f"| {figure} | {form.format(value)} | {goal} | {mark} |"
+
+
+def _full(raw: dict[str, float]) -> Iterator[Row]:
+    names = list(load_params().architectures)
+    scripts = sum(raw[f"script {name}"] for name in names)
+    yield "clean full run, `make repro`", raw["clean"], "{:.0f} s", ""
+    yield "the six tutorial scripts in turn", scripts, "{:.0f} s", ""
+    yield "clean full run ÷ the six scripts", raw["clean"] / scripts, "{:.2f}", "≤ 0.5"
+    for name in names:
+        ratio = raw[f"edited {name}"] / raw[f"script {name}"]
+        seconds = f"{raw[f'edited {name}']:.0f} s ÷ {raw[f'script {name}']:.0f} s"
+        yield f"`{name}` edited, `make repro` ÷ its script: {seconds}", ratio, "{:.2f}", "≤ 0.9"
+
+
+def _loop(raw: dict[str, float]) -> Iterator[Row]:
+    yield "matrix-multiply peak of TensorFlow, float32 2000 × 2000", raw["peak"] / 1e9, "{:.0f} GFLOP/s", ""
+    for name in load_params().architectures:
+        ours, theirs = raw[f"ours {name} images/s"], raw[f"tutorial {name} images/s"]
+        goal = "≥ 2" if name.startswith("cnn") else "≥ 1.5"
+        speeds = f"{ours:,.0f} ÷ {theirs:,.0f} images/s"
+        yield f"`{name}` training loop ÷ the tutorial's `fit`: {speeds}", ours / theirs, "{:.2f}", goal
+        goal = {"mlp_1000": "≥ 60 %", "cnn": "≥ 45 %"}.get(name, "")
+        yield f"`{name}`: share of the matrix-multiply peak", 100 * raw[f"share {name}"], "{:.0f} %", goal
+
+
+def _overhead(raw: dict[str, float]) -> Iterator[Row]:
+    stages = f"{raw['stages']:.0f}"
+    yield "nothing changed: `dvc repro`", raw["nothing"], "{:.2f} s", ""
+    yield f"÷ bare DVC on {stages} trivial stages", raw["nothing"] / raw["bare"], "{:.2f}", "≤ 1.15"
+    figure = f"÷ bare DVC on {stages} trivial stages with as many dependencies, params and outputs"
+    yield figure, raw["nothing"] / raw["alike"], "{:.2f}", ""
+    yield "nothing changed: `make repro`", raw["make repro, nothing"], "{:.2f} s", ""
+    yield "an edit undone: `dvc repro` ÷ nothing changed", raw["undo"] / raw["nothing"], "{:.2f}", "≤ 2"
+    yield "report of all architectures: `make repro`", raw["reports, make repro"], "{:.1f} s", "≤ 5 s"
+    yield "report of all architectures: `dvc repro`", raw["reports, dvc repro"], "{:.1f} s", ""
+
+
+def _memory(raw: dict[str, float]) -> Iterator[Row]:
+    for times in (1, 4, 16):
+        yield f"preprocess, {times} × MNIST: peak memory", raw[f"bytes {times}"] / 1e6, "{:.0f} MB", "flat"
+        yield f"preprocess, {times} × MNIST: time", raw[f"seconds {times}"], "{:.1f} s", "linear"
+
+
+def _growth(raw: dict[str, float]) -> Iterator[Row]:
+    for count in (6, 24, 96):
+        if f"clean {count}" in raw:
+            stages = 2 + 3 * count
+            for kind in ("clean", "nothing"):
+                ours, bare = raw[f"{kind} {count}"], raw[f"bare {kind} {count}"]
+                figure = f"{count} small architectures, {kind}: {ours:.1f} s; bare DVC on {stages} stages: {bare:.1f} s"
+                yield figure, (ours - bare) / stages, "{:.2f} s a stage more", "constant"
+
+
+PARTS = {"full": _full, "loop": _loop, "overhead": _overhead, "memory": _memory, "growth": _growth}
