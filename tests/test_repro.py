@@ -84,13 +84,21 @@ def test_a_mistake_in_params_is_told_before_anything_runs(project: Project) -> N
     assert done.stderr.startswith("error: params.yaml: architectures.cnn.fit.epochs: ")
 
 
-def test_a_broken_dvc_yaml_is_one_line(project: Project) -> None:
-    path = project.path / "dvc.yaml"
-    path.write_text(path.read_text().replace("deps:", "dependencies:", 1))
+@pytest.mark.parametrize(
+    ("path", "good", "bad", "error"),
+    [
+        ("params.yaml", "[digits.npz]", "[a:b.npz]", "params.yaml: not valid YAML: .* line 4, column 39 found"),
+        ("dvc.yaml", "deps:", "dependencies:", "'./dvc.yaml' validation failed: extra keys not allowed @ .*'fetch'"),
+        ("dvc.lock", "schema:", "]", "unable to read: 'dvc.lock', .* line 1, column 1"),
+    ],
+)
+def test_what_dvc_cannot_read_is_told_in_one_line(project: Project, path, good, bad, error) -> None:
+    text = (project.path / path).read_text()
+    (project.path / path).write_text(text.replace(good, bad, 1))
     done = project.run(*REPRO, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: './dvc.yaml' validation failed")
-    assert "Traceback" not in done.stderr
+    assert re.match(f"error: {error}", done.stderr)
+    assert done.stderr.count("\n") == 1
 
 
 def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project: Project) -> None:

@@ -55,7 +55,8 @@ class Plan:
                         if upstream[stage.addressing] & outdated or stage.changed():
                             outdated.add(stage.addressing)
         except DvcException as error:
-            raise PipelineError(f"{error}; dvc status tells more") from error
+            cause = f": {' '.join(str(error.__cause__).split())}" if error.__cause__ else "; dvc status tells more"
+            raise PipelineError(f"{error}{cause}") from error
         return cls(upstream, outdated, written)
 
     def dependents(self, name: str) -> set[str]:
