@@ -88,10 +88,14 @@ def rounded(value: Any, decimals: int) -> Any:
     return round(value, decimals) if isinstance(value, float) else value
 
 
-def predict(path: Path, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, int]:
-    """Loads a saved model; returns its class probabilities float32 (n, classes) and parameter count."""
+def predict(path: Path, images: np.ndarray, batch_size: int, threads: int) -> tuple[np.ndarray, int]:
+    """Loads a saved model; returns its class probabilities float32 (n, classes) and parameter count.
+
+    Each operation uses as many threads, because the last bits depend on it.
+    """
     if not path.is_file():
         raise PipelineError(f"{path}: no such model; train it with: dvc repro train@{path.stem}")
+    fix_threads(threads)
     model = import_keras().saving.load_model(path)
     return model.predict(images, batch_size=batch_size, verbose=0), model.count_params()
 
@@ -111,11 +115,10 @@ def main() -> None:
 
     params = load_params()
     settings = params.evaluate
-    fix_threads(params.train.threads)
     dataset = Dataset.read(arguments.prepared / "dataset.json")
     images, one_hot = load_prepared(arguments.prepared, "test")
     labels = one_hot.argmax(axis=1)
-    probabilities, parameters = predict(arguments.model, images, settings.batch_size)
+    probabilities, parameters = predict(arguments.model, images, settings.batch_size, params.train.threads)
 
     metrics = {"dataset": dataset.dataset, "parameters": parameters}
     metrics |= score(labels, probabilities) | overfitting(pd.read_csv(arguments.history))

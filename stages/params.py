@@ -204,7 +204,7 @@ def mistake(key: str, expected: object, found: object) -> PipelineError:
 def load_params(path: Path = PARAMS_PATH) -> Params:
     """Reads and checks params.yaml, with the YAML parser that DVC reads it with."""
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PipelineError(f"{path}: cannot read: {error.strerror}; run from the project's folder") from error
     except (YAMLError, UnicodeDecodeError) as error:
