@@ -124,29 +124,22 @@ def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "ker
     return model
 
 
-def compile_training(model: "keras.Model") -> None:
-    """Lets XLA compile a training step: the whole of it for a dense net, else the optimizer's update alone.
+def compile_update(model: "keras.Model") -> None:
+    """Lets XLA compile the optimizer's update of the weights of a net that convolves.
 
     The update is a dozen operations for each weight, and so a dozen ways through memory; XLA makes a few of them.
-    Dropout and biases gain as well. But XLA convolves slower than oneDNN, and has no deterministic gradient of
-    max-pooling.
+    Dense nets, with dropout above all, were slower so; and no step is compiled as a whole, which Keras
+    refuses where kernels are deterministic.
     """
     import tensorflow as tf
 
-    if not any(isinstance(layer, _sliding()) for layer in model.layers):
-        model.jit_compile = True
+    if not any(isinstance(layer, import_keras().layers.Conv2D) for layer in model.layers):
         return
     optimizer, weights = model.optimizer, model.trainable_variables
     optimizer.build(weights)
     apply = optimizer.apply
     update = tf.function(lambda gradients: apply(gradients, weights), jit_compile=True)
     optimizer.apply = lambda gradients, _: update(gradients)
-
-
-def _sliding() -> tuple[type, ...]:
-    """The layers that slide a window over an image."""
-    layers = import_keras().layers
-    return layers.Conv2D, layers.MaxPooling2D, layers.AveragePooling2D
 
 
 def _fill_in(arguments: dict[str, Any], classes: int) -> dict[str, Any]:

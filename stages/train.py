@@ -21,7 +21,7 @@ from stages.arrays import Dataset, load_prepared
 from stages.checkpoint import Checkpoint, training_identity
 from stages.errors import command
 from stages.files import write_csv, write_text
-from stages.models import build_model, compile_training, import_keras, make_deterministic, model_summary, save_model
+from stages.models import build_model, compile_update, import_keras, make_deterministic, model_summary, save_model
 from stages.params import Fit, load_params, mistake
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def fit_model(
     train = train_count(len(images), fit)
     steps = math.ceil(train / fit.batch_size)
     model.steps_per_execution = compiled_steps(steps)
-    compile_training(model)
+    compile_update(model)
     with _dvclive(done) as (record, recorded):
 
         def history() -> list[Row]:

@@ -40,7 +40,9 @@ TINY_PARAMS = """\
 # a comment
 data:
   sources:
-    - {dataset: tiny digits, places: [digits.npz]}
+    - dataset: tiny digits
+      places:
+        - digits.npz
 preprocess:
   pixel_max: 240
   samples: {first: 3, count: 25}
