@@ -87,7 +87,7 @@ def test_a_mistake_in_params_is_told_before_anything_runs(project: Project) -> N
 @pytest.mark.parametrize(
     ("path", "good", "bad", "error"),
     [
-        ("params.yaml", "pixel_max: 240", "pixel_max: [a:b]", "params.yaml: not valid YAML: .* line 8, column 15 found"),
+        ("params.yaml", "pixel_max: 240", "pixel_max: [a:b]", "params.yaml: not valid YAML: .* line 8, column 15"),
         ("dvc.yaml", "deps:", "dependencies:", "'./dvc.yaml' validation failed: extra keys not allowed @ .*'fetch'"),
         ("dvc.lock", "schema:", "]", "unable to read: 'dvc.lock', .* line 1, column 1"),
     ],
