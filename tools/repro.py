@@ -22,10 +22,9 @@ from stages.files import write_text
 from stages.params import load_params
 from stages.train import SHOW_PROGRESS
 from tools import overview
+from tools.mend import LOCK
 from tools.schedule import Plan, Schedule, at_once
 from tools.warm import warm_commands
-
-LOCK = Path("dvc.lock")
 
 
 def reproduce(plan: Plan, jobs: int) -> None:
@@ -46,9 +45,9 @@ def reproduce(plan: Plan, jobs: int) -> None:
                     live.update(_display(schedule, total), refresh=True)
 
             with contextlib.closing(schedule.run(show)) as ended:
-                for result in ended:
-                    if result.printed:
-                        console.print(Text(f"{result.printed}\n"), soft_wrap=True)
+                for printed in ended:
+                    if printed:
+                        console.print(Text(f"{printed}\n"), soft_wrap=True)
         if schedule.failed:
             raise PipelineError(_failure(schedule))
 

@@ -78,15 +78,6 @@ def at_once() -> int:
     return max(1, min(cores(), int(psutil.virtual_memory().available / MEMORY)))
 
 
-@dataclass(frozen=True)
-class Result:
-    """A stage that has ended: whether it succeeded, and what it printed."""
-
-    name: str
-    succeeded: bool
-    printed: str
-
-
 class Schedule:
     """Runs the outdated stages of a plan, each as `dvc repro --single-item` in a process of its own."""
 
@@ -97,8 +88,8 @@ class Schedule:
         self.failed: list[str] = []
         self.not_run: list[str] = []
 
-    def run(self, each_moment: Callable[[], None]) -> Iterator[Result]:
-        """Yields each stage's result as it ends; calls `each_moment` several times a second.
+    def run(self, each_moment: Callable[[], None]) -> Iterator[str]:
+        """Yields what each stage printed as it ends; calls `each_moment` several times a second.
 
         What depends on a stage that failed is not run; the rest goes on. On Ctrl-C, stages that do not end by
         themselves are ended.
@@ -123,7 +114,7 @@ class Schedule:
             self.running[name] = FORK.Process(target=_reproduce, args=(name, self.log(name)))
             self.running[name].start()
 
-    def _end(self, name: str) -> Result:
+    def _end(self, name: str) -> str:
         process = self.running.pop(name)
         if process.exitcode:
             self.failed.append(name)
@@ -131,7 +122,7 @@ class Schedule:
             self.not_run += [stage for stage in self.waiting if stage in skipped]
             self.waiting = [stage for stage in self.waiting if stage not in skipped]
         printed = self.log(name).read_text(encoding="utf-8", errors="replace")
-        return Result(name, not process.exitcode, printed.partition("\nTo track the changes with git")[0].strip())
+        return printed.partition("\nTo track the changes with git")[0].strip()
 
     def _stop(self) -> None:
         for process in self.running.values():

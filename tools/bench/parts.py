@@ -7,6 +7,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from ruamel.yaml import YAML
 from stages.arrays import Archive, read_archive, write_archive
 from stages.fetch import keras_cache
 from stages.params import PARAMS_PATH, load_params
+from tools.bench.table import Raw
 from tools.surroundings import Run, plain_user
-from tools.verify import copy_project
+from tools.verify import LOCK, copy_project, read_lock
 
-Raw = dict[str, list[float]]
 TUTORIAL = Path(__file__).with_name("tutorial.py")
 PYTHON = sys.executable
 REPEATED = 3  # short commands, in each round
@@ -41,7 +42,7 @@ def project(folder: Path) -> Run:
     """A copy of this project as a clone has it, but for the results in git: no cache, no data; this environment."""
     run = plain_user(folder.name, folder)
     copy_project(run.project)
-    shutil.copy("dvc.lock", run.project)
+    shutil.copy(LOCK, run.project)
     (run.project / ".venv").symlink_to(Path(".venv").absolute())
     run.execute(["git", "init", "--quiet"])
     return run
@@ -109,7 +110,7 @@ def trivial(folder: Path, stages: int, like: Run | None = None) -> Run:
 
 def _alike(run: Run, like: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     shutil.copy(like.project / PARAMS_PATH, run.project)
-    for name, stage in YAML(typ="safe").load(like.project / "dvc.lock")["stages"].items():
+    for name, stage in read_lock(like.project / LOCK).items():
         deps, outs = ([f"{name}/{kind}{i}" for i in range(len(stage.get(kind, ())))] for kind in ("deps", "outs"))
         for dep in deps:
             (run.project / dep).parent.mkdir(exist_ok=True)
@@ -124,7 +125,7 @@ def overhead(folder: Path) -> Raw:
     run = project(folder / "project")
     edit(run, _small)
     run.execute(["make", "repro"])
-    stages = len(YAML(typ="safe").load(run.project / "dvc.lock")["stages"])
+    stages = len(read_lock(run.project / LOCK))
     bare, alike = trivial(folder / "bare", stages), trivial(folder / "alike", stages, run)
     raw = defaultdict(list)
     raw["stages"].append(stages)
@@ -200,10 +201,7 @@ def growth(folder: Path) -> Raw:
 
 def _many(params: dict[str, Any], count: int) -> None:
     _small(params)
-    small = {"layers": ["Flatten", {"Dense": {"units": "classes"}}, {"Activation": {"activation": "softmax"}}]}
-    params["architectures"] = {
-        f"small_{number}": small | {"fit": {"epochs": 1, "batch_size": 100}} for number in range(count)
-    }
+    params["architectures"] = {f"small_{number}": deepcopy(SMALL) for number in range(count)}
 
 
 PARTS = {"full": full, "loop": loop, "overhead": overhead, "memory": memory, "growth": growth}
