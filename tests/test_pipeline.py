@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import vl_convert
 
-from tools.verify import read_lock
+from tools.lock import read_lock
 
 from .conftest import Project
 

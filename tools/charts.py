@@ -42,8 +42,10 @@ def training_curves(history: pd.DataFrame, heading: str) -> Figure:
     `history` has the columns architecture, epoch, split, metric, value.
     """
     names = list(history["architecture"].unique())
-    figure = Figure(figsize=(8, 2.3 * len(names) + 0.6), layout="constrained")
-    figure.suptitle(heading)
+    height = 2.3 * len(names) + 0.6  # inches, as are the margins; a layout that works them out takes a second more
+    figure = Figure(figsize=(8, height))
+    figure.suptitle(heading, y=1 - 0.15 / height, va="top")
+    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.6 / height, top=1 - 0.85 / height, hspace=0.6, wspace=0.2)
     panels = figure.subplots(len(names), 2, squeeze=False, sharex=False, sharey="col")
     for row, name in zip(panels, names, strict=True):
         for axis, metric in zip(row, METRICS, strict=True):

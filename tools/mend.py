@@ -16,8 +16,9 @@ from voluptuous import Invalid
 
 from stages.errors import command
 from stages.files import write_text
+from tools.lock import LOCK
 
-LOCK, RWLOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
+RWLOCK = Path(".dvc/tmp/rwlock")
 
 
 def lock_is_cut(text: str) -> bool:

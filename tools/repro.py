@@ -22,7 +22,7 @@ from stages.files import write_text
 from stages.params import load_params
 from stages.train import SHOW_PROGRESS
 from tools import overview
-from tools.mend import LOCK
+from tools.lock import LOCK, read_lock
 from tools.schedule import Plan, Schedule, at_once
 from tools.warm import warm_commands
 
@@ -73,25 +73,19 @@ def _failure(schedule: Schedule) -> str:
 @contextlib.contextmanager
 def in_order(plan: Plan) -> Iterator[None]:
     """Puts the stages that come new into dvc.lock in the order in which `dvc repro` would have written them."""
-    before = _locked()
+    before = list(read_lock())
     try:
         yield
     finally:
-        after = _locked()
+        after = list(read_lock())
         order = [*before, *(name for name in plan.upstream if name not in before)]
-        if [*after] != [name for name in order if name in after]:
+        if after != [name for name in order if name in after]:
             content = parse_yaml_for_update(LOCK.read_text(encoding="utf-8"), LOCK)
             stages = content["stages"]
             for name in order:
                 if name in stages:
                     stages.move_to_end(name)
             write_text(LOCK, dumps_yaml(content))
-
-
-def _locked() -> list[str]:
-    if not LOCK.exists():
-        return []
-    return list(parse_yaml_for_update(LOCK.read_text(encoding="utf-8"), LOCK)["stages"])
 
 
 @contextlib.contextmanager

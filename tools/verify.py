@@ -31,18 +31,13 @@ from stages.errors import PipelineError, command
 from stages.fetch import EMBEDDED
 from stages.params import PARAMS_PATH, Params, load_params
 from tools.differences import difference
+from tools.lock import LOCK, read_lock
 from tools.overview import COMPARISON, COMPARISON_CHART, PAGE, TRAINING, TRAINING_CHART
 from tools.surroundings import Run, another_user, plain_user
 
-LOCK = "dvc.lock"
 SIDE_BY_SIDE = 4  # stages at once
 NOT_COMPARED = {".git", ".dvc"}
 OVERVIEW = [str(path) for path in (COMPARISON, TRAINING, COMPARISON_CHART, TRAINING_CHART, PAGE)]
-
-
-def read_lock(path: Path) -> dict[str, Any]:
-    """The entries of a dvc.lock by stage; none if there is no such file."""
-    return YAML(typ="safe").load(path)["stages"] if path.exists() else {}
 
 
 def outputs(stage: dict[str, Any]) -> list[str]:
@@ -64,7 +59,7 @@ def copy_project(to: Path) -> None:
     )
     if listed.returncode:
         raise PipelineError(f"{Path.cwd()}: expected a git repository: {os.fsdecode(listed.stderr).strip()}")
-    results = [LOCK, *OVERVIEW, *(path for stage in read_lock(Path(LOCK)).values() for path in outputs(stage))]
+    results = [str(LOCK), *OVERVIEW, *(path for stage in read_lock().values() for path in outputs(stage))]
     for name in os.fsdecode(listed.stdout).split("\0"):
         if Path(name).is_file() and not any(lies_in(name, result) for result in results):
             (to / name).parent.mkdir(parents=True, exist_ok=True)

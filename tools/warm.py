@@ -11,6 +11,7 @@ the real command.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -108,6 +109,7 @@ def serve(listening: socket.socket, ready: Path, libraries: Sequence[str]) -> No
         if asked:
             connection, _ = listening.accept()
             with connection:
+                gc.freeze()  # a child that collects garbage would copy all the memory that it shares
                 if os.fork() == 0:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,8 +18,9 @@ from stages.arrays import Archive, read_archive, write_archive
 from stages.fetch import keras_cache
 from stages.params import PARAMS_PATH, load_params
 from tools.bench.table import Raw
+from tools.lock import LOCK, read_lock
 from tools.surroundings import Run, plain_user
-from tools.verify import LOCK, copy_project, read_lock
+from tools.verify import copy_project
 
 TUTORIAL = Path(__file__).with_name("tutorial.py")
 PYTHON = sys.executable
