@@ -21,7 +21,7 @@ from stages.arrays import Dataset, load_prepared
 from stages.checkpoint import Checkpoint, training_identity
 from stages.errors import command
 from stages.files import write_csv, write_text
-from stages.models import build_model, compile_update, import_keras, make_deterministic, model_summary, save_model
+from stages.models import build_model, fuse_update, import_keras, make_deterministic, model_summary, save_model
 from stages.params import Fit, load_params, mistake
 
 if TYPE_CHECKING:
@@ -30,15 +30,16 @@ if TYPE_CHECKING:
 
 HISTORY_COLUMNS = ("dataset", "architecture", "epoch", "split", "metric", "value")
 SHOW_PROGRESS = "SHOW_PROGRESS"  # an environment variable
-COMPILED_STEPS = 100  # of an epoch at most in one call, during which Ctrl-C waits: a second or two
+STEPS_AT_ONCE = 100  # in one call of TensorFlow's, during which Ctrl-C waits: a second or two
+VALIDATION_BATCH = 1000  # images; no recipe has it, as only time and memory depend on it
 SPLITS = {"train": "train", "validation": "eval"}  # our name: DVCLive's folder
 
 Row = tuple[int, str, str, str]  # epoch from 1, split, metric, value
 EpochEnd = Callable[[int, dict[str, float]], None]  # epoch from 0, its metrics
 
 
-def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epochs_done: int = 0) -> "tf.data.Dataset":
-    """The batches of all epochs that are left, one after the other.
+def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: "tf.Variable") -> "tf.data.Dataset":
+    """The batches of an epoch: of the one whose number the variable has when they are begun.
 
     The order of an epoch's images depends on the seed and the epoch's number alone, not on the
     epochs before it, so that a training can go on after any epoch.
@@ -46,23 +47,24 @@ def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epochs_
     Args:
         images: float32 (n, height, width, 1).
         labels: one-hot float32 (n, classes).
-        fit: epochs and batch size.
+        fit: the batch size.
         seed: seeds the order.
-        epochs_done: epochs to leave out.
+        epoch: int64, from 0.
 
     Returns:
-        (images, labels) batches; the last one of an epoch may be smaller.
+        (images, labels) batches; the last one may be smaller.
     """
     import tensorflow as tf
 
     images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
 
-    def order(epoch: "tf.Tensor") -> "tf.data.Dataset":
+    def order(_: "tf.Tensor") -> "tf.data.Dataset":
         shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, epoch])
         return tf.data.Dataset.from_tensor_slices(shuffled).batch(fit.batch_size)
 
-    left = tf.data.Dataset.range(epochs_done, fit.epochs).flat_map(order)
-    return left.map(lambda index: (tf.gather(images, index), tf.gather(labels, index))).prefetch(1)
+    indices = tf.data.Dataset.range(1).flat_map(order)
+    found = indices.map(lambda index: (tf.gather(images, index), tf.gather(labels, index))).prefetch(1)
+    return found.apply(tf.data.experimental.assert_cardinality(math.ceil(len(images) / fit.batch_size)))
 
 
 def fit_model(
@@ -83,14 +85,16 @@ def fit_model(
 
     Raises `PipelineError` at the end of an epoch whose loss is not finite.
     """
+    import tensorflow as tf
+
     earlier = checkpoint.restore(model)
     done = max((epoch for epoch, *_ in earlier), default=0)
     if done:
         print(f"{model.name}: goes on after epoch {done} of {fit.epochs}, from {checkpoint.path}")
     train = train_count(len(images), fit)
-    steps = math.ceil(train / fit.batch_size)
-    model.steps_per_execution = compiled_steps(steps)
-    compile_update(model)
+    model.steps_per_execution = STEPS_AT_ONCE
+    fuse_update(model)
+    epoch = tf.Variable(done, dtype=tf.int64)
     with _dvclive(done) as (record, recorded):
 
         def history() -> list[Row]:
@@ -98,14 +102,14 @@ def fit_model(
 
         if done < fit.epochs:
             model.fit(
-                batches(images[:train], labels[:train], fit, seed, done),
+                batches(images[:train], labels[:train], fit, seed, epoch),
                 shuffle=False,  # `batches` does
                 initial_epoch=done,
                 epochs=fit.epochs,
-                steps_per_epoch=steps,
                 validation_data=(images[train:], labels[train:]) if train < len(images) else None,
-                validation_batch_size=fit.batch_size,
+                validation_batch_size=VALIDATION_BATCH,
                 callbacks=[
+                    import_keras().callbacks.LambdaCallback(on_epoch_begin=lambda number, _: epoch.assign(number)),
                     _each_epoch(_check_finite(model.name, fit.epochs)),
                     record,
                     _each_epoch(lambda *_: checkpoint.save(model, history())),
@@ -114,14 +118,6 @@ def fit_model(
                 verbose=0,
             )
         return history()
-
-
-def compiled_steps(steps: int) -> int:
-    """How many of an epoch's steps TensorFlow runs in one call: Keras's `steps_per_execution`.
-
-    The largest divisor up to COMPILED_STEPS, because Keras would run a last call beyond the end of the epoch.
-    """
-    return max(count for count in range(1, COMPILED_STEPS + 1) if steps % count == 0)
 
 
 def train_count(count: int, fit: Fit) -> int:
