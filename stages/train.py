@@ -64,7 +64,10 @@ def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: 
 
     indices = tf.data.Dataset.range(1).flat_map(order)
     found = indices.map(lambda index: (tf.gather(images, index), tf.gather(labels, index))).prefetch(1)
-    return found.apply(tf.data.experimental.assert_cardinality(math.ceil(len(images) / fit.batch_size)))
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread takes up to two seconds to end, after each epoch
+    count = tf.data.experimental.assert_cardinality(math.ceil(len(images) / fit.batch_size))
+    return found.apply(count).with_options(options)
 
 
 def fit_model(

@@ -38,7 +38,9 @@ def reproduce(plan: Plan, jobs: int) -> None:
     with tempfile.TemporaryDirectory() as folder, in_order(plan):
         schedule = Schedule(plan, jobs, Path(folder))
         total = len(schedule.waiting)
-        with Live(console=console, auto_refresh=False, transient=True) as live:
+        # not redirected: the stages are forks, which would print through what stands in for stdout
+        shown = {"auto_refresh": False, "transient": True, "redirect_stdout": False, "redirect_stderr": False}
+        with Live(console=console, **shown) as live:
 
             def show() -> None:
                 if console.is_terminal:
