@@ -1,5 +1,7 @@
 """`make bench`: how its figures are worked out. What they are is no test's matter."""
 
+import json
+
 import keras
 import pytest
 
@@ -49,3 +51,8 @@ def test_a_figure_is_a_ratio_of_medians_and_told_if_missed() -> None:
     lines = page(MACHINE | {"overhead": raw}).splitlines()
     assert "| ÷ bare DVC on 20 trivial stages | 1.00 | ≤ 1.15 | ✓ |" in lines
     assert "| an edit undone: `dvc repro` ÷ nothing changed | 2.50 | ≤ 2 | missed |" in lines
+
+
+def test_the_committed_page_is_that_of_the_committed_figures() -> None:
+    raw = json.loads((ROOT / "bench/results.json").read_text())
+    assert (ROOT / "bench/results.md").read_text(encoding="utf-8") == page(raw)

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ruamel.yaml import YAML
 from stages.arrays import Archive, read_archive, write_archive
 from stages.fetch import keras_cache
 from stages.params import PARAMS_PATH, load_params
-from tools.bench.table import Raw
+from tools.bench.table import GROWTH, Raw
 from tools.lock import LOCK, read_lock
 from tools.surroundings import Run, plain_user
 from tools.verify import copy_project
@@ -184,19 +185,18 @@ def _measured(command: list[str], folder: Path) -> tuple[float, float]:
     return time.perf_counter() - start, 1024 * kilobytes
 
 
-def growth(folder: Path) -> Raw:
-    """A clean run and a run with nothing to do, with 6, 24 and 96 small architectures, and of bare DVC."""
+def growth(folder: Path, architectures: int) -> Raw:
+    """A clean run and a run with nothing to do, with as many small architectures, and of bare DVC. On offline data."""
     raw = defaultdict(list)
-    for count in (6, 24, 96):
-        run = project(folder / f"{count} architectures")
-        edit(run, lambda params, count=count: _many(params, count))
-        raw[f"clean {count}"].append(seconds(run, "make", "repro"))
-        start = time.perf_counter()
-        bare = trivial(folder / f"trivial {count}", 2 + 3 * count)
-        raw[f"bare clean {count}"].append(time.perf_counter() - start)
-        for _ in range(REPEATED):
-            raw[f"nothing {count}"].append(seconds(run, "dvc", "repro"))
-            raw[f"bare nothing {count}"].append(seconds(bare, "dvc", "repro"))
+    run = project(folder / "project")
+    edit(run, lambda params: _many(params, architectures))
+    raw[f"clean {architectures}"].append(seconds(run, "make", "repro"))
+    start = time.perf_counter()
+    bare = trivial(folder / "bare", 2 + 3 * architectures)
+    raw[f"bare clean {architectures}"].append(time.perf_counter() - start)
+    for _ in range(REPEATED):
+        raw[f"nothing {architectures}"].append(seconds(run, "dvc", "repro"))
+        raw[f"bare nothing {architectures}"].append(seconds(bare, "dvc", "repro"))
     return raw
 
 
@@ -205,4 +205,5 @@ def _many(params: dict[str, Any], count: int) -> None:
     params["architectures"] = {f"small_{number}": deepcopy(SMALL) for number in range(count)}
 
 
-PARTS = {"full": full, "loop": loop, "overhead": overhead, "memory": memory, "growth": growth}
+PARTS = {"full": full, "loop": loop, "overhead": overhead, "memory": memory}
+PARTS |= {f"growth-{count}": update_wrapper(partial(growth, architectures=count), growth) for count in GROWTH}

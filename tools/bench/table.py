@@ -5,6 +5,8 @@ from statistics import median
 
 from stages.params import load_params
 
+GROWTH = (6, 24, 96)  # architectures
+
 Raw = dict[str, list[float]]
 Row = tuple[str, float, str, str]  # figure, value, its form, what to reach
 
@@ -79,7 +81,7 @@ def _memory(raw: dict[str, float]) -> Iterator[Row]:
 
 
 def _growth(raw: dict[str, float]) -> Iterator[Row]:
-    for count in (6, 24, 96):
+    for count in GROWTH:
         if f"clean {count}" in raw:
             stages = 2 + 3 * count
             for kind in ("clean", "nothing"):
@@ -88,4 +90,5 @@ def _growth(raw: dict[str, float]) -> Iterator[Row]:
                 yield figure, (ours - bare) / stages, "{:.2f} s a stage more", "constant"
 
 
-PARTS = {"full": _full, "loop": _loop, "overhead": _overhead, "memory": _memory, "growth": _growth}
+PARTS = {"full": _full, "loop": _loop, "overhead": _overhead, "memory": _memory}
+PARTS |= {f"growth-{count}": _growth for count in GROWTH}
