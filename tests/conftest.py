@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -236,3 +237,17 @@ def reviewer(changed: Project, tmp_path: Path) -> Project:
     """A fresh clone of the changed project: no cache, no remote, no data."""
     subprocess.run(["git", "clone", "-q", str(changed.path), str(tmp_path / "clone")], check=True)
     return Project(tmp_path / "clone")
+
+
+def on_terminal(project: Project, *command: str) -> tuple[int, str]:
+    """Runs a command in a project, on a terminal of 120 columns; its exit status, and what it showed there."""
+    terminal, end = pty.openpty()
+    environment = {**project.environment, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(command, cwd=project.path, env=environment, stdin=end, stdout=end, stderr=end) as process:
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a pseudo-terminal tells that its other end is closed
+            while block := os.read(terminal, 65536):
+                shown += block
+    os.close(terminal)
+    return process.returncode, shown.decode(errors="replace")

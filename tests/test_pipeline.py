@@ -1,12 +1,8 @@
 """The whole pipeline through the real DVC commands, on the tiny project."""
 
-import contextlib
 import csv
 import json
-import os
-import pty
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +10,7 @@ import vl_convert
 
 from tools.lock import read_lock
 
-from .conftest import Project
+from .conftest import Project, on_terminal
 
 
 def test_a_full_run_writes_what_each_stage_owes(built_project) -> None:
@@ -206,16 +202,9 @@ def test_training_is_quiet_when_not_on_a_terminal(project) -> None:
 
 
 def test_training_shows_a_line_an_epoch_on_a_terminal(project) -> None:
-    terminal, end = pty.openpty()
-    with subprocess.Popen(TRAIN, cwd=project.path, env=project.environment, stdout=end, stderr=end) as process:
-        os.close(end)
-        shown = b""
-        with contextlib.suppress(OSError):  # how a pseudo-terminal tells that its other end is closed
-            while block := os.read(terminal, 1024):
-                shown += block
-    os.close(terminal)
-    assert process.returncode == 0
-    lines = shown.decode().splitlines()
+    status, shown = on_terminal(project, *TRAIN)
+    assert status == 0
+    lines = shown.splitlines()
     epochs = [line for line in lines if line.startswith("mlp_256  epoch")]
     assert [line.split("  ")[1] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert all("val_accuracy" in line for line in epochs)

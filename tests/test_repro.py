@@ -1,13 +1,10 @@
 """`make repro`'s schedule: as plain `dvc repro`, but stages side by side; failures and Ctrl-C."""
 
-import contextlib
 import os
-import pty
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,7 @@ import pytest
 from tools import schedule
 from tools.schedule import Plan, Schedule, at_once
 
-from .conftest import Project
+from .conftest import Project, on_terminal
 from .faults import make_stale, outputs
 
 REPRO = ("python", "-m", "tools.repro")
@@ -57,26 +54,14 @@ def test_an_edit_runs_what_dvc_repro_would_run(project: Project) -> None:
 def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
     project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(batch_size=40))
-    terminal, end = pty.openpty()
-    environment = {**project.environment, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(REPRO, cwd=project.path, env=environment, stdin=end, stdout=end, stderr=end) as process:
-        os.close(end)
-        printed = "".join(read_all(terminal))
-    os.close(terminal)
-    assert process.returncode == 0
+    status, printed = on_terminal(project, *REPRO)
+    assert status == 0
     assert re.search(r"0 of 6 stages done\r\n  train@cnn: .*epoch 1/", printed)
     assert "5 of 6 stages done" in printed
     assert not re.search(r"\n  \S+: +\S+@\S+: ", printed), "a stage's last line is not the display itself"
     stages = [f"{stage}@{name}" for stage in ("train", "evaluate", "report") for name in ("cnn", "mlp_256")]
     assert sorted(re.findall("Running stage '(.+)'", printed)) == sorted(stages)
     assert printed.endswith("all of it on one page: plots/report.html\r\n")
-
-
-def read_all(terminal: int) -> Iterator[str]:
-    """What is written to a terminal until nobody has it open."""
-    with contextlib.suppress(OSError):  # so Linux tells the end
-        while part := os.read(terminal, 65536):
-            yield part.decode(errors="replace")
 
 
 def test_a_new_architecture_comes_where_dvc_repro_puts_it_in_dvc_lock(project: Project, tmp_path: Path) -> None:
