@@ -39,7 +39,7 @@ chaos: $(DEV) ## each fault of tests/test_faults.py at 20 random moments; takes 
 check: $(DEV) ## lint, format, and generated files that are out of date
 	ruff check .
 	ruff format --check .
-	python -m stages.params --schema --check
+	python -m stages.common.params --schema --check
 	python -m tools.overview --check
 	python -m tools.plots_page --check
 
@@ -48,7 +48,7 @@ format: $(DEV) ## format the code and mend what lint can mend
 	ruff format .
 
 schema: $(RUN) ## write stages/params.schema.json, which editors use to complete and check params.yaml
-	python -m stages.params --schema
+	python -m stages.common.params --schema
 
 readme: overview ## write the results table and picture of README.md anew
 	python -m tools.readme

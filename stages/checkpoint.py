@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.files import replacing
+from stages.common.files import replacing
 
 if TYPE_CHECKING:
     import keras

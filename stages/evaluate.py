@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss, precision_recall_fscore_support
 
-from stages.arrays import Dataset, load_prepared
-from stages.errors import PipelineError, command
-from stages.files import write_columns, write_json, write_text
+from stages.common.arrays import Dataset, load_prepared
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_columns, write_json, write_text
+from stages.common.params import load_params
 from stages.models import fix_threads, import_keras
-from stages.params import load_params
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stages.arrays import MEMBERS, Archive, read_archive, write_archive
-from stages.errors import NO_ROOM, PipelineError, command
-from stages.files import write_json
-from stages.params import PARAMS_PATH, Source, load_params
+from stages.common.arrays import MEMBERS, Archive, read_archive, write_archive
+from stages.common.errors import NO_ROOM, PipelineError, command
+from stages.common.files import write_json
+from stages.common.params import PARAMS_PATH, Source, load_params
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds
 RETRIES = 1

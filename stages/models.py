@@ -17,9 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from stages.arrays import Dataset
-from stages.files import replacing
-from stages.params import Architecture
+from stages.common.arrays import Dataset
+from stages.common.files import replacing
+from stages.common.params import Architecture
 
 if TYPE_CHECKING:
     import keras

@@ -8,7 +8,7 @@ real, have its ten classes, and need no network.
 import numpy as np
 from PIL import Image
 
-from stages.arrays import Archive
+from stages.common.arrays import Archive
 
 DIGITS_MAX = 16  # scikit-learn's digits count the black pixels of 4 x 4 blocks: 0…16
 TEST_FRACTION = 0.2

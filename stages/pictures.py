@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.files import replacing
+from stages.common.files import replacing
 
 matplotlib.rcdefaults()  # a user's matplotlibrc changes no picture
 
@@ -48,8 +48,9 @@ def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -
     """
     wrong = shares.where(~np.eye(len(shares), dtype=bool)).max().max()
     side = max(5.2, 0.52 * len(counts))
-    figure = Figure(figsize=(2 * side, side), layout="constrained")
-    figure.suptitle(heading)
+    figure = Figure(figsize=(2 * side, side))
+    figure.suptitle(heading, y=1 - 0.08 / side, va="top")
+    figure.subplots_adjust(left=0.27 / side, right=1 - 0.05 / side, bottom=0.5 / side, top=1 - 0.55 / side, wspace=0.12)
     panels = (("images", counts, "{:,.0f}"), ("% of the label's images", 100 * shares, "{:.1f}"))
     for axis, (title, cells, form) in zip(figure.subplots(1, 2), panels, strict=True):
         axis.imshow(shares, cmap="Oranges", vmin=0, vmax=max(wrong, 1e-9) * 1.6)
@@ -59,6 +60,5 @@ def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -
         for (row, column), value in np.ndenumerate(cells.to_numpy()):
             if value:
                 colour = "white" if row == column else "black"
-                text = axis.text(column, row, form.format(value), ha="center", va="center", fontsize=8, color=colour)
-                text.set_in_layout(False)  # it lies inside its cell; measuring it takes seconds
+                axis.text(column, row, form.format(value), ha="center", va="center", fontsize=8, color=colour)
     return figure

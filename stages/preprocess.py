@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stages.arrays import ArchiveReader, Dataset, write_npy
-from stages.errors import command
-from stages.params import load_params, mistake
+from stages.common.arrays import ArchiveReader, Dataset, write_npy
+from stages.common.errors import command
+from stages.common.params import load_params, mistake
 from stages.pictures import digit_sheet, save
 
 CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from stages import pictures, tables, tiles
-from stages.arrays import Dataset, load_prepared
-from stages.errors import PipelineError, command
-from stages.files import write_text
-from stages.params import Report, load_params
+from stages.common.arrays import Dataset, load_prepared
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_text
+from stages.common.params import Report, load_params
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.files import replacing
+from stages.common.files import replacing
 
 COLUMNS = 25
 

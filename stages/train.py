@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.arrays import Dataset, load_prepared
 from stages.checkpoint import Checkpoint, training_identity
-from stages.errors import command
-from stages.files import write_csv, write_text
+from stages.common.arrays import Dataset, load_prepared
+from stages.common.errors import command
+from stages.common.files import write_csv, write_text
+from stages.common.params import Fit, load_params, mistake
 from stages.models import build_model, fuse_update, import_keras, make_deterministic, model_summary, save_model
-from stages.params import Fit, load_params, mistake
 
 if TYPE_CHECKING:
     import keras

@@ -19,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
-from stages.arrays import Archive, write_archive
+from stages.common.arrays import Archive, write_archive
 from tools.warm import LIBRARIES, warm_commands
 
 ROOT = Path(__file__).parents[1]

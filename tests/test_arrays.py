@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.arrays import MEMBERS, Archive, ArchiveReader, load_prepared, read_archive, write_archive
-from stages.errors import PipelineError
-from stages.params import mistake
+from stages.common.arrays import MEMBERS, Archive, ArchiveReader, load_prepared, read_archive, write_archive
+from stages.common.errors import PipelineError
+from stages.common.params import mistake
 from stages.preprocess import CHUNK, one_hot, prepare, samples, scale_images
 
 from .conftest import tiny_archive

@@ -5,9 +5,9 @@ import json
 import keras
 import pytest
 
-from stages.arrays import Dataset
+from stages.common.arrays import Dataset
+from stages.common.params import load_params
 from stages.models import build_model
-from stages.params import load_params
 from tools.bench.loop import flops
 from tools.bench.table import page
 from tools.bench.tutorial import build

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.arrays import read_archive, write_archive
-from stages.errors import PipelineError
+from stages.common.arrays import read_archive, write_archive
+from stages.common.errors import PipelineError
+from stages.common.params import Source, load_params
 from stages.fetch import EMBEDDED, fetch, read_place
 from stages.offline import embedded_digits, fit_like_mnist
-from stages.params import Source, load_params
 
 from .conftest import ROOT, tiny_archive
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.arrays import Dataset
-from stages.layers import LAYERS, Layer
+from stages.common.arrays import Dataset
+from stages.common.layers import LAYERS, Layer
+from stages.common.params import Architecture, load_params
 from stages.models import build_model, import_keras, make_deterministic, model_summary, save_model
-from stages.params import Architecture, load_params
 
 from .conftest import ROOT
 

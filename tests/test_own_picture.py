@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from stages.errors import PipelineError
+from stages.common.errors import PipelineError
 from tools.digits.own import prepare, read
 
 INK, PAPER = 30, 230

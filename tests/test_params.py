@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from stages.errors import PipelineError
-from stages.params import SCHEMA_PATH, json_schema, load_params
+from stages.common.errors import PipelineError
+from stages.common.params import SCHEMA_PATH, json_schema, load_params
 
 from .conftest import ROOT
 

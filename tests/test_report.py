@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.errors import PipelineError
+from stages.common.errors import PipelineError
+from stages.common.params import Report
 from stages.evaluate import score
-from stages.params import Report
 from stages.report import Findings, draw_confusion, draw_worst_errors, write_tables
 from tools.comparison import compare
 from tools.page import Overview

@@ -11,7 +11,7 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from stages.params import load_params
+from stages.common.params import load_params
 from tools import overview
 
 from .conftest import ROOT, Project

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import command
+from stages.common.errors import command
 from tools.overview import DESCRIPTION
 from tools.predictions import Predictions
 from tools.revision import WORKSPACE, Revision, git

@@ -14,8 +14,8 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
-from stages.errors import command
-from stages.files import write_text
+from stages.common.errors import command
+from stages.common.files import write_text
 from tools.lock import LOCK
 
 RWLOCK = Path(".dvc/tmp/rwlock")

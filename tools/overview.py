@@ -9,9 +9,9 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from stages.errors import PipelineError, command
-from stages.files import write_text
-from stages.params import PARAMS_PATH, Params, load_params
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_text
+from stages.common.params import PARAMS_PATH, Params, load_params
 
 METRICS, PLOTS, DESCRIPTION = Path("metrics"), Path("plots"), Path("data/raw/mnist.json")
 COMPARISON, TRAINING = PLOTS / "comparison.csv", PLOTS / "training.csv"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.errors import PipelineError
-from stages.files import write_text
-from stages.params import Params
+from stages.common.errors import PipelineError
+from stages.common.files import write_text
+from stages.common.params import Params
 from stages.pictures import save
 from stages.report import Findings
 from tools import charts

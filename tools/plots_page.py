@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 from types import ModuleType
 
-from stages.errors import PipelineError, command
-from stages.files import write_text
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_text
 
 PAGE = Path(".dvc/plots.html")
 SHELL = Path("tools/templates/plots.html")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stages.arrays import MAX_CLASSES
-from stages.errors import PipelineError
+from stages.common.arrays import MAX_CLASSES
+from stages.common.errors import PipelineError
 from tools.revision import Revision
 
 PATH = "plots/predictions/{}.json"

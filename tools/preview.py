@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.errors import PipelineError, command
-from stages.files import replacing
+from stages.common.errors import PipelineError, command
+from stages.common.files import replacing
 from tools.plots_page import VEGA_LITE, converter
 from tools.revision import WORKSPACE, Revision
 

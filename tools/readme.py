@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.errors import PipelineError, command
-from stages.files import replacing, write_text
+from stages.common.errors import PipelineError, command
+from stages.common.files import replacing, write_text
 from tools.overview import COMPARISON, COMPARISON_CHART
 
 README, PICTURE = Path("README.md"), Path(".github/comparison.png")

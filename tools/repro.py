@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from stages.errors import PipelineError, command
-from stages.files import write_text
-from stages.params import load_params
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_text
+from stages.common.params import load_params
 from stages.train import SHOW_PROGRESS
 from tools import overview
 from tools.lock import LOCK, read_lock

@@ -9,8 +9,8 @@ from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 
-from stages.errors import PipelineError
-from stages.params import PARAMS_PATH
+from stages.common.errors import PipelineError
+from stages.common.params import PARAMS_PATH
 
 
 def git(*arguments: str, **environment: str) -> bytes:

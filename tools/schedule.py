@@ -15,7 +15,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 
-from stages.errors import PipelineError
+from stages.common.errors import PipelineError
 
 MEMORY = 1.5e9  # bytes that a stage may need; the largest, train@cnn, takes 1.2e9 with MNIST
 FORK = multiprocessing.get_context("fork")  # DVC is imported once

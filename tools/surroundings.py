@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.errors import PipelineError
+from stages.common.errors import PipelineError
 from stages.fetch import keras_cache
 
 # What would steer git, DVC, Keras or matplotlib past the home that a run is given

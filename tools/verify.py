@@ -27,9 +27,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.errors import PipelineError, command
+from stages.common.errors import PipelineError, command
+from stages.common.params import PARAMS_PATH, Params, load_params
 from stages.fetch import EMBEDDED
-from stages.params import PARAMS_PATH, Params, load_params
 from tools.differences import difference
 from tools.lock import LOCK, read_lock
 from tools.overview import COMPARISON, COMPARISON_CHART, PAGE, TRAINING, TRAINING_CHART

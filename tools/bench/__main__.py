@@ -9,9 +9,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from stages.errors import PipelineError, command
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_text
 from stages.fetch import keras_cache
-from stages.files import write_text
 from tools.bench.parts import PARTS, memory_bandwidth
 from tools.bench.table import page
 from tools.schedule import cores

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from stages.arrays import Dataset, load_prepared
 from stages.checkpoint import Checkpoint
+from stages.common.arrays import Dataset, load_prepared
+from stages.common.params import load_params
 from stages.models import build_model, make_deterministic
-from stages.params import load_params
 from stages.train import fit_model
 
 EPOCHS = 4

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from stages.arrays import Archive, read_archive, write_archive
+from stages.common.arrays import Archive, read_archive, write_archive
+from stages.common.params import PARAMS_PATH, load_params
 from stages.fetch import keras_cache
-from stages.params import PARAMS_PATH, load_params
 from tools.bench.table import GROWTH, Raw
 from tools.lock import LOCK, read_lock
 from tools.surroundings import Run, plain_user

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from statistics import median
 
-from stages.params import load_params
+from stages.common.params import load_params
 
 GROWTH = (6, 24, 96)  # architectures
 

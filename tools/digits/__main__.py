@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.arrays import Dataset
-from stages.errors import PipelineError, command
-from stages.params import load_params
+from stages.common.arrays import Dataset
+from stages.common.errors import PipelineError, command
+from stages.common.params import load_params
 from stages.pictures import digit_sheet, save
 from tools.digits import lookups
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from stages import tables
-from stages.arrays import load_prepared
-from stages.errors import PipelineError
+from stages.common.arrays import load_prepared
+from stages.common.errors import PipelineError
 from tools.predictions import PATH, Predictions
 from tools.revision import WORKSPACE
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
-from stages.errors import PipelineError
+from stages.common.errors import PipelineError
 
 BOX = 20 / 28  # of the image's side
 LARGEST = 1000  # pixels a side that are looked at; a larger picture is made smaller first

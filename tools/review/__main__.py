@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from stages.errors import command
-from stages.files import write_text
-from stages.params import load_params
+from stages.common.errors import command
+from stages.common.files import write_text
+from stages.common.params import load_params
 from tools.review.content import GATES, Review
 from tools.review.page import html, markdown
 from tools.review.sections import sections

@@ -8,8 +8,8 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from stages import tables
-from stages.errors import PipelineError
-from stages.params import ArchitectureName
+from stages.common.errors import PipelineError
+from stages.common.params import ArchitectureName
 from tools.evidence import holm, mcnemar, wilson_interval
 from tools.overview import DESCRIPTION
 from tools.predictions import PATH, Predictions

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from stages.errors import PipelineError
+from stages.common.errors import PipelineError
 from tools.revision import Revision
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.params import PARAMS_PATH
+from stages.common.params import PARAMS_PATH
 from tools.revision import Revision, git
 
 LOCK = "dvc.lock"

@@ -14,10 +14,10 @@ from pydantic import Field, PositiveInt, StringConstraints, ValidationError, mod
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML, YAMLError
 
-from stages.errors import PipelineError, command
-from stages.files import write_text
-from stages.layers import Layer, Shape
-from stages.notation import Named, Section, explain, nearest, one_of
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_text
+from stages.common.layers import Layer, Shape
+from stages.common.notation import Named, Section, explain, nearest, one_of
 
 PARAMS_PATH = Path("params.yaml")
 SCHEMA_PATH = Path("stages/params.schema.json")
@@ -234,7 +234,7 @@ def main() -> None:
     elif not arguments.check:
         write_text(SCHEMA_PATH, json_schema())
     elif not SCHEMA_PATH.exists() or SCHEMA_PATH.read_text(encoding="utf-8") != json_schema():
-        raise PipelineError(f"{SCHEMA_PATH}: does not match stages/params.py; run: make schema")
+        raise PipelineError(f"{SCHEMA_PATH}: does not match stages/common/params.py; run: make schema")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import PipelineError
-from stages.files import replacing, write_json
+from stages.common.errors import PipelineError
+from stages.common.files import replacing, write_json
 
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
 MAX_CLASSES = 256

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, WrapValidator
 from pydantic_core import PydanticCustomError, ValidationError
 
-from stages.notation import Named, by_name
+from stages.common.notation import Named, by_name
 
 Shape = tuple[int | None, ...]
 Rate = Annotated[float, Field(ge=0, lt=1)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from stages.errors import PipelineError
+from stages.common.errors import PipelineError
 
 PARTIAL_PREFIX = ".partial-"
 
