@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
 from stages.common.arrays import Archive, write_archive
-from tools.warm import LIBRARIES, warm_commands
+from tools.warm import KERAS, LIBRARIES, warm_commands
 
 ROOT = Path(__file__).parents[1]
 COPIED = (
@@ -194,7 +194,10 @@ def build(project: Project) -> None:
 @pytest.fixture(scope="session")
 def built_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
-    with warm_commands(("dvc", "python"), LIBRARIES + DVC) as Project.commands:
+    with warm_commands(("dvc", "python")) as warm:
+        warm.start("keras", KERAS)
+        warm.start("others", LIBRARIES + DVC)
+        Project.commands = warm.folder
         with shared_by_workers(tmp_path_factory, "built") as folder:
             project, done = Project(folder / "project"), folder / "done"
             if not done.exists():

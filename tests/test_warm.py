@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,10 +28,9 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def commands() -> Iterator[Path]:
     """The commands of a process that has imported a library which Python does not import by itself."""
-    with warm_commands(libraries=["json.tool"]) as folder:
-        while not (folder.parent / "ready").exists():
-            time.sleep(0.01)
-        yield folder
+    with warm_commands() as warm:
+        warm.start("others", ["json.tool"])
+        yield warm.folder
 
 
 def run(python: Path, project: Path, *arguments: str) -> tuple[int, str, str]:
@@ -68,7 +66,7 @@ def test_another_command_is_run_by_python_itself(commands, project) -> None:
 
 
 def test_without_the_process_the_command_is_run_by_python_itself(commands, project) -> None:
-    (commands.parent / "socket").unlink()
+    (commands.parent / "others").unlink()
     assert run(commands / "python", project, "-m", "stages.probe", "0")[:2] == (
         0,
         f"['0'] ü b {project.name} False\n",

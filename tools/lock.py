@@ -1,13 +1,55 @@
 """dvc.lock: what DVC recorded of each stage when it last ran."""
 
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dvc.utils.serialize import dumps_yaml
 from ruamel.yaml import YAML
+
+from stages.common.files import write_text
 
 LOCK = Path("dvc.lock")
 
 
 def read_lock(path: Path = LOCK) -> dict[str, Any]:
     """The entries of a dvc.lock by stage; none if there is no such file."""
-    return YAML(typ="safe").load(path)["stages"] if path.exists() else {}
+    return _parse(path.read_text(encoding="utf-8"))["stages"] if path.exists() else {}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    return YAML(typ="safe").load(text)
+
+
+@contextlib.contextmanager
+def modify_lock(path: str, **_: Any) -> Iterator[dict[str, Any]]:
+    """Yields a dvc.lock's content; writes the entries that were replaced or added, and leaves the rest as it stands.
+
+    For DVC's own `modify_yaml`, which parses and writes anew all entries, in pure Python, whenever a stage has run.
+    """
+    text = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+    content = _parse(text) or {}
+    before = dict(content.get("stages", {}))
+    yield content
+    replaced = {name: entry for name, entry in content["stages"].items() if entry is not before.get(name)}
+    head, entries = _split(dumps_yaml({**content, "stages": replaced}))
+    write_text(Path(path), head + "".join((_split(text)[1] | entries).values()))
+
+
+def reorder(names: Iterable[str], path: Path = LOCK) -> None:
+    """Puts the entries of these stages, where they are there, into this order, and before others."""
+    if path.exists():
+        before = path.read_text(encoding="utf-8")
+        head, entries = _split(before)
+        ordered = {name: entries[name] for name in names if name in entries} | entries
+        after = head + "".join(ordered.values())
+        if after != before:
+            write_text(path, after)
+
+
+def _split(text: str) -> tuple[str, dict[str, str]]:
+    """What stands before the first entry, and the text of each stage's entry."""
+    head, *entries = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)
+    return head, {entry.partition("\n")[0].strip(" :"): entry for entry in entries}

@@ -8,86 +8,11 @@ import argparse
 import contextlib
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
-from stages.common.errors import PipelineError, command
-from stages.common.files import write_text
-from stages.common.params import load_params
-from stages.train import SHOW_PROGRESS
-from tools import overview
-from tools.lock import LOCK, read_lock
-from tools.schedule import Plan, Schedule, at_once
-from tools.warm import warm_commands
-
-
-def reproduce(plan: Plan, jobs: int) -> None:
-    """Runs what is outdated, and prints what each stage prints when it has ended; on a terminal, shows what runs.
-
-    Raises `PipelineError` with the names of the stages that failed, after the rest that could run.
-    """
-    console = Console()
-    if console.is_terminal:
-        os.environ[SHOW_PROGRESS] = "yes"
-    with tempfile.TemporaryDirectory() as folder, in_order(plan):
-        schedule = Schedule(plan, jobs, Path(folder))
-        total = len(schedule.waiting)
-        # not redirected: the stages are forks, which would print through what stands in for stdout
-        shown = {"auto_refresh": False, "transient": True, "redirect_stdout": False, "redirect_stderr": False}
-        with Live(console=console, **shown) as live:
-
-            def show() -> None:
-                if console.is_terminal:
-                    live.update(_display(schedule, total), refresh=True)
-
-            with contextlib.closing(schedule.run(show)) as ended:
-                for printed in ended:
-                    if printed:
-                        console.print(Text(f"{printed}\n"), soft_wrap=True)
-        if schedule.failed:
-            raise PipelineError(_failure(schedule))
-
-
-def _display(schedule: Schedule, total: int) -> Text:
-    """How far it is, and the last line of each stage that runs."""
-    done = total - len(schedule.waiting) - len(schedule.running) - len(schedule.not_run)
-    lines = [f"{done} of {total} stages done"]
-    for name in schedule.running:
-        log = schedule.log(name)
-        printed = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
-        lines.append(f"  {name}: {printed[-1]}" if printed and not printed[-1].startswith("> ") else f"  {name}")
-    return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
-
-
-def _failure(schedule: Schedule) -> str:
-    text = f"failed, see above: {', '.join(schedule.failed)}"
-    if schedule.not_run:
-        text += f"; not run, as they depend on it: {', '.join(schedule.not_run)}"
-    return f"{text}; mend that, and run again: what is done stays done"
-
-
-@contextlib.contextmanager
-def in_order(plan: Plan) -> Iterator[None]:
-    """Puts the stages that come new into dvc.lock in the order in which `dvc repro` would have written them."""
-    before = list(read_lock())
-    try:
-        yield
-    finally:
-        after = list(read_lock())
-        order = [*before, *(name for name in plan.upstream if name not in before)]
-        if after != [name for name in order if name in after]:
-            content = parse_yaml_for_update(LOCK.read_text(encoding="utf-8"), LOCK)
-            stages = content["stages"]
-            for name in order:
-                if name in stages:
-                    stages.move_to_end(name)
-            write_text(LOCK, dumps_yaml(content))
+from stages.common.errors import command
+from tools.warm import KERAS, LIBRARIES, Warm, warm_commands
 
 
 @contextlib.contextmanager
@@ -107,15 +32,28 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, metavar="N", help="stages at once; by default what cores and memory allow")
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
+    with warm_commands() as warm, _first_on_path(warm.folder):
+        warm.start("keras", KERAS)  # takes longest
+        _reproduce(arguments, warm)
+
+
+def _reproduce(arguments: argparse.Namespace, warm: Warm) -> None:
+    from stages.common.params import load_params  # while these are imported here, others are there
+    from tools import overview
+    from tools.progress import reproduce
+    from tools.schedule import Plan, at_once
+
     params = load_params()
-    with warm_commands() as folder, _first_on_path(folder):  # imports while DVC looks what has changed
-        plan = Plan.read(arguments.targets)
-        if plan.outdated:
-            reproduce(plan, arguments.jobs or at_once())
-        else:
-            print("nothing to run: data, models and results are up to date")
-        if not arguments.targets and not overview.is_current(params):
-            subprocess.run(["python", "-m", "tools.overview"], check=True)
+    plan = Plan.read(arguments.targets)
+    if not any(name.startswith(("train@", "evaluate@")) for name in plan.outdated):
+        warm.stop("keras")
+    warm.start("others", LIBRARIES)
+    if plan.outdated:
+        reproduce(plan, arguments.jobs or at_once())
+    else:
+        print("nothing to run: data, models and results are up to date")
+    if not arguments.targets and not overview.is_current(params):
+        subprocess.run(["python", "-m", "tools.overview"], check=True)
 
 
 if __name__ == "__main__":

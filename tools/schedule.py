@@ -9,13 +9,16 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import dvc.cli
+import dvc.dvcfile
+import dvc.lock
 import psutil
-from dvc.cli import main as dvc
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 
 from stages.common.errors import PipelineError
+from tools.lock import modify_lock
 
 MEMORY = 1.5e9  # bytes that a stage may need; the largest, train@cnn, takes 1.2e9 with MNIST
 FORK = multiprocessing.get_context("fork")  # DVC is imported once
@@ -137,8 +140,10 @@ class Schedule:
 
 
 def _reproduce(name: str, log: Path) -> None:
-    """Becomes `dvc repro --single-item`."""
+    """Becomes `dvc repro --single-item`, made quicker: at waiting for DVC's lock, and at writing dvc.lock."""
+    dvc.lock.DEFAULT_TIMEOUT /= 25  # of which DVC waits a sixth before it tries again: 20 ms, not 500
+    dvc.dvcfile.modify_yaml = modify_lock
     with log.open("w") as stream, Path(os.devnull).open() as nothing:
         for file, number in ((nothing, 0), (stream, 1), (stream, 2)):
             os.dup2(file.fileno(), number)
-    sys.exit(dvc(["--wait-for-lock", "repro", "--single-item", name]))
+    sys.exit(dvc.cli.main(["--wait-for-lock", "repro", "--single-item", name]))

@@ -5,9 +5,9 @@ imports the libraries, none of this project's modules, and forks for each comman
 memory, arguments, environment, standard streams and exit status, that reads the project's code and files as any other.
 So a stage stays as independent as it was, and `dvc repro`, which knows nothing of this, gives the same bytes.
 
-The folder that `warm_commands` yields holds a `python`, and for tests a `dvc`; where it is first on PATH, they ask that
-process for `python -m stages.…`, `python -m tools.…` and `dvc …`. Whatever else, or if that process is gone, is run by
-the real command.
+There are two such processes, one with Keras and one for commands that need not wait for it. A folder of commands
+holds a `python`, and for tests a `dvc`; where it is first on PATH, they ask these processes for `python -m stages.…`,
+`python -m tools.…` and `dvc …`. Whatever else, or if a process is not there, is run by the real command.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-# What stages and tools import; first what some stages wait for, while the others follow as these train
-LIBRARIES = ("keras", "dvclive.keras", "pydantic", "ruamel.yaml", "pandas", "sklearn.metrics", "matplotlib.figure")
-LIBRARIES += ("matplotlib.backends.backend_agg", "scipy.stats", "jinja2", "tqdm", "pooch", "sklearn.datasets")
-WAIT_FOR_THE_FIRST = ("stages.train", "stages.evaluate")
+KERAS = ("keras", "pydantic.main", "ruamel.yaml", "dvclive.keras", "sklearn.metrics")
+NEED_KERAS = ("stages.train", "stages.evaluate")
+LIBRARIES = ("pydantic.main", "ruamel.yaml", "pandas", "matplotlib.backends.backend_agg", "matplotlib.style")
+LIBRARIES += ("scipy.optimize", "scipy.stats", "jinja2", "tqdm", "pooch", "sklearn.datasets")
 ROOT = Path(__file__).parents[1]
 
 COMMAND = """\
@@ -44,9 +44,8 @@ name, *arguments = sys.argv[1:]
 command = ["dvc", *arguments]
 if name == "python":
     command = arguments[1:] if arguments[:1] == ["-m"] and arguments[1].startswith(("stages.", "tools.")) else None
-waits = command and (os.path.exists({ready!r}) or command[0] in {first!r})
 with socket.socket(socket.AF_UNIX) as server:
-    if not waits or server.connect_ex({address!r}) != 0:
+    if not command or server.connect_ex({folder!r} + ("/keras" if command[0] in {need_keras!r} else "/others")) != 0:
         path = os.path.join({real!r}, name)
         os.execv(path, [path, *arguments])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself is told
@@ -57,51 +56,62 @@ with socket.socket(socket.AF_UNIX) as server:
 """
 
 
-@contextlib.contextmanager
-def warm_commands(commands: Sequence[str] = ("python",), libraries: Sequence[str] = LIBRARIES) -> Iterator[Path]:
-    """Starts the process; yields the folder with its commands.
+class Warm:
+    """The folder with the commands, and the processes that answer them, once they are started.
 
-    Until the first library is there, the stages that need it wait, and other commands are run by the real one; then,
-    a command imports itself what is not there yet.
+    A command waits for the first library of its process, and imports itself what else is not there yet.
     """
-    with tempfile.TemporaryDirectory(prefix="warm-") as folder, socket.socket(socket.AF_UNIX) as listening:
-        address, ready = f"{folder}/socket", f"{folder}/ready"
-        bin_folder = _write_commands(Path(folder), commands, address, ready)
-        listening.bind(address)
-        listening.listen()
-        with subprocess.Popen(
-            [sys.executable, "-m", __spec__.name, str(listening.fileno()), ready, *libraries],
-            cwd=ROOT,
-            pass_fds=[listening.fileno()],
-            stdin=subprocess.PIPE,  # closed when this process ends, however it ends
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # TensorFlow's start-up messages; a command has the streams of who asks for it
-        ) as server:
-            listening.close()
-            try:
-                yield bin_folder
-            finally:
-                server.terminate()
+
+    def __init__(self, folder: Path, commands: Sequence[str]) -> None:
+        self.folder, self.processes = folder / "bin", dict[str, subprocess.Popen[bytes]]()
+        self.folder.mkdir()
+        client = folder / "client.py"
+        client.write_text(
+            CLIENT.format(folder=str(folder), need_keras=NEED_KERAS, real=str(Path(sys.executable).parent))
+        )
+        for name in commands:
+            quoted = {"python": shlex.quote(sys.executable), "client": shlex.quote(str(client)), "name": name}
+            (self.folder / name).write_text(COMMAND.format(**quoted))
+            (self.folder / name).chmod(0o755)
+
+    def start(self, name: str, libraries: Sequence[str]) -> None:
+        """Starts the process of this name, "keras" or "others", which imports these libraries."""
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(self.folder.with_name(name)))
+            listening.listen()
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", __spec__.name, str(listening.fileno()), *libraries],
+                cwd=ROOT,
+                pass_fds=[listening.fileno()],
+                stdin=subprocess.PIPE,  # closed when this process ends, however it ends
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # TensorFlow's start-up messages; a command has the streams of who asks
+            )
+
+    def stop(self, name: str) -> None:
+        """Ends the process of this name."""
+        with self.processes.pop(name) as process:
+            process.terminate()
 
 
-def _write_commands(folder: Path, names: Sequence[str], address: str, ready: str) -> Path:
-    """Writes the commands, which are shell scripts that call one client; returns their folder."""
-    client, bin_folder = folder / "client.py", folder / "bin"
-    real = str(Path(sys.executable).parent)
-    client.write_text(CLIENT.format(address=address, ready=ready, first=WAIT_FOR_THE_FIRST, real=real))
-    bin_folder.mkdir()
-    for name in names:
-        quoted = {"python": shlex.quote(sys.executable), "client": shlex.quote(str(client)), "name": name}
-        (bin_folder / name).write_text(COMMAND.format(**quoted))
-        (bin_folder / name).chmod(0o755)
-    return bin_folder
+@contextlib.contextmanager
+def warm_commands(commands: Sequence[str] = ("python",)) -> Iterator[Warm]:
+    """Makes the folder with these commands, and ends at last the processes that were started for them."""
+    with tempfile.TemporaryDirectory(prefix="warm-") as folder:
+        warm = Warm(Path(folder), commands)
+        try:
+            yield warm
+        finally:
+            for name in list(warm.processes):
+                warm.stop(name)
 
 
-def serve(listening: socket.socket, ready: Path, libraries: Sequence[str]) -> None:
+def serve(listening: socket.socket, libraries: Sequence[str]) -> None:
     """Forks for each command, and imports the libraries while there is none; ends with the process that started it."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands
-    waiting = list(libraries)
+    first, *waiting = libraries
+    _import(first)
     while True:
         asked, _, _ = select.select([listening, sys.stdin], [], [], 0 if waiting else None)
         if sys.stdin in asked:
@@ -117,7 +127,6 @@ def serve(listening: socket.socket, ready: Path, libraries: Sequence[str]) -> No
                     _answer(connection)
         elif waiting:
             _import(waiting.pop(0))
-            ready.touch()
 
 
 def _import(library: str) -> None:
@@ -166,4 +175,4 @@ def _run(module: str) -> int:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]), sys.argv[3:])
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
