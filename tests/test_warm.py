@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +27,13 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def commands() -> Iterator[Path]:
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The commands of a process that has imported a library which Python does not import by itself."""
+    far_away = (
+        tmp_path / "a rather long name of a temporary folder" / "and another in it, longer than a socket's path may be"
+    )
+    far_away.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(far_away))
     with warm_commands() as warm:
         warm.start("others", ["json.tool"])
         yield warm.folder

@@ -44,12 +44,16 @@ name, *arguments = sys.argv[1:]
 command = ["dvc", *arguments]
 if name == "python":
     command = arguments[1:] if arguments[:1] == ["-m"] and arguments[1].startswith(("stages.", "tools.")) else None
+folder = os.getcwd()
 with socket.socket(socket.AF_UNIX) as server:
-    if not command or server.connect_ex({folder!r} + ("/keras" if command[0] in {need_keras!r} else "/others")) != 0:
+    os.chdir({folder!r})  # as a socket's path may have no more than a hundred characters
+    failed = not command or server.connect_ex("keras" if command[0] in {need_keras!r} else "others")
+    os.chdir(folder)
+    if failed:
         path = os.path.join({real!r}, name)
         os.execv(path, [path, *arguments])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself is told
-    message = json.dumps([os.getcwd(), dict(os.environ), command]).encode()
+    message = json.dumps([folder, dict(os.environ), command]).encode()
     socket.send_fds(server, [len(message).to_bytes(8)], [0, 1, 2])
     server.sendall(message)
     sys.exit(int.from_bytes(server.recv(1) or b"\\xff"))
@@ -77,7 +81,8 @@ class Warm:
     def start(self, name: str, libraries: Sequence[str]) -> None:
         """Starts the process of this name, "keras" or "others", which imports these libraries."""
         with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(str(self.folder.with_name(name)))
+            with contextlib.chdir(self.folder.parent):  # see CLIENT
+                listening.bind(name)
             listening.listen()
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", __spec__.name, str(listening.fileno()), *libraries],
