@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.common.errors import command
-from tools.warm import KERAS, LIBRARIES, Warm, warm_commands
+from tools.warm import KERAS, LIBRARIES, NEED_KERAS, Warm, warm_commands
 
 
 @contextlib.contextmanager
@@ -45,10 +45,10 @@ def _reproduce(arguments: argparse.Namespace, warm: Warm) -> None:
 
     params = load_params()
     plan = Plan.read(arguments.targets)
-    if not any(name.startswith(("train@", "evaluate@")) for name in plan.outdated):
+    if not any(f"stages.{name.partition('@')[0]}" in NEED_KERAS for name in plan.outdated):
         warm.stop("keras")
-    warm.start("others", LIBRARIES)
     if plan.outdated:
+        warm.start("others", LIBRARIES)
         reproduce(plan, arguments.jobs or at_once())
     else:
         print("nothing to run: data, models and results are up to date")
