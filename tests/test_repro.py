@@ -13,7 +13,7 @@ from tools import schedule
 from tools.schedule import Plan, Schedule, at_once
 
 from .conftest import Project, on_terminal
-from .faults import make_stale, outputs
+from .faults import outputs
 
 REPRO = ("python", "-m", "tools.repro")
 DIVERGES = {"optimizer": {"Adam": {"learning_rate": 1e30}}}
@@ -53,10 +53,10 @@ def test_an_edit_runs_what_dvc_repro_would_run(project: Project) -> None:
 
 def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
-    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(batch_size=40, epochs=9))
+    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(batch_size=40, epochs=300))
     status, printed = on_terminal(project, *REPRO)
     assert status == 0
-    assert re.search(r"of 6 stages done\r\n(  .*\r\n)?  train@mlp_256: .*epoch \d/9", printed)
+    assert re.search(r"of 6 stages done\r\n(  .*\r\n)?  train@mlp_256: .*epoch \d+/300", printed)
     assert "5 of 6 stages done" in printed
     assert not re.search(r"\n  \S+: +\S+@\S+: ", printed), "a stage's last line is not the display itself"
     stages = [f"{stage}@{name}" for stage in ("train", "evaluate", "report") for name in ("cnn", "mlp_256")]
@@ -115,19 +115,23 @@ def test_what_dvc_cannot_read_is_told_in_one_line(project: Project, path, good, 
 
 
 def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project: Project) -> None:
+    before = project.params.read_bytes()
     for name in ("cnn", "mlp_256"):
-        make_stale(project, f"train@{name}")
+        project.edit(lambda params, name=name: params["architectures"][name]["fit"].update(epochs=1_000_000))
     process = subprocess.Popen(
-        REPRO, cwd=project.path, env=project.ordinary.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        (*REPRO, "--jobs", "2"), cwd=project.path, env=project.ordinary.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    time.sleep(8)
+    while len(list(project.path.glob(".checkpoints/[a-z]*.npz"))) < 2:  # until both are trained
+        assert process.poll() is None
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert errors == "interrupted; run again to go on\n"
     assert not list(project.path.rglob(".partial-*"))
 
+    project.params.write_bytes(before)
     project.repro()
     assert outputs(project) == outputs(built_project)
 
