@@ -2,15 +2,13 @@
 
 A checkpoint is no DVC output: it lies in a folder that git and DVC ignore, and is gone once the
 training has succeeded. It is used only by a training that would have written the same: its identity
-covers params, code, data, library versions and processor. Unlike Keras's `BackupAndRestore` it is
+covers params, code, data, library versions and kernels. Unlike Keras's `BackupAndRestore` it is
 written whole or not at all, knows what it belongs to, and carries the history.
 """
 
 import hashlib
 import importlib.metadata
 import json
-import platform
-import re
 import sys
 import zipfile
 import zlib
@@ -33,32 +31,23 @@ def training_identity(recipe: str, data: Iterable[Path]) -> str:
     """Digest of what decides the bytes of a training.
 
     Args:
-        recipe: the params, as text.
+        recipe: the params and the kernels, as text.
         data: the files that are read.
 
-    The modules of this project that are loaded, the versions of Python and of the libraries, and
-    the processor's features are added.
+    The stages' modules that are loaded, and the libraries' versions, are added.
     """
     digest = hashlib.blake2b(recipe.encode())
     for path in [*data, *_own_modules()]:
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "blake2b").digest())
     versions = [importlib.metadata.version(name) for name in LIBRARIES]
-    digest.update(json.dumps([sys.version, *versions, _processor()]).encode())
+    digest.update(json.dumps(versions).encode())
     return digest.hexdigest()
 
 
 def _own_modules() -> list[Path]:
-    folder = Path(__file__).parent
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    return sorted(path for path in map(Path, filter(None, files)) if path.parent == folder)
-
-
-def _processor() -> str:
-    """The instruction sets on offer: kernels, and so the last bits of a result, depend on them."""
-    cpuinfo = Path("/proc/cpuinfo")
-    features = re.search(r"^(flags|Features)\s*:.*$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
-    return features[0] if features else platform.processor()
+    return sorted(path for path in map(Path, filter(None, files)) if path.is_relative_to(Path(__file__).parent))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from sklearn.metrics import log_loss, precision_recall_fscore_support
 from stages.common.arrays import Dataset, load_prepared
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_columns, write_json, write_text
+from stages.common.kernels import Kernels, choose_kernels
 from stages.common.params import load_params
-from stages.models import fix_threads, import_keras
+from stages.models import import_keras, load_model
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
@@ -88,15 +89,13 @@ def rounded(value: Any, decimals: int) -> Any:
     return round(value, decimals) if isinstance(value, float) else value
 
 
-def predict(path: Path, images: np.ndarray, batch_size: int, threads: int) -> tuple[np.ndarray, int]:
-    """Loads a saved model; returns its class probabilities float32 (n, classes) and parameter count.
-
-    Each operation uses as many threads, because the last bits depend on it.
-    """
+def predict(path: Path, images: np.ndarray, batch_size: int, kernels: Kernels) -> tuple[np.ndarray, int]:
+    """Loads a saved model; returns its class probabilities float32 (n, classes) and parameter count."""
     if not path.is_file():
         raise PipelineError(f"{path}: no such model; train it with: dvc repro train@{path.stem}")
-    fix_threads(threads)
-    model = import_keras().saving.load_model(path)
+    import_keras()
+    choose_kernels(kernels)
+    model = load_model(path)
     return model.predict(images, batch_size=batch_size, verbose=0), model.count_params()
 
 
@@ -118,7 +117,7 @@ def main() -> None:
     dataset = Dataset.read(arguments.prepared / "dataset.json")
     images, one_hot = load_prepared(arguments.prepared, "test")
     labels = one_hot.argmax(axis=1)
-    probabilities, parameters = predict(arguments.model, images, settings.batch_size, params.train.threads)
+    probabilities, parameters = predict(arguments.model, images, settings.batch_size, params.train.kernels)
 
     metrics = {"dataset": dataset.dataset, "parameters": parameters}
     metrics |= score(labels, probabilities) | overfitting(pd.read_csv(arguments.history))

@@ -1,7 +1,7 @@
 """Keras models: from params.yaml's data to a model, and a model file that is the same bytes each time.
 
-The only other modules that import TensorFlow are train.py and evaluate.py, and they do so through
-`import_keras`, after their arguments and params are known to be good.
+TensorFlow is imported through `import_keras`, after arguments and params are known to be good; then kernels.py,
+portable.py and train.py import it again.
 """
 
 import contextlib
@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from stages.common.arrays import Dataset
 from stages.common.files import replacing
+from stages.common.kernels import Kernels, choose_kernels
 from stages.common.params import Architecture
+from stages.portable import initialize_orthogonal, use_portable_operations
 
 if TYPE_CHECKING:
     import keras
 
-ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1"}  # read when they are imported
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 SUMMARY_WIDTH = 80  # characters
 
@@ -35,11 +36,8 @@ def import_keras() -> ModuleType:
 
     Keras imports scikit-learn and matplotlib where they are installed, for wrappers and galleries that
     no stage uses; they are kept from it, which saves a third of the import's time.
-    What a user's keras.json or environment could change of a result is set: to Keras's own defaults, and to
-    oneDNN's kernels, which TensorFlow takes unasked on some processors only; on an AMD EPYC they convolve
-    2.4 times as fast.
+    What a user's keras.json could change of a result is set to Keras's own defaults.
     """
-    os.environ.update(ENVIRONMENT)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_held_back(), _hidden("sklearn", "matplotlib"):
         import keras
@@ -84,26 +82,14 @@ def _hidden(*packages: str) -> Iterator[None]:
             del sys.modules[package]
 
 
-def fix_threads(threads: int) -> None:
-    """Sets how many threads one TensorFlow operation may use, before its first operation.
-
-    Some kernels (convolutions; on some processors all) add up in an order that depends on it, so
-    that otherwise weights and probabilities would depend on the number of cores.
-    """
-    import_keras()
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-
-
-def make_deterministic(seed: int, threads: int) -> None:
-    """Seeds Python, NumPy and TensorFlow, and makes TensorFlow's kernels deterministic, on any number of cores."""
+def make_deterministic(seed: int, kernels: Kernels) -> None:
+    """Seeds Python, NumPy and TensorFlow, and makes TensorFlow's kernels deterministic."""
     keras = import_keras()
     import tensorflow as tf
 
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    fix_threads(threads)
+    choose_kernels(kernels)
 
 
 def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "keras.Model":
@@ -121,6 +107,15 @@ def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "ker
         loss=getattr(keras.losses, loss.name)(**loss.arguments()),
         metrics=["accuracy"],
     )
+    initialize_orthogonal(model)
+    use_portable_operations(model)
+    return model
+
+
+def load_model(path: Path) -> "keras.Model":
+    """A model that `save_model` wrote."""
+    model = import_keras().saving.load_model(path)
+    use_portable_operations(model)
     return model
 
 

@@ -21,6 +21,7 @@ from stages.checkpoint import Checkpoint, training_identity
 from stages.common.arrays import Dataset, load_prepared
 from stages.common.errors import command
 from stages.common.files import write_csv, write_text
+from stages.common.kernels import kernels_identity, why_not_portable
 from stages.common.params import Fit, load_params, mistake
 from stages.models import build_model, fuse_update, import_keras, make_deterministic, model_summary, save_model
 
@@ -206,10 +207,12 @@ def main() -> None:
     params.check_shapes(dataset.image, dataset.classes)
     check_split(name, architecture.fit, dataset.train)
 
-    make_deterministic(params.train.seed, params.train.threads)
+    make_deterministic(params.train.seed, params.train.kernels)
+    if why := why_not_portable(params.train.kernels):
+        print(f"{name}: {why}: other machines give other bytes; to compare with theirs: make compare", file=sys.stderr)
     model = build_model(name, architecture, dataset)
     images, labels = load_prepared(arguments.prepared, "train")
-    recipe = f"{name}: {architecture!r}, {params.train!r}"
+    recipe = f"{name}: {architecture!r}, seed {params.train.seed}, {kernels_identity(params.train.kernels)}"
     files = [arguments.prepared / file for file in ("dataset.json", "x_train.npy", "y_train.npy")]
     checkpoint = Checkpoint(arguments.checkpoint, training_identity(recipe, files))
     history = fit_model(model, images, labels, architecture.fit, params.train.seed, checkpoint)

@@ -47,7 +47,7 @@ data:
 preprocess:
   pixel_max: 240
   samples: {first: 3, count: 25}
-train: {seed: 10, threads: 2}
+train: {seed: 10, kernels: portable}
 evaluate: {batch_size: 50, decimals: 6}
 report: {confused_pairs: 5, worst_errors: 10, kept_errors: 100}
 overview: {confidence: 0.95}

@@ -119,7 +119,7 @@ def small_architecture() -> Architecture:
 
 def train_and_save(path: Path) -> None:
     """Trains a small model from the seed and saves it; also run in processes of its own."""
-    make_deterministic(7, threads=2)
+    make_deterministic(7, "portable")
     random = np.random.default_rng(0)
     images, labels = random.random((50, 28, 28, 1), np.float32), np.eye(10, dtype=np.float32)[np.arange(50) % 10]
     model = build_model("small", small_architecture(), MNIST)

@@ -35,7 +35,7 @@ MISTAKES = [
     ("optimizer: Adam", "optimizer: Adm", f"{MLP}.compile.optimizer: unknown name 'Adm'; did you mean 'Adam'?"),
     ("\n  mlp_256:", "\n  mlp.256:", "architectures.mlp.256: expected text to match pattern"),
     ("seed: 10", "seed: true", "train.seed: expected a valid integer, found true"),
-    ("threads: 2", "threads: 0", "train.threads: expected a value greater than or equal to 1, found 0"),
+    ("kernels: portable", "kernels: fast", "train.kernels: found \"fast\"; expected one of native, portable"),
     (TRAIN, "", "train: required, but missing"),
     (TRAIN, "train: 7\n", "train: expected a mapping of keys to values, found 7"),
     ("confidence: 0.95", "confidence: 95", "overview.confidence: expected a value less than 1, found 95"),

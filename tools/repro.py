@@ -49,7 +49,8 @@ def _reproduce(arguments: argparse.Namespace, warm: Warm) -> None:
         warm.stop("keras")
     if plan.outdated:
         warm.start("others", LIBRARIES)
-        reproduce(plan, arguments.jobs or at_once())
+        alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
+        reproduce(plan, arguments.jobs or (1 if alone else at_once()))
     else:
         print("nothing to run: data, models and results are up to date")
     if not arguments.targets and not overview.is_current(params):

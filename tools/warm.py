@@ -139,8 +139,6 @@ def _import(library: str) -> None:
     with contextlib.suppress(ImportError):
         if library == "keras":
             importlib.import_module("stages.models").import_keras()
-            for name in [name for name in sys.modules if name.partition(".")[0] in ("stages", "tools")]:
-                del sys.modules[name]  # each command reads the project's code anew
         else:
             importlib.import_module(library)
 
@@ -157,6 +155,8 @@ def _answer(connection: socket.socket) -> NoReturn:
     os.environ.update(environment)
     sys.argv = command
     sys.path[0] = folder
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("stages", "tools")]:
+        del sys.modules[name]  # each command reads the project's code anew
     status = _run(command[0])
     sys.stdout.flush()
     sys.stderr.flush()

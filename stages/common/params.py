@@ -16,6 +16,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
+from stages.common.kernels import Kernels
 from stages.common.layers import Layer, Shape
 from stages.common.notation import Named, Section, explain, nearest, one_of
 
@@ -55,8 +56,9 @@ class Preprocess(Section):
 
 class Train(Section):
     seed: int = Field(ge=0, lt=2**32, description="seeds Python, NumPy and TensorFlow before each training")
-    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        description="threads that one operation may use; fixed, as last bits of weights and probabilities depend on it"
+    kernels: Kernels = Field(
+        description="of train and evaluate: 'portable' gives the same bytes on any x86-64 processor with AVX2; "
+        "'native' is as fast as this machine goes, GPU included, and its bytes hold on this machine only"
     )
 
 

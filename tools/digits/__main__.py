@@ -81,7 +81,7 @@ def predict(name: str, images: np.ndarray) -> np.ndarray:
     """Class probabilities of a trained model, float32 (n, classes)."""
     from stages.evaluate import predict
 
-    return predict(Path(f"data/models/{name}.keras"), images, BATCH, load_params().train.threads)[0]
+    return predict(Path(f"data/models/{name}.keras"), images, BATCH, load_params().train.kernels)[0]
 
 
 def errors(arguments: argparse.Namespace) -> None:
