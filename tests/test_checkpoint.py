@@ -2,20 +2,30 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from stages import checkpoint
 from stages.checkpoint import training_identity
+from tools.surroundings import QEMU, another_processor
 
 from .conftest import ROOT, Project
 
-EPOCHS = 120
+EPOCHS, CUT_AFTER = 20, 7
+# What Python imports at its start if it is on the path: kills the training as it is about to put a checkpoint in place
+KILL = f"""\
+import os, signal, sys
+kept = []
+def audit(event, arguments):
+    if event == "os.rename" and ".checkpoints" in str(arguments[1]):
+        kept.append(arguments[1])
+        if len(kept) > {CUT_AFTER}:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(audit)
+"""
 LAYERS = [
     "Flatten",
     {"Dense": {"units": 8, "activation": "relu"}},
@@ -38,16 +48,11 @@ def long_training(built_project: Project, tmp_path_factory: pytest.TempPathFacto
 def cut(long_training: Project) -> Project:
     """The same, killed some epochs into the training. Not to be changed: clone it."""
     project = long_training.clone(long_training.path.parent / "cut")
-    process = subprocess.Popen(
-        ["dvc", "repro", "train@mlp_256"], cwd=project.path, env=project.ordinary.environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    while not (project.path / ".checkpoints/mlp_256.npz").exists():
-        assert process.poll() is None, "trained to the end without a checkpoint"
-        time.sleep(0.01)
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    (folder := long_training.path.parent / "kill").mkdir()
+    (folder / "sitecustomize.py").write_text(KILL)
+    environment = project.ordinary.environment | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(["dvc", "repro", "train@mlp_256"], cwd=project.path, env=environment, capture_output=True)
+    assert done.returncode != 0
     return project
 
 
@@ -60,10 +65,23 @@ def test_a_killed_training_goes_on_to_the_same_bytes(long_training, cut, tmp_pat
     assert "goes on after epoch" not in uninterrupted.repro("train@mlp_256").output
 
     resumed = project.repro("train@mlp_256")
-    assert f" of {EPOCHS}, from .checkpoints/mlp_256.npz" in resumed.output
+    assert f"goes on after epoch {CUT_AFTER} of {EPOCHS}, from .checkpoints/mlp_256.npz" in resumed.output
     assert results(project) == results(uninterrupted)
     assert not list(project.path.glob(".checkpoints/*")), "the checkpoint outlives the success"
     assert not project.run("git", "status", "--porcelain", ".checkpoints").stdout
+
+
+@pytest.mark.skipif(not shutil.which(QEMU), reason="emulates another processor: apt install qemu-user")
+def test_a_killed_training_goes_on_on_another_processor_to_the_same_bytes(long_training, cut, tmp_path) -> None:
+    uninterrupted, project = long_training.clone(tmp_path / "uninterrupted"), cut.clone(tmp_path / "cut")
+    uninterrupted.repro("train@mlp_256")
+    (emulated,) = another_processor("emulated", tmp_path, "EPYC-Rome").commands
+    ordinary = project.ordinary.environment
+    environment = ordinary | {"PATH": f"{emulated}{os.pathsep}{ordinary['PATH']}"}
+    command = ["dvc", "repro", "train@mlp_256"]
+    resumed = subprocess.run(command, cwd=project.path, env=environment, text=True, capture_output=True, check=True)
+    assert f"goes on after epoch {CUT_AFTER} of {EPOCHS}, from .checkpoints/mlp_256.npz" in resumed.stdout
+    assert results(project) == results(uninterrupted)
 
 
 def test_a_training_with_other_params_starts_anew(cut, tmp_path) -> None:
@@ -104,7 +122,7 @@ def test_the_identity_covers_the_code_of_the_training_and_no_other(tmp_path: Pat
         ).stdout
 
     before = identity()
-    for module, changes_it in (("report.py", False), ("models.py", True)):
+    for module, changes_it in (("report.py", False), ("models.py", True), ("common/arrays.py", True)):
         with (tmp_path / "stages" / module).open("a") as stream:
             stream.write("# an edit\n")
         assert (identity() != before) == changes_it

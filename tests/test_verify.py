@@ -1,12 +1,17 @@
 """`make verify`: finds the bytes that differ, and catches a stage that does not write the same twice."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stages.common.layers import LAYERS
+from stages.common.params import Architecture
 from tools.differences import difference
+from tools.surroundings import QEMU
+from tools.verify import PROCESSORS, every_layer
 
 from .conftest import Project
 
@@ -85,14 +90,12 @@ def plant(project: Project, code: str) -> None:
 
 def test_the_tiny_project_is_verified_and_left_alone(project, tmp_path) -> None:
     before = project.run("git", "status", "--porcelain", "--ignored").stdout
-    done = project.run("python", "-m", "tools.verify", "preprocess")
-    assert [line.split(":")[0].split(",")[0] for line in done.stdout.splitlines()] == [
-        "run 1",
-        "run 2",
-        "run 3",
-        "verified",
-    ]
-    assert done.stdout.splitlines()[-1].endswith(": same bytes")
+    done = project.run("python", "-m", "tools.verify", "preprocess", "--processor", "Haswell")
+    told = done.stdout.splitlines()
+    runs = ["run 1", "run 2", "run 3", *(["run 4"] if shutil.which(QEMU) else []), "verified"]
+    assert [line.split(":")[0].split(",")[0] for line in told if not line.startswith("left out: ")] == runs
+    assert told[len(runs) - 1].endswith(": same bytes")
+    assert ("left out: other processors; no qemu-x86_64 found" in done.stdout) == (not shutil.which(QEMU))
     assert done.stderr == ""
     assert project.run("git", "status", "--porcelain", "--ignored").stdout == before
     assert list((tmp_path / "HOME").iterdir()) == list((tmp_path / "TMPDIR").iterdir()) == []
@@ -105,7 +108,7 @@ def test_a_time_and_a_time_zone_in_an_output_are_caught(project) -> None:
         " dataset.write(arguments.folder / 'dataset.json');"
         " (arguments.folder / 'y_test.npy').open('ab').write(os.environ.get('TZ', '').encode())",
     )
-    done = project.run("python", "-m", "tools.verify", "preprocess", check=False)
+    done = project.run("python", "-m", "tools.verify", "preprocess", "--processor", "EPYC-Rome", check=False)
     assert done.returncode == 1
     second, third = done.stdout.split("run 2, dvc repro --force")
     assert "data/prepared/dataset.json: " in second
@@ -114,6 +117,28 @@ def test_a_time_and_a_time_zone_in_an_output_are_caught(project) -> None:
     assert "data/prepared/y_test.npy: " in third
     assert "Pacific/Chatham" in third
     assert done.stderr.startswith("error: reruns do not give the same bytes")
+
+
+@pytest.mark.skipif(not shutil.which(QEMU), reason="emulates another processor: apt install qemu-user")
+def test_what_depends_on_the_processor_is_caught(project) -> None:
+    caches = "[os.sysconf(cache) for cache in (188, 191, 194)]"  # bytes of L1, L2, L3, which Python has no names for
+    plant(
+        project,
+        f"import os; dataset = dataset.__class__(**vars(dataset) | {{'sha256': str({caches})}});"
+        " dataset.write(arguments.folder / 'dataset.json')",
+    )
+    processors = [argument for name in PROCESSORS[1:] for argument in ("--processor", name)]  # of two makers
+    done = project.run("python", "-m", "tools.verify", "preprocess", *processors, check=False)
+    assert done.returncode == 1
+    assert "run 2, dvc repro --force in the same folder: same bytes" in done.stdout
+    assert "data/prepared/dataset.json: " in done.stdout
+    assert "on an emulated EPYC-Rome: 1 files differ" in done.stdout or "Client: 1 files differ" in done.stdout
+
+
+def test_every_kind_of_layer_on_offer_is_verified() -> None:
+    architecture = Architecture.model_validate(every_layer())
+    assert {layer.name for layer in architecture.layers} == set(LAYERS)
+    assert architecture.output_shape((28, 28, 1), 10) == (10,)
 
 
 def test_a_stage_that_fails_is_shown(project, tmp_path) -> None:

@@ -3,15 +3,17 @@
 import contextlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stages.common.errors import PipelineError
+from stages.common.kernels import FIXED
 from stages.fetch import keras_cache
 
 # What would steer git, DVC, Keras or matplotlib past the home that a run is given
@@ -35,6 +37,12 @@ OTHER_VARIABLES = {
 }
 OTHER_UMASK = 0o077
 
+QEMU = "qemu-x86_64"
+EMULATED_PYTHON = """\
+#!/bin/bash
+exec {qemu} -cpu {processor} {python} "$@" 2> >(grep -v "^{qemu}: warning: TCG doesn't support" >&2)
+"""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -46,6 +54,7 @@ class Run:
     variables: dict[str, str] = field(default_factory=dict)
     umask: int = -1  # as it is
     one_core: bool = False
+    commands: tuple[Path, ...] = ()  # folders that are searched for commands first
 
     def prepare(self, settings: dict[str, str]) -> None:
         """Makes the folders: an empty project with a cache of its own, and a home with these files.
@@ -63,9 +72,12 @@ class Run:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(STEERING) and name not in FIXED
+        }
+        path = [*self.commands, Path(sys.executable).parent, kept.get("PATH", os.defpath)]
         return kept | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}",
+            "PATH": os.pathsep.join(map(str, path)),
             "HOME": str(self.home),
             "TMPDIR": str(self.home / "tmp"),
             "DVC_SITE_CACHE_DIR": str(self.home / "site"),
@@ -141,3 +153,12 @@ def another_user(name: str, folder: Path) -> Run:
     run = Run(name, folder / "a clone", home, variables, OTHER_UMASK, one_core=True)
     run.prepare(OTHER_SETTINGS)
     return run
+
+
+def another_processor(name: str, folder: Path, processor: str) -> Run:
+    """A run whose `python` has another x86-64 processor, one of `qemu-x86_64 -cpu help`: its CPUID, emulated."""
+    python = folder / "commands/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(EMULATED_PYTHON.format(qemu=QEMU, processor=processor, python=shlex.quote(sys.executable)))
+    python.chmod(0o755)
+    return replace(plain_user(name, folder), commands=(python.parent,))

@@ -1,16 +1,18 @@
-"""Proves that reruns give the same bytes (`make verify`), in temporary folders.
+"""Proves that reruns give the same bytes, on other processors too (`make verify`), in temporary folders.
 
-Three runs of the project as it stands in the working tree:
+Runs of the project as it stands in the working tree:
 
 1. a first run;
 2. the same folder again, `dvc repro --force`;
-3. a clean clone in another folder, as another user (see `tools.surroundings`), as `make repro` runs it:
-   stages side by side, in forks of a process that has imported the libraries.
+3. another folder, as another user (see `tools.surroundings`), as `make repro` runs it: stages side by side, in forks
+   of a process that has imported the libraries;
+4. and on: other processors, emulated by qemu-user: of other makers, with other instruction sets and caches.
 
-The last two go on at the same time. No run finds a cached result: each has an empty cache of its own
-or is forced. Every file of the project is then compared byte for byte: outputs, overview, dvc.lock and
-sources. The small configuration takes the embedded offline data, one epoch, and a few architectures
-that together use every kind of layer; `--full` takes params.yaml as it is.
+They go on two at a time. No run finds a cached result: each has an empty cache of its own or is forced. Every
+file of the project is then compared byte for byte: outputs, overview, dvc.lock and sources. The small configuration
+takes a few hundred of the embedded offline digits, one epoch, a few architectures that together use every kind of
+layer in params.yaml, and one that has every kind on offer, which is what emulated processors run; `--full` takes
+params.yaml as it is, without emulated processors.
 """
 
 import argparse
@@ -27,17 +29,45 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from stages.common.arrays import Archive, write_archive
 from stages.common.errors import PipelineError, command
+from stages.common.kernels import why_not_portable
 from stages.common.params import PARAMS_PATH, Params, load_params
-from stages.fetch import EMBEDDED
+from stages.offline import embedded_digits
 from tools.differences import difference
 from tools.lock import LOCK, read_lock
 from tools.overview import COMPARISON, COMPARISON_CHART, PAGE, TRAINING, TRAINING_CHART
-from tools.surroundings import Run, another_user, plain_user
+from tools.surroundings import QEMU, Run, another_processor, another_user, plain_user
 
 SIDE_BY_SIDE = 4  # stages at once
+AT_ONCE = 2  # runs
 NOT_COMPARED = {".git", ".dvc"}
 OVERVIEW = [str(path) for path in (COMPARISON, TRAINING, COMPARISON_CHART, TRAINING_CHART, PAGE)]
+DIGITS = "digits.npz"
+TRAIN, TEST = 240, 60  # images; a training on an emulated processor is slower by some hundred times
+PROCESSORS = ("Haswell", "Skylake-Client", "EPYC-Rome")  # `qemu-x86_64 -cpu help` lists more
+EVERY_LAYER = "every_layer"
+LAYERS_ON_OFFER = """\
+layers:
+  - Conv2D: {filters: 8, kernel_size: 3, activation: gelu, kernel_initializer: orthogonal}
+  - BatchNormalization
+  - MaxPooling2D
+  - SpatialDropout2D: {rate: 0.1}
+  - Conv2D: {filters: 16, kernel_size: 3, strides: 2, padding: same, kernel_initializer: he_normal}
+  - Activation: {activation: silu}
+  - AveragePooling2D: {pool_size: 2}
+  - Flatten
+  - Dense: {units: 64, activation: elu, kernel_initializer: orthogonal}
+  - BatchNormalization
+  - Reshape: {target_shape: [2, 2, 16]}
+  - GlobalMaxPooling2D
+  - Dropout: {rate: 0.1}
+  - Reshape: {target_shape: [4, 1, 4]}
+  - Conv2D: {filters: 32, kernel_size: 1, activation: selu}
+  - GlobalAveragePooling2D
+  - Dense: {units: classes, activation: softmax, kernel_initializer: random_normal}
+fit: {epochs: 1, batch_size: 50, validation_split: 0.2}
+"""
 
 
 def outputs(stage: dict[str, Any]) -> list[str]:
@@ -77,18 +107,28 @@ def representative(params: Params) -> list[str]:
     return chosen
 
 
-def make_small(path: Path, targets: Sequence[str]) -> None:
-    """Edits a params.yaml: the offline data, one epoch, the architectures that the targets name or a few."""
+def every_layer() -> dict[str, Any]:
+    """A small architecture with every kind of layer that params.yaml may have, and with what `stages.portable` does."""
+    return YAML().load(LAYERS_ON_OFFER)
+
+
+def make_small(folder: Path, targets: Sequence[str]) -> None:
+    """Edits a project's params.yaml: few digits, one epoch, the architectures that the targets name or a few."""
+    path = folder / PARAMS_PATH
     params = load_params(path)
     named = {target.partition("@")[2] for target in targets} & set(params.architectures)
     yaml = YAML()
     content = yaml.load(path)
-    content["data"]["sources"] = [{"dataset": "scikit-learn digits", "places": [EMBEDDED]}]
+    content["data"]["sources"] = [{"dataset": "scikit-learn digits", "places": [DIGITS]}]
     for name in set(params.architectures) - (named or set(representative(params))):
         del content["architectures"][name]
     for architecture in content["architectures"].values():
         architecture["fit"]["epochs"] = 1
+    content["architectures"][EVERY_LAYER] = every_layer()
     yaml.dump(content, path)
+    digits = embedded_digits()
+    few = Archive(digits.x_train[:TRAIN], digits.y_train[:TRAIN], digits.x_test[:TEST], digits.y_test[:TEST])
+    write_archive(folder / DIGITS, few)
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -98,10 +138,15 @@ def files(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in relative.items() if Path(name).parts[0] not in NOT_COMPARED}
 
 
-def compare(run: Run, kept: Path) -> int:
-    """Prints each file in which a run differs from the first, causes before effects; returns their number."""
+def compare(run: Run, kept: Path, partly: bool) -> int:
+    """Prints each file in which a run differs from the first, causes before effects; returns their number.
+
+    A run that is compared `partly` ran some of the stages: what it lacks does not count, nor does dvc.lock.
+    """
+    theirs = files(run.project)
+    names = [name for name in theirs if name != str(LOCK)] if partly else files(kept) | theirs
     differing = 0
-    for name in files(kept) | files(run.project):
+    for name in names:
         lines = difference(kept / name, run.project / name, ("run 1", run.name))
         if lines:
             differing += 1
@@ -116,16 +161,22 @@ def draw_overview(run: Run, targets: Sequence[str]) -> None:
         run.execute(["python", "-m", "tools.overview"])
 
 
-def first_run(run: Run, targets: Sequence[str]) -> None:
-    """Runs the project, checks that dvc.lock describes what it wrote, and commits it for clones."""
+def start(run: Run, sources: Path) -> Run:
+    """Gives a run the project, without any result."""
+    shutil.copytree(sources, run.project, dirs_exist_ok=True)
     run.execute(["git", "init", "--quiet"])
+    return run
+
+
+def first_run(folder: Path, sources: Path, targets: Sequence[str]) -> Run:
+    """Runs the project, and checks that dvc.lock describes what it wrote."""
+    run = start(plain_user("run 1", folder), sources)
     run.execute(["dvc", "repro", *targets])
     draw_overview(run, targets)
     status = run.execute(["dvc", "status", *targets])
     if "up to date" not in status:
         raise PipelineError(f"{run.name}: {LOCK} does not describe the files that the run left:\n{status}")
-    run.execute(["git", "add", "--all"])
-    run.execute(["git", "-c", "user.name=verify", "-c", "user.email=", "commit", "--quiet", "--message", "run 1"])
+    return run
 
 
 def second_run(first: Run, targets: Sequence[str]) -> Run:
@@ -136,43 +187,63 @@ def second_run(first: Run, targets: Sequence[str]) -> Run:
     return run
 
 
-def third_run(folder: Path, first: Run, targets: Sequence[str]) -> Run:
-    """Runs a clone as another user and as `make repro` does, stages side by side."""
-    run = another_user("run 3", folder)
-    run.execute(["git", "init", "--quiet"])
-    run.execute(["git", "pull", "--quiet", str(first.project)])
+def third_run(folder: Path, sources: Path, targets: Sequence[str]) -> Run:
+    """Runs the project as another user and as `make repro` does, stages side by side."""
+    run = start(another_user("run 3", folder), sources)
     run.execute(["python", "-m", "tools.repro", "--jobs", str(SIDE_BY_SIDE), *targets])
     return run
 
 
-def verify(folder: Path, full: bool, targets: Sequence[str]) -> str:
-    """Makes the three runs in an empty folder; returns a summary, or raises `PipelineError` if they differ."""
-    first = plain_user("run 1", folder / "one")
-    copy_project(first.project)
-    sources = files(first.project)
+def emulated_run(name: str, folder: Path, sources: Path, processor: str, targets: Sequence[str]) -> Run:
+    """Runs the stages that lead to these targets on another processor, emulated."""
+    run = start(another_processor(name, folder, processor), sources)
+    run.execute(["dvc", "repro", *targets])
+    return run
+
+
+def why_not_emulated(full: bool, params: Params) -> str:
+    """Why no other processors are emulated; empty if they are."""
+    if full:
+        return "with --full, an emulated run would take days"
+    if why := why_not_portable(params.train.kernels):
+        return f"{why}, so other processors give other bytes"
+    if not shutil.which(QEMU):
+        return f"no {QEMU} found; on Debian and Ubuntu: apt install qemu-user"
+    return ""
+
+
+def verify(folder: Path, full: bool, targets: Sequence[str], processors: Sequence[str]) -> str:
+    """Makes the runs in an empty folder; returns a summary, or raises `PipelineError` if they differ."""
+    sources = folder / "sources"
+    copy_project(sources)
     if not full:
-        make_small(first.project / PARAMS_PATH, targets)
-    first_run(first, targets)
-    kept = folder / "kept"
-    shutil.copytree(first.project, kept, ignore=shutil.ignore_patterns(*NOT_COMPARED))
-    written = [path for name, path in files(kept).items() if name not in sources]
-    summary = f"{len(written)} outputs, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB"
-    print(f"run 1, dvc repro: {summary}")
+        make_small(sources, targets)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        starting = pool.submit(first_run, folder / "one", sources, targets)
+        others = {
+            "run 3, by another user, stages side by side on one core": pool.submit(
+                third_run, folder / "other", sources, targets
+            )
+        }
+        for number, processor in enumerate(processors, start=4):
+            aim = targets or [f"report@{EVERY_LAYER}"]
+            run = pool.submit(emulated_run, f"run {number}", folder / processor, sources, processor, aim)
+            others[f"run {number}, on an emulated {processor}"] = run
 
-    with ThreadPoolExecutor() as pool:
-        second = pool.submit(second_run, first, targets)
-        third = pool.submit(third_run, folder / "other", first, targets)
-    differing = compare(second.result(), kept)
-    print(f"run 2, dvc repro --force in the same folder: {_verdict(differing)}")
-    differing_too = compare(third.result(), kept)
-    print(f"run 3, a clone by another user, stages side by side on one core: {_verdict(differing_too)}")
-    if differing or differing_too:
+        first, kept = starting.result(), folder / "kept"
+        shutil.copytree(first.project, kept, ignore=shutil.ignore_patterns(*NOT_COMPARED))
+        written = [path for name, path in files(kept).items() if name not in files(sources)]
+        summary = f"{len(written)} outputs, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB"
+        print(f"run 1, dvc repro: {summary}")
+        again = {"run 2, dvc repro --force in the same folder": pool.submit(second_run, first, targets)}
+        differing = 0
+        for told, run in (again | others).items():
+            found = compare(run.result(), kept, partly="emulated" in told)
+            print(f"{told}: {f'{found} files differ' if found else 'same bytes'}")
+            differing += found
+    if differing:
         raise PipelineError("reruns do not give the same bytes; the first file named above is the likeliest cause")
-    return f"verified: 3 runs, {summary}: same bytes"
-
-
-def _verdict(differing: int) -> str:
-    return f"{differing} files differ" if differing else "same bytes"
+    return f"verified: {2 + len(others)} runs, {summary}: same bytes"
 
 
 @command
@@ -180,11 +251,17 @@ def main() -> None:
     """Proves that reruns give the same bytes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--full", action="store_true", help="params.yaml as it is, not a small configuration of it")
+    listed = f"to emulate, instead of {', '.join(PROCESSORS)}; may be repeated"
+    parser.add_argument("--processor", action="append", metavar="NAME", help=listed)
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
+    left_out = why_not_emulated(arguments.full, load_params())
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-        print(verify(Path(folder), arguments.full, arguments.targets))
+        processors = [] if left_out else arguments.processor or PROCESSORS
+        print(verify(Path(folder), arguments.full, arguments.targets, processors))
+    if left_out:
+        print(f"left out: other processors; {left_out}")
 
 
 if __name__ == "__main__":
