@@ -6,7 +6,7 @@ DEV := $(VENV)/installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro overview compare review preview verify bench test chaos check format schema readme clean help
+.PHONY: repro overview compare reproduce review preview verify bench test chaos check format schema readme clean help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
@@ -18,13 +18,16 @@ overview: $(RUN) ## plots/report.html and the comparison of all architectures, f
 compare: $(RUN) ## results against those of a git revision, by predictions: make compare BASE=main
 	@python -m tools.compare $(BASE)
 
+reproduce: $(RUN) ## runs a commit again and compares the bytes: make reproduce [HEAD=...] [BASE=origin/main, for what changed since]
+	@python -m tools.reproduce $(HEAD) $(if $(BASE),--base $(BASE))
+
 review: $(RUN) ## review/review.html and .md, what a change did: make review BASE=origin/main [HEAD=...] [FAIL_ON="regression stale"]
 	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))
 
 preview: $(DEV) ## preview/: DVC's charts as PNG, without a browser; before and after: make preview BASE=main
 	@python -m tools.preview $(BASE)
 
-verify: $(RUN) ## proof that reruns give the same bytes, on a small configuration
+verify: $(RUN) ## proof that reruns give the same bytes, on other processors too, with a small configuration
 	@python -m tools.verify
 
 bench: $(RUN) ## bench/results.md: how fast it is, beside the tutorials' scripts; some hours, or PARTS="loop memory"

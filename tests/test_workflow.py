@@ -1,4 +1,4 @@
-""".github/workflows/review.yml: safe for forks, and its scripts run as GitHub would run them."""
+""".github/workflows/review.yml and reproduce.yml: safe for forks, and their scripts run as GitHub would run them."""
 
 import json
 import os
@@ -14,8 +14,9 @@ from ruamel.yaml import YAML
 from .conftest import ROOT, Project
 
 WORKFLOW = YAML(typ="safe").load(ROOT / ".github/workflows/review.yml")
-JOBS = WORKFLOW["jobs"]
-STEPS = [step for job in JOBS.values() for step in job["steps"]]
+REPRODUCE = YAML(typ="safe").load(ROOT / ".github/workflows/reproduce.yml")
+JOBS = WORKFLOW["jobs"] | REPRODUCE["jobs"]
+STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
 NUMBER = 7
 
 GH = f"""\
@@ -73,6 +74,7 @@ def pull_request(built_project: Project, tmp_path: Path) -> tuple[Path, dict[str
         "github.event.number": str(NUMBER),
         "github.event.pull_request.base.sha": base,
         "github.event.pull_request.head.sha": head,
+        "github.event.pull_request.head.sha || github.event.workflow_run.head_sha": head,
         "github.server_url": "https://github.com",
         "github.repository": "team/mnist",
         "github.run_id": "99",
@@ -83,7 +85,7 @@ def pull_request(built_project: Project, tmp_path: Path) -> tuple[Path, dict[str
 
 def test_only_a_job_that_runs_nothing_of_the_repository_can_write() -> None:
     assert WORKFLOW["permissions"] == {}
-    writing = {name for name, job in JOBS.items() if "write" in job["permissions"].values()}
+    writing = {name for name, job in WORKFLOW["jobs"].items() if "write" in job["permissions"].values()}
     assert writing == {"comment"}
     assert JOBS["comment"]["permissions"] == {"pull-requests": "write"}
     assert not any("checkout" in step.get("uses", "") for step in JOBS["comment"]["steps"])
@@ -91,19 +93,32 @@ def test_only_a_job_that_runs_nothing_of_the_repository_can_write() -> None:
 
 
 def test_the_code_that_runs_is_the_base_branchs() -> None:
-    assert list(WORKFLOW["on"]) == ["pull_request_target"]
+    assert list(WORKFLOW["on"]) == ["pull_request_target", "workflow_run"]
     checkouts = [step for step in STEPS if step.get("uses", "").startswith("actions/checkout")]
     assert [step["with"] for step in checkouts] == [{"fetch-depth": 0}]
     assert all(step["uses"].startswith("actions/") for step in STEPS if "uses" in step)
     assert not any(re.search(r"git (checkout|switch|merge |pull|reset|restore)", step.get("run", "")) for step in STEPS)
 
 
+def test_what_runs_a_pull_request_can_only_read() -> None:
+    assert list(REPRODUCE["on"]) == ["pull_request"]
+    assert REPRODUCE["permissions"] == {"contents": "read"}
+    assert "secrets" not in (ROOT / ".github/workflows/reproduce.yml").read_text().partition("jobs:")[2]
+    checkout = next(step for step in JOBS["reproduce"]["steps"] if step.get("uses", "").startswith("actions/checkout"))
+    assert checkout["with"]["persist-credentials"] is False
+    assert checkout["with"]["ref"] == "${{ github.event.pull_request.base.sha }}", "what compares is the base branch's"
+
+
 def test_no_script_has_text_of_the_pull_request_pasted_into_it() -> None:
-    assert not any("${{" in step.get("run", "") for step in STEPS)
+    assert not any("${{" in step.get("run", "") for job in JOBS.values() for step in job["steps"])
 
 
 def test_the_scripts_review_a_pull_request_and_keep_one_comment(pull_request, tmp_path) -> None:
     runner, values = pull_request
+    head = values["github.event.pull_request.head.sha"]
+    forged = {"commit": head, "results": {"cnn": ""}}
+    (runner / "review").mkdir()
+    (runner / "review/reproduced.json").write_text(json.dumps(forged))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     summary = tmp_path / "summary.md"
     statuses = run_job("review", runner, values, PATH=path, GITHUB_STEP_SUMMARY=str(summary))
@@ -114,6 +129,7 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(pull_request, tm
         f"](https://github.com/team/mnist/raw/{values['github.event.pull_request.head.sha']}/plots/"
         in summary.read_text()
     )
+    assert "reproduced" not in summary.read_text(), "the pull request changes what gives the verdict"
     artefact = runner / "review"
     assert "cnn: 100.00 %" in (artefact / "review.html").read_text()
 
@@ -146,3 +162,26 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(pull_request, tm
         assert written[2].startswith("<!-- review.yml -->\n### Review: ")
         assert "cnn: 100.00 % [" in written[2]
         assert "(https://github.com/team/mnist/actions/runs/99)" in written[2]
+
+
+def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_request, tmp_path) -> None:
+    runner, values = pull_request
+    here = Project(runner)
+    head = values["github.event.pull_request.head.sha"]
+    here.run("git", "fetch", "-q", "origin", f"refs/pull/{NUMBER}/head")
+    results_only = here.run("git", "rev-parse", f"{head}~1").stdout.strip()
+    here.run("git", "push", "-q", "--force", "origin", f"{results_only}:refs/pull/{NUMBER}/head")
+    values |= {key: results_only for key, value in values.items() if value == head}
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+    }
+    assert run_job("reproduce", runner, values, **environment) == [0, 3, 0]
+    told = (tmp_path / "summary.md").read_text()
+    assert "    cnn: NOT reproduced: differs in plots/predictions/cnn.json; predictions: differ on " in told
+    assert "mlp_256" not in told
+
+    assert run_job("review", runner, values, **environment)[:2] == [0, 3]
+    review = (runner / "review/review.md").read_text()
+    assert " · NOT reproduced" in review
+    assert "Run again, the commit did not give the results that it records" in review

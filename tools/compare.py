@@ -32,19 +32,30 @@ def row(name: str, before: Predictions, after: Predictions, decimals: int) -> st
     """
     accuracy = f"{before.accuracy:.4f} → {after.accuracy:.4f}"
     if not np.array_equal(before.label, after.label):
-        return COLUMNS.format(name, "", "", accuracy, "other test images: not compared")
-    count = len(before.label)
+        return COLUMNS.format(name, "", "", accuracy, verdict(before, after, decimals))
+    agree, change = agreement(before, after)
+    same = f"{agree.sum():,} of {len(agree):,}"
+    return COLUMNS.format(name, same, f"{change:.{decimals}f}", accuracy, verdict(before, after, decimals))
+
+
+def agreement(before: Predictions, after: Predictions) -> tuple[np.ndarray, float]:
+    """Whether each prediction is the same, bool (n,); and the largest change of the probability of those that are."""
     agree = before.prediction == after.prediction
-    change = np.abs(before.probability - after.probability)[agree].max(initial=0)
+    return agree, float(np.abs(before.probability - after.probability)[agree].max(initial=0))
+
+
+def verdict(before: Predictions, after: Predictions, decimals: int) -> str:
+    """How much two sides' predictions differ, whose probabilities were recorded with so many decimals."""
+    if not np.array_equal(before.label, after.label):
+        return "other test images: not compared"
+    agree, change = agreement(before, after)
     if not agree.all():
-        verdict = f"predictions differ on {count - agree.sum():,} of {count:,} images"
-    elif not change:
-        verdict = "same bytes"
-    elif round(change, decimals) <= 10**-decimals:
-        verdict = "same within rounding"
-    else:
-        verdict = "same predictions, other probabilities"
-    return COLUMNS.format(name, f"{agree.sum():,} of {count:,}", f"{change:.{decimals}f}", accuracy, verdict)
+        return f"predictions differ on {len(agree) - agree.sum():,} of {len(agree):,} images"
+    if not change:
+        return "same bytes"
+    return (
+        "same within rounding" if round(change, decimals) <= 10**-decimals else "same predictions, other probabilities"
+    )
 
 
 def rows(base: Revision, names: list[str], decimals: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A state of the project to read results from: a git revision, or the workspace. All that is read is in git."""
+"""A state of the project to read results from: a git revision, the workspace or a folder. What is read is in git."""
 
 import json
 import os
@@ -23,10 +23,11 @@ def git(*arguments: str, **environment: str) -> bytes:
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit with the name that the user gave it; or the workspace, which has no commit."""
+    """A commit with the name that the user gave it; or the workspace or another folder, which have no commit."""
 
     name: str
     commit: str | None
+    folder: Path = Path()
 
     @classmethod
     def find(cls, name: str) -> "Revision":
@@ -49,7 +50,7 @@ class Revision:
     def read(self, path: str | Path) -> bytes | None:
         """A file's content, `None` if there is no such file; the path counts from the project's folder."""
         if self.commit is None:
-            return Path(path).read_bytes() if Path(path).is_file() else None
+            return (self.folder / path).read_bytes() if (self.folder / path).is_file() else None
         return git("show", f"{self.commit}:./{path}") if git("ls-tree", self.commit, str(path)) else None
 
     def read_json(self, path: str | Path) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tools.review.changes import WORSE, Architecture, compare, data_change
 from tools.review.dvc_diff import Difference, differences
 from tools.review.lock import stage_changes, stale
+from tools.review.reproduced import read_reproduced
 from tools.revision import Revision, git
 
 GATES = ("regression", "stale")
@@ -15,7 +16,8 @@ GATES = ("regression", "stale")
 class Review:
     """Two revisions compared. `other_data` says how the data set differs; then no results are compared.
 
-    `stale` and `base_stale` say why a side's dvc.lock does not match its params, code and results.
+    `stale` and `base_stale` say why a side's dvc.lock does not match its params, code and results; `reproduced`, of
+    what was run again, in what it differs from what the head records, "" where in nothing.
     """
 
     base: Revision
@@ -29,6 +31,7 @@ class Review:
     stale: list[str]
     base_stale: list[str]
     base_ahead: int
+    reproduced: dict[str, str]
 
     @classmethod
     def of(cls, base: Revision, head: Revision, confidence: float) -> "Review":
@@ -49,6 +52,7 @@ class Review:
                 head_stale.result(),
                 base_stale.result(),
                 int(git("rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit}")),
+                read_reproduced(head),
             )
 
     @property
@@ -65,14 +69,23 @@ class Review:
     def headlines(self) -> list[str]:
         """A line for each changed architecture, and one for the others."""
         same = [item.name for item in self.architectures if not item.changed]
-        lines = [item.headline(self.confidence) for item in self.changed]
+        lines = [item.headline(self.confidence) + self._reproduced(item.name) for item in self.changed]
         return lines + ([f"same predictions as in base: {', '.join(same)}"] if same else [])
 
     @property
     def warnings(self) -> list[str]:
         """What to know before the headlines, a line each."""
         other = [f"the data set changed, so no results are compared: {self.other_data}"] if self.other_data else []
-        return other + [f"dvc.lock does not match: {line}" for line in self.stale]
+        return other + [f"dvc.lock does not match: {line}" for line in self.stale] + self.not_reproduced
+
+    @property
+    def not_reproduced(self) -> list[str]:
+        """What was run again and did not give what is recorded, a line each."""
+        return [f"{name}: NOT reproduced: {differs}" for name, differs in self.reproduced.items() if differs]
+
+    def _reproduced(self, name: str) -> str:
+        differs = self.reproduced.get(name)
+        return "" if differs is None else " · NOT reproduced" if differs else " · reproduced"
 
     def failures(self, gates: list[str]) -> list[str]:
         """Why each gate of `gates` that fails does so, a line each."""

@@ -1,0 +1,146 @@
+"""`make reproduce`: results that a commit's own params and code do not give are found; so are those that they do."""
+
+import json
+
+import pytest
+
+from tools import reproduce as tool
+from tools.reproduce import NOT_REPRODUCED
+from tools.revision import Revision
+
+from .conftest import Project
+from .reviews import pages, review
+
+
+def reproduce(project: Project, *arguments: str, status: int = 0) -> str:
+    """Runs the command; returns what it printed."""
+    done = project.run("python", "-m", "tools.reproduce", *arguments, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def reviewer(changed: Project, tmp_path) -> Project:
+    """A fresh clone, without cache or data, of the commit that edits mlp_256, adds softmax and removes cnn."""
+    changed.run("git", "clone", "-q", str(changed.path), str(tmp_path / "clone"))
+    return Project(tmp_path / "clone")
+
+
+def record(project: Project, message: str) -> None:
+    """Lets dvc.lock say that everything is as it should be, and commits."""
+    project.run("dvc", "commit", "--force", "--quiet")
+    project.commit(message)
+    assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
+
+
+def test_an_honest_commit_is_reproduced_by_a_stranger(reviewer: Project) -> None:
+    before = reviewer.run("git", "status", "--porcelain", "--ignored").stdout
+    told = reproduce(reviewer)
+    assert told == "".join(f"{name}: reproduced: the recorded bytes\n" for name in ("data", "mlp_256", "softmax"))
+    assert reviewer.run("git", "status", "--porcelain", "--ignored").stdout == f"{before}!! review/\n"
+
+    printed = review(reviewer, "HEAD~1", "HEAD")
+    assert printed.count(" · reproduced") == 2
+    for page in pages(reviewer):
+        assert "· reproduced" in page
+    assert "reproduced" not in review(reviewer, "HEAD~1", "HEAD~1"), "it is another commit that was run again"
+
+
+def test_a_number_edited_by_hand_shows(project: Project) -> None:
+    project.edit_json("metrics/cnn.json", lambda metrics: metrics.update(accuracy=0.999))
+    record(project, "a better cnn")
+    told = reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED)
+    assert (
+        "cnn: NOT reproduced: differs in metrics/cnn.json; predictions: same bytes; accuracy: recorded 0.999, " in told
+    )
+    assert "mlp_256" not in told
+    printed = review(project, "HEAD~1", "HEAD")
+    assert "cnn: NOT reproduced: differs in metrics/cnn.json; " in printed
+    for page in pages(project):
+        assert "NOT reproduced: differs in metrics/cnn.json" in page
+
+
+def test_a_model_trained_with_other_code_shows(project: Project) -> None:
+    module = project.path / "stages/train.py"
+    honest = module.read_text()
+    module.write_text(honest.replace("images[:train], labels[:train]", "images, labels", 1))  # and the held-out ones
+    assert module.read_text() != honest
+    project.run("dvc", "repro", "--quiet", "report@mlp_256")
+    module.write_text(honest)
+    record(project, "a better mlp_256")
+    told = reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED)
+    assert "mlp_256: NOT reproduced: differs in " in told
+    assert "data/models/mlp_256.keras" in told
+    assert "; predictions: " in told
+
+
+def units(project: Project) -> None:
+    project.edit(lambda params: params["architectures"]["mlp_256"]["layers"][1]["Dense"].update(units=9))
+
+
+def code(project: Project) -> None:
+    with (project.path / "stages/common/arrays.py").open("a") as stream:
+        stream.write("# an edit\n")
+
+
+def result(project: Project) -> None:
+    project.edit_json("plots/predictions/cnn.json", lambda columns: columns.update(prediction=columns["label"]))
+
+
+def model(project: Project) -> None:
+    lock = project.path / "dvc.lock"
+    start, entry = lock.read_text().split("  train@cnn:", 1)
+    lock.write_text(f"{start}  train@cnn:{entry.replace('md5: ', 'md5: 0', 7)}")
+
+
+def seed(project: Project) -> None:
+    project.edit(lambda params: params["train"].update(seed=11))
+
+
+def overview(project: Project) -> None:
+    project.edit(lambda params: params["overview"].update(confidence=0.9))
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (units, ["mlp_256"]),
+        (result, ["cnn"]),
+        (model, ["cnn"]),
+        (code, ["mlp_256", "cnn"]),
+        (seed, ["mlp_256", "cnn"]),
+        (overview, []),
+    ],
+)
+def test_only_what_a_commit_changes_is_run_again(project: Project, monkeypatch, edit, expected: list[str]) -> None:
+    edit(project)
+    project.commit("an edit, without make repro")
+    monkeypatch.chdir(project.path)
+    assert tool.changed(Revision.find("HEAD~1"), Revision.find("HEAD")) == expected
+
+
+def test_a_commit_that_changes_no_result_needs_no_rerun(project: Project) -> None:
+    (project.path / "NOTES").write_text("a note")
+    project.commit("a note")
+    assert reproduce(project, "--base", "HEAD~1").startswith("nothing to run: HEAD (")
+
+
+def test_other_data_are_told_before_anything_is_trained(reviewer: Project) -> None:
+    reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="MNIST", sha256="f" * 64))
+    reviewer.commit("recorded with MNIST")
+    told = reproduce(reviewer, status=1)
+    assert told.startswith("error: data/raw/mnist.json: recorded MNIST, found tiny digits; put the data set where ")
+
+
+def test_another_environment_is_told(reviewer: Project) -> None:
+    (reviewer.path / "requirements.txt").write_text("tensorflow==1.0\n")
+    reviewer.commit("an old TensorFlow")
+    assert "requirements.txt in HEAD (" in (told := reproduce(reviewer, status=1))
+    assert "expected tensorflow 1.0, found " in told
+
+
+def test_a_file_that_it_did_not_write_is_told(project: Project) -> None:
+    (project.path / "review").mkdir()
+    (project.path / "review/reproduced.json").write_text(json.dumps({"commit": "x"}))
+    assert "expected what make reproduce writes" in review(project, "HEAD", status=1)
