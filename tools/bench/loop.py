@@ -1,4 +1,6 @@
-"""One training's epochs by the clock: `python -m tools.bench.loop tutorial|ours ARCHITECTURE`, one line of JSON.
+"""One training's epochs by the clock: `python -m tools.bench.loop WHO ARCHITECTURE`, one line of JSON.
+
+WHO is "tutorial", or kernels of train.kernels, with which this project trains.
 
 The epochs after the first, which compiles, from end to end: with validation where there is one and, here, with
 DVCLive and the checkpoint. Beside them the matrix-multiply peak in the same process, before and after.
@@ -7,6 +9,7 @@ DVCLive and the checkpoint. Beside them the matrix-multiply peak in the same pro
 import itertools
 import json
 import math
+import os
 import sys
 import tempfile
 import time
@@ -15,6 +18,7 @@ from typing import ClassVar
 
 from stages.checkpoint import Checkpoint
 from stages.common.arrays import Dataset, load_prepared
+from stages.common.kernels import FIXED, Kernels
 from stages.common.params import load_params
 from stages.models import build_model, make_deterministic
 from stages.train import fit_model
@@ -67,11 +71,11 @@ class Clock(Checkpoint):
         self.moments.append(time.perf_counter())
 
 
-def ours(name: str, count: int) -> list[float]:
+def ours(name: str, count: int, kernels: Kernels) -> list[float]:
     """The moments at which this project's epochs end."""
     params = load_params()
     dataset = Dataset.read(PREPARED / "dataset.json")
-    make_deterministic(params.train.seed, params.train.threads)
+    make_deterministic(params.train.seed, kernels)
     architecture = params.architecture(name)
     images, labels = load_prepared(PREPARED, "train")
     fit = architecture.fit.model_copy(update={"epochs": EPOCHS})
@@ -83,6 +87,8 @@ def ours(name: str, count: int) -> list[float]:
 
 def tutorial(name: str, count: int) -> list[float]:
     """The moments at which the tutorial's epochs end."""
+    for variable in FIXED:
+        os.environ.pop(variable, None)
     import keras  # as the tutorial imports it, without this project's settings
 
     from tools.bench.tutorial import build, fit, load
@@ -99,7 +105,7 @@ def main() -> None:
     who, name = sys.argv[1:]
     count = next(count for kind, count in IMAGES.items() if name.startswith(kind))
     architecture = load_params().architecture(name)
-    moments = ours(name, count) if who == "ours" else tutorial(name, count)
+    moments = tutorial(name, count) if who == "tutorial" else ours(name, count, who)
     peak = matmul_peak()
     forward, step = flops(build_model(name, architecture, Dataset.read(PREPARED / "dataset.json")))
     held_out = int(count * architecture.fit.validation_split)

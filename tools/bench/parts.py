@@ -82,17 +82,17 @@ def full(folder: Path) -> Raw:
 
 
 def loop(_: Path) -> Raw:
-    """Epochs of the tutorial's `fit` and of ours, in turn."""
+    """Epochs of the tutorial's `fit` and of ours, with native and portable kernels, in turn."""
     raw = defaultdict(list)
     for name in load_params().architectures:
-        for who in ("tutorial", "ours"):
+        for who in ("tutorial", "native", "portable"):
             printed = subprocess.run(
                 [PYTHON, "-m", "tools.bench.loop", who, name], capture_output=True, text=True, check=True
             ).stdout
             told = json.loads(printed.splitlines()[-1])
             raw[f"{who} {name} images/s"] += [told["images"] / each for each in told["seconds"]]
-            raw["peak"].append(told["peak"])
-            if who == "ours":
+            raw[f"peak {who}"].append(told["peak"])
+            if who == "portable":
                 raw[f"share {name}"] += [told["flop"] / each / told["peak"] for each in told["seconds"]]
     return raw
 
