@@ -11,11 +11,14 @@ import pytest
 
 from stages.common import kernels
 from stages.common.kernels import kernels_identity, why_not_portable
-from stages.models import import_keras
-from stages.portable import batch_normalization, gelu
+from stages.common.params import Architecture
+from stages.models import build_model, import_keras, load_model, save_model
+from stages.portable import batch_normalization, gelu, initialize_orthogonal
+from tools.verify import every_layer
 
 from .conftest import ROOT, Project
 from .faults import outputs
+from .test_models import MNIST
 
 # Whatever may steer a kernel, and what would come of it if it were heeded
 STEERING = {
@@ -122,12 +125,6 @@ def test_batch_normalization_is_keras_batch_normalization(shape: tuple[int, ...]
 
 
 def test_a_model_that_computes_otherwise_is_saved_as_keras_own(tmp_path: Path) -> None:
-    from stages.common.params import Architecture
-    from stages.models import build_model, load_model, save_model
-    from tools.verify import every_layer
-
-    from .test_models import MNIST
-
     model = build_model("every", Architecture.model_validate(every_layer()), MNIST)
     images = np.random.default_rng(0).random((20, 28, 28, 1), np.float32)
     model.fit(images, np.eye(10, dtype=np.float32)[np.arange(20) % 10], verbose=0)
@@ -140,8 +137,6 @@ def test_a_model_that_computes_otherwise_is_saved_as_keras_own(tmp_path: Path) -
 
 @pytest.mark.parametrize("filters", [4, 20])
 def test_orthogonal_weights_are_orthogonal_and_scaled(filters: int) -> None:
-    from stages.portable import initialize_orthogonal
-
     keras = import_keras()
     initializer = keras.initializers.Orthogonal(gain=2, seed=1)
     layer = keras.layers.Conv2D(filters, 3, kernel_initializer=initializer)
