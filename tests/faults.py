@@ -21,7 +21,7 @@ from .conftest import Project
 
 # What Python imports at its start if it is on the path: plants a fault in the stage, and there alone.
 IN_THE_STAGE = """\
-import os, resource, signal, sys
+import atexit, os, resource, signal, sys
 class Planted(BaseException):  # not an Exception, which libraries catch and turn into others
     pass
 def strike(*_):
@@ -31,6 +31,7 @@ if any(argument.startswith("stages.") for argument in sys.orig_argv):
     if "STRIKE_AFTER" in os.environ:  # seconds
         signal.signal(signal.SIGALRM, strike)
         signal.setitimer(signal.ITIMER_REAL, float(os.environ["STRIKE_AFTER"]))
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # Python shuts down: nobody would handle the signal
     if "LARGEST_FILE" in os.environ:  # bytes
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LARGEST_FILE"]),) * 2)
 """
