@@ -2,10 +2,14 @@
 
 Writes the archive canonically, and a description of it: data set, where it may be had, counts,
 shapes, digests. Nothing in either depends on which of several verified places served.
+
+A first run takes the first source that serves. A later run keeps to its data: where no place serves them
+any more, they stay as they are, and no other source takes their place.
 """
 
 import argparse
 import hashlib
+import http.client
 import os
 import sys
 import tempfile
@@ -16,6 +20,7 @@ from stages.common.arrays import MEMBERS, Archive, read_archive, write_archive
 from stages.common.errors import NO_ROOM, PipelineError, command
 from stages.common.files import write_json
 from stages.common.params import PARAMS_PATH, Source, load_params
+from stages.earlier import Earlier
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds
 RETRIES = 1
@@ -28,27 +33,33 @@ NOTICE: this is NOT {wanted}. No place that holds it could be reached, so the of
 """
 
 
-def fetch(sources: list[Source]) -> tuple[Archive, Source, str]:
-    """Tries each place of each source in order.
+def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archive, Source, str | Earlier]:
+    """Tries each place of each source in order, and last what an earlier run fetched from the same source.
+
+    Once anything has run, only the first source and the earlier run's are tried.
 
     Returns the archive, its source and the place that served. Tells on stderr why the places
     before it did not. Raises `PipelineError` with all the reasons if none did.
     """
     failures: list[str] = []
-    for source in sources:
-        for place in source.places:
+    for index, source in enumerate(sources):
+        kept = [earlier] if earlier and earlier.is_of(source) else []
+        if index > 0 and earlier and not kept and earlier.exists():
+            continue
+        for place in [*source.places, *kept]:
             try:
-                archive = read_place(place)
-                check_content(archive, source, place)
+                archive = place.read() if isinstance(place, Earlier) else read_place(place)
+                check_content(archive, source, str(place))
             except PipelineError as error:
                 failures.append(str(error))
                 continue
             for failure in failures:
                 print(f"not served: {failure}", file=sys.stderr)
             return archive, source, place
+    others = f" ({sources[1].dataset}: for a first run only, unless put first in data.sources)" if sources[1:] else ""
     raise PipelineError(
         f"{PARAMS_PATH}: data.sources: no place served the data set ({'; '.join(failures)}); "
-        "put the file at one of these places, or name another place"
+        f"put the file at one of these places, or name another place{others}"
     )
 
 
@@ -58,23 +69,26 @@ def read_place(place: str) -> Archive:
         from stages.offline import embedded_digits
 
         return embedded_digits()
-    if place.startswith(("http://", "https://")):
+    if place.lower().startswith(("http://", "https://")):
         return download(place)
-    path = keras_cache() / place.removeprefix("keras:") if place.startswith("keras:") else Path(place).expanduser()
-    if not path.is_file():
-        raise PipelineError(f"{path}: no such file")
+    try:
+        path = keras_cache() / place.removeprefix("keras:") if place.startswith("keras:") else Path(place).expanduser()
+        if not path.is_file():
+            raise PipelineError(f"{path}: no such file")
+    except (OSError, RuntimeError, ValueError) as error:  # no permission; no home; no path at all
+        raise PipelineError(f"{place}: cannot read: {getattr(error, 'strerror', None) or error}") from error
     return read_archive(path)
 
 
 def keras_cache() -> Path:
     """Where Keras keeps the data sets it downloads: $KERAS_HOME/datasets, by default under ~/.keras."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
 
 
 def download(url: str) -> Archive:
     """Downloads and reads an archive; nothing of it stays on disk."""
     import pooch
-    import requests
+    import urllib3
 
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
@@ -84,8 +98,8 @@ def download(url: str) -> Archive:
         )
         try:
             path = registry.fetch("file", downloader=downloader)
-        except (requests.RequestException, OSError) as error:
-            if error.errno in NO_ROOM:
+        except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
+            if getattr(error, "errno", None) in NO_ROOM:
                 raise  # the disk's fault, not the place's: another place must not serve in its stead
             raise PipelineError(f"{url}: cannot download: {_cause(error)}") from error
         try:
@@ -111,7 +125,7 @@ def check_content(archive: Archive, source: Source, place: str) -> None:
         )
 
 
-def describe(archive: Archive, source: Source, place: str) -> dict[str, Any]:
+def describe(archive: Archive, source: Source, place: str | Earlier) -> dict[str, Any]:
     """The description of a fetched archive.
 
     Under a pinned digest all the source's places hold the same arrays, so it names all of them;
@@ -119,7 +133,7 @@ def describe(archive: Archive, source: Source, place: str) -> dict[str, Any]:
     """
     return {
         "dataset": source.dataset,
-        "source": source.places if source.sha256 else [place],
+        "source": source.places if source.sha256 else [place.place if isinstance(place, Earlier) else place],
         "sha256": archive.sha256(),
         "classes": archive.classes,
         "arrays": {
@@ -142,7 +156,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     sources = load_params().data.sources
-    archive, source, place = fetch(sources)
+    earlier = Earlier.find(arguments.archive, arguments.description)
+    archive, source, place = fetch(sources, earlier)
     write_archive(arguments.archive, archive)
     write_json(arguments.description, describe(archive, source, place))
     print(f"{source.dataset}, from {place}\n{archive.summary()}")

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.arrays import read_archive, write_archive
+from stages.common.arrays import MEMBERS, read_archive, write_archive
 from stages.common.errors import PipelineError
 from stages.common.params import Source, load_params
 from stages.fetch import EMBEDDED, fetch, read_place
 from stages.offline import embedded_digits, fit_like_mnist
 
-from .conftest import ROOT, tiny_archive
+from .conftest import ROOT, Project, Repro, tiny_archive
+from .faults import as_an_ordinary_user, outputs
 
 NOWHERE = "http://127.0.0.1:9/mnist.npz"  # the discard port: refused at once
 
@@ -107,13 +111,13 @@ def test_no_place_is_one_line_with_every_reason(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
-def run_fetch(folder: Path, sources: str) -> subprocess.CompletedProcess[str]:
+def run_fetch(folder: Path, sources: str, *wrapper: str) -> subprocess.CompletedProcess[str]:
     """Runs the stage as DVC does, in `folder`, with these sources in an otherwise real params.yaml."""
     params = (ROOT / "params.yaml").read_text()
     rest = params[params.index("\npreprocess:") :]
     (folder / "params.yaml").write_text(f"data:\n  sources:\n{sources}\n{rest}")
     return subprocess.run(
-        [sys.executable, "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json"],
+        [*wrapper, sys.executable, "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -184,3 +188,125 @@ def test_real_mnist_is_what_params_yaml_pins() -> None:
     archive = read_archive(path)
     assert archive.x_train.shape == (60_000, 28, 28)
     assert archive.sha256() == load_params(ROOT / "params.yaml").data.sources[0].sha256
+
+
+BAD_PLACES = {
+    "encrypted.npz": "is encrypted",
+    "method.npz": "compression method",
+    "raw.npz": "x_train is no array",
+    "header.npz": "expected a NumPy .npz archive",
+    "lzma.npz": "expected a NumPy .npz archive",
+    "folder": "no such file",
+    "http://[::1/mnist.npz": "cannot download",
+    "http:///mnist.npz": "cannot download",
+    "https://a..b/mnist.npz": "cannot download",
+    "~nobody-of-this-name/mnist.npz": "cannot read",
+    f"{'long' * 100}.npz": "cannot read: File name too long",
+}
+
+
+@pytest.fixture
+def bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of BAD_PLACES, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    write_archive(Path("good.npz"), tiny_archive())
+    good = Path("good.npz").read_bytes()
+    for name, offset, value in (("encrypted", 8, 1), ("method", 10, 99)):  # of a zip's central directory
+        content, at = bytearray(good), -1
+        while (at := content.find(b"PK\1\2", at + 1)) >= 0:
+            content[at + offset] = value
+        while (at := content.find(b"PK\3\4", at + 1)) >= 0:
+            content[at + offset - 2] = value
+        Path(f"{name}.npz").write_bytes(content)
+    Path("header.npz").write_bytes(good.replace(b"'descr': '|u1'", b"'descr': (((((("))
+    with zipfile.ZipFile("raw.npz", "w") as file:
+        for member in MEMBERS:
+            file.writestr(f"{member}.npy", "no array")
+    with zipfile.ZipFile("lzma.npz", "w", zipfile.ZIP_LZMA) as file:
+        for member in MEMBERS:
+            file.writestr(f"{member}.npy", bytes(1000))
+    lzma = Path("lzma.npz").read_bytes()
+    Path("lzma.npz").write_bytes(lzma.replace(b"x_train.npy\x09\x04", b"x_train.npy\xff\xff", 1))
+
+
+@pytest.mark.usefixtures("bad_files")
+@pytest.mark.parametrize("place", BAD_PLACES)
+def test_a_place_that_cannot_be_read_is_told_and_the_next_one_serves(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fetch([source(place, "good.npz")])[2] == "good.npz"
+    told = capsys.readouterr().err
+    assert told.startswith(f"not served: {place}: ")
+    assert BAD_PLACES[place] in told
+    assert told.count("\n") == 1
+
+
+def test_a_place_without_permission_is_told_and_the_next_one_serves(tmp_path: Path) -> None:
+    write_archive(tmp_path / "good.npz", tiny_archive())
+    for name in ("file.npz", "folder/file.npz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_archive(tmp_path / name, tiny_archive())
+    (tmp_path / "file.npz").chmod(0)
+    (tmp_path / "folder").chmod(0)
+    done = run_fetch(
+        tmp_path,
+        "    - {dataset: tiny, places: [file.npz, folder/file.npz, good.npz]}",
+        *as_an_ordinary_user(),
+    )
+    (tmp_path / "folder").chmod(0o755)
+    assert done.stdout.startswith("tiny, from good.npz")
+    assert done.stderr.splitlines() == [
+        "not served: file.npz: cannot read: Permission denied",
+        "not served: folder/file.npz: cannot read: Permission denied",
+    ]
+
+
+@pytest.fixture
+def unreachable(project: Project) -> Project:
+    """The built project, whose source is gone, with another source and a change that makes fetch run again."""
+    lines = f"      places:\n        - digits.npz\n    - dataset: digits\n      places: ['{EMBEDDED}']\n"
+    text = project.params.read_text().replace("      places:\n        - digits.npz\n", lines)
+    project.params.write_text(text)
+    (project.path / "digits.npz").unlink()
+    return project
+
+
+@pytest.mark.parametrize("gone", [[], ["data/raw/mnist.npz"], ["data/raw/mnist.npz", "data/raw/mnist.json"]])
+def test_the_data_stay_where_no_place_serves_them_any_more(gone: list[str], unreachable: Project) -> None:
+    before = outputs(unreachable)
+    if "data/raw/mnist.json" in gone:  # then the pinned digest tells whose the data are
+        pin = f"    - dataset: tiny digits\n      sha256: {tiny_archive().sha256()}\n"
+        unreachable.params.write_text(unreachable.params.read_text().replace("    - dataset: tiny digits\n", pin))
+    for name in gone:
+        (unreachable.path / name).unlink()
+    done = unreachable.run("dvc", "repro")
+    assert "not served: digits.npz: no such file" in done.stderr
+    assert Repro(done.stdout).ran == {"fetch"}
+    assert outputs(unreachable) == before
+
+
+def test_no_other_data_set_takes_the_place_of_data_that_are_gone(unreachable: Project) -> None:
+    for name in ("data/raw", ".dvc/cache"):
+        shutil.rmtree(unreachable.path / name)
+    done = unreachable.run("dvc", "repro", check=False)
+    assert "error: params.yaml: data.sources: no place served the data set (digits.npz: no such file" in done.stderr
+    assert "digits: for a first run only, unless put first in data.sources" in done.stderr
+    assert Repro(done.stdout).ran == {"fetch"}
+    assert (unreachable.path / "data/models/cnn.keras").exists()
+
+
+def test_another_data_set_is_taken_when_it_is_named_first(unreachable: Project) -> None:
+    text = unreachable.params.read_text()
+    first, second = re.findall(r"(?m)^    - dataset: .*\n(?:      .*\n)+", text)
+    unreachable.params.write_text(text.replace(first + second, second + first))
+    unreachable.run("dvc", "repro", "fetch")
+    assert json.loads((unreachable.path / "data/raw/mnist.json").read_text())["dataset"] == "digits"
+
+
+def test_a_fresh_clone_without_network_takes_the_next_source(unreachable: Project, tmp_path: Path) -> None:
+    unreachable.commit("no place serves")
+    clone = Project(tmp_path / "clone")
+    unreachable.run("git", "clone", "-q", ".", str(clone.path))
+    clone.run("dvc", "repro", "fetch")
+    assert json.loads((clone.path / "data/raw/mnist.json").read_text())["dataset"] == "digits"

@@ -14,10 +14,10 @@ import io
 import json
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -68,19 +68,14 @@ class Archive:
 def read_archive(path: Path) -> Archive:
     """Reads and checks an archive of the form above, from any .npz file.
 
-    Raises `PipelineError` if it is not a NumPy archive, lacks a member, or a member has another
-    dtype, shape or range than expected.
+    Raises `PipelineError` if it cannot be read, is not a NumPy archive, lacks a member, or a member has
+    another dtype, shape or range than expected.
     """
     try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("not a zip file")
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in MEMBERS if name not in file.files]
-            if missing:
-                raise PipelineError(f"{path}: expected the arrays {', '.join(MEMBERS)}, found {', '.join(file.files)}")
-            arrays = {name: file[name] for name in MEMBERS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise PipelineError(f"{path}: expected a NumPy .npz archive, found something else: {error}") from error
+        with path.open("rb") as stream:
+            arrays = _read_members(path, stream)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot read: {error.strerror or error}") from error
     _check_images(path, arrays["x_train"], arrays["x_test"])
     for split in ("train", "test"):
         labels = arrays[f"y_{split}"]
@@ -93,6 +88,26 @@ def read_archive(path: Path) -> Archive:
             f"{path}: y_train: expected labels 0…{archive.classes - 1}, found no image of label {absent[0]}"
         )
     return archive
+
+
+def _read_members(path: Path, stream: BinaryIO) -> dict[str, np.ndarray]:
+    try:
+        if not zipfile.is_zipfile(stream):
+            raise ValueError("not a zip file")
+        with np.load(stream, allow_pickle=False) as file:
+            missing = [name for name in MEMBERS if name not in file.files]
+            if missing:
+                raise PipelineError(f"{path}: expected the arrays {', '.join(MEMBERS)}, found {', '.join(file.files)}")
+            arrays = {name: file[name] for name in MEMBERS}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"{name} is no array")
+    except (PipelineError, OSError):
+        raise
+    except Exception as error:  # zipfile, zlib, lzma and NumPy's header parser raise a dozen classes for a bad file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PipelineError(f"{path}: expected a NumPy .npz archive, found something else: {reason}") from error
+    return arrays
 
 
 def _check_images(path: Path, train: np.ndarray, test: np.ndarray) -> None:
