@@ -64,15 +64,67 @@ def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project
     assert printed.endswith("all of it on one page: plots/report.html\r\n")
 
 
+def check_it_does_what_dvc_repro_does(project: Project, folder: Path) -> str:
+    """Both leave the same files; what `make repro` printed."""
+    plain = project.clone(folder / "plain")
+    plain.repro()
+    plain.overview()
+    printed = project.run(*REPRO).stdout
+    assert files(project) == files(plain)
+    return printed
+
+
 def test_a_new_architecture_comes_where_dvc_repro_puts_it_in_dvc_lock(project: Project, tmp_path: Path) -> None:
     layers = ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]
-    for name in ("a", "b"):
+    for name in ("007", "null"):  # names that YAML and CSV would read as something else
         softmax = {"layers": layers, "fit": {"epochs": 1, "batch_size": 50}}
         project.edit(lambda params, name=name, softmax=softmax: params["architectures"].update({name: softmax}))
-    plain = project.clone(tmp_path / "plain")
-    plain.repro()
-    project.run(*REPRO)
-    assert (project.path / "dvc.lock").read_bytes() == (plain.path / "dvc.lock").read_bytes()
+    check_it_does_what_dvc_repro_does(project, tmp_path)
+
+
+PIPELINE_ELSEWHERE = """\
+stages:
+  vote:
+    cmd: cp ../metrics/cnn.json votes.json
+    deps: [../metrics/cnn.json]
+    outs: [votes.json]
+  unused:
+    cmd: touch unused.txt
+    outs: [unused.txt]
+"""
+STAGE_ON_OTHERS = """
+  mine:
+    cmd: cat scans/page.txt votes/votes.json > mine.txt
+    deps: [scans, votes/votes.json]
+    outs: [mine.txt]
+"""
+
+
+def test_it_runs_what_dvc_repro_runs_of_other_pipelines_and_added_files(project: Project, tmp_path: Path) -> None:
+    for folder in ("votes", "photos", "scans"):
+        (project.path / folder).mkdir()
+        (project.path / folder / "page.txt").write_text("before")
+    (project.path / "votes/dvc.yaml").write_text(PIPELINE_ELSEWHERE)
+    project.run("dvc", "add", "photos", "scans")
+    wiring = project.path / "dvc.yaml"
+    wiring.write_text(wiring.read_text().replace("\n  preprocess:", f"{STAGE_ON_OTHERS}\n  preprocess:", 1))
+    for folder in ("photos", "scans"):
+        (project.path / folder / "page.txt").write_text("after")
+    printed = check_it_does_what_dvc_repro_does(project, tmp_path)
+    assert re.findall("Running stage '(.+)'", printed) == ["votes/dvc.yaml:vote", "mine"]
+    assert "Verifying data sources in stage: 'scans.dvc'" in printed
+    assert "photos" not in printed
+    assert project.run(*REPRO).stdout == "nothing to run: data, models and results are up to date\n"
+
+
+@pytest.mark.parametrize("added", ["datasets:\n- name: more\n  type: url\n  url: s3://more\n  lock: {}\n", "# mine\n"])
+def test_a_lock_with_more_than_stages_is_left_as_dvc_repro_leaves_it(
+    project: Project, tmp_path: Path, added: str
+) -> None:
+    lock = project.path / "dvc.lock"
+    lock.write_text(lock.read_text() + added)
+    project.edit(lambda params: params["report"].update(confused_pairs=4))
+    check_it_does_what_dvc_repro_does(project, tmp_path)
 
 
 def test_a_failure_stops_what_depends_on_it_and_nothing_else(project: Project) -> None:

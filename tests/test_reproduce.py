@@ -37,7 +37,7 @@ def record(project: Project, message: str) -> None:
 def test_an_honest_commit_is_reproduced_by_a_stranger(reviewer: Project) -> None:
     before = reviewer.run("git", "status", "--porcelain", "--ignored").stdout
     told = reproduce(reviewer)
-    assert told == "".join(f"{name}: reproduced: the recorded bytes\n" for name in ("data", "mlp_256", "softmax"))
+    assert told == "".join(f"{name}: reproduced: the recorded bytes\n" for name in ("data set", "mlp_256", "softmax"))
     assert reviewer.run("git", "status", "--porcelain", "--ignored").stdout == f"{before}!! review/\n"
 
     printed = review(reviewer, "HEAD~1", "HEAD")

@@ -66,6 +66,11 @@ class Overview:
         )
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """A table as the overview writes it; an architecture may be named "null" or "007"."""
+    return pd.read_csv(path, converters={"architecture": str})
+
+
 def _existing(path: Path, stage: str) -> Path:
     if not path.exists():
         raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}")
@@ -77,7 +82,7 @@ def _read_findings(name: str, params: Params, classes: int) -> Findings:
 
 
 def _read_history(name: str) -> pd.DataFrame:
-    return pd.read_csv(_existing(PLOTS / f"history/{name}.csv", f"evaluate@{name}"))
+    return read_table(_existing(PLOTS / f"history/{name}.csv", f"evaluate@{name}"))
 
 
 def _picture(path: str) -> str:

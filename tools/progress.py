@@ -63,9 +63,10 @@ def _failure(schedule: Schedule) -> str:
 
 @contextlib.contextmanager
 def in_order(plan: Plan) -> Iterator[None]:
-    """Puts the stages that come new into dvc.lock in the order in which `dvc repro` would have written them."""
-    before = list(read_lock())
+    """Puts the stages that come new into a dvc.lock in the order in which `dvc repro` would have written them."""
+    before = {path: list(read_lock(path)) for path in plan.recorded}
     try:
         yield
     finally:
-        reorder([*before, *plan.upstream])
+        for path, names in plan.recorded.items():
+            reorder([*before[path], *names], path)

@@ -10,6 +10,7 @@ import pandas as pd
 from stages.common.errors import PipelineError, command
 from stages.common.files import replacing, write_text
 from tools.overview import COMPARISON, COMPARISON_CHART
+from tools.page import read_table
 
 README, PICTURE = Path("README.md"), Path(".github/comparison.png")
 BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
@@ -44,7 +45,7 @@ def with_table(readme: str, table: str) -> str:
 def main() -> None:
     """Writes README.md's results table and picture anew from the overview."""
     argparse.ArgumentParser(description=main.__doc__).parse_args()
-    write_text(README, with_table(README.read_text(encoding="utf-8"), results_table(pd.read_csv(COMPARISON))))
+    write_text(README, with_table(README.read_text(encoding="utf-8"), results_table(read_table(COMPARISON))))
     with replacing(PICTURE) as partial:
         shutil.copyfile(COMPARISON_CHART, partial)
 

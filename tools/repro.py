@@ -45,7 +45,7 @@ def _reproduce(arguments: argparse.Namespace, warm: Warm) -> None:
 
     params = load_params()
     plan = Plan.read(arguments.targets)
-    if not any(f"stages.{name.partition('@')[0]}" in NEED_KERAS for name in plan.outdated):
+    if not plan.needs(NEED_KERAS):
         warm.stop("keras")
     if plan.outdated:
         warm.start("others", LIBRARIES)

@@ -29,8 +29,9 @@ from tools.revision import Revision, git
 from tools.surroundings import Run
 
 NOT_REPRODUCED = 3
+SHARED = "data set"  # no name of an architecture
 LISTED = 4  # files named in a line, at most
-SHARED = ("dvc.yaml", "requirements.txt")  # beside the modules that stages depend on
+SHARED_FILES = ("dvc.yaml", "requirements.txt")  # beside the modules that stages depend on
 
 
 def changed(base: Revision, head: Revision) -> list[str]:
@@ -40,7 +41,7 @@ def changed(base: Revision, head: Revision) -> list[str]:
     written = {out: stage for stage, entry in new.items() for out in digests(entry, "outs")}
     differing = {stage for stage, entry in new.items() if entry != old.get(stage)}
     differing |= {stage for out, stage in written.items() if any(Path(file).is_relative_to(out) for file in files)}
-    shared = {*SHARED, *(dep for entry in new.values() for dep in digests(entry, "deps") if dep not in written)}
+    shared = {*SHARED_FILES, *(dep for entry in new.values() for dep in digests(entry, "deps") if dep not in written)}
     before, after = base.params(), head.params()
     sections = [key for key in before | after if key not in ("architectures", "overview")]
     if (
@@ -84,10 +85,10 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
 
 
 def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str, list[str]]:
-    """The outputs that are not the recorded bytes, by architecture; "data" are those that all share."""
+    """The outputs that are not the recorded bytes, by architecture; `SHARED` are those of no one architecture."""
     found: dict[str, list[str]] = {}
     for stage, entry in read_lock(run.project / LOCK).items():
-        name = stage.partition("@")[2] or "data"
+        name = stage.partition("@")[2] or SHARED
         before = digests(recorded.get(stage, {}), "outs")
         for path, digest in digests(entry, "outs").items():
             in_git, now = head.read(path), run.project / path
@@ -105,7 +106,7 @@ def explain(name: str, paths: list[str], head: Revision, run: Run) -> str:
         decimals = head.params().get("evaluate", {}).get("decimals", 9)
         told.append(f"predictions: {verdict(old, new, decimals).removeprefix('predictions ')}")
     old, new = ((side.read_json(f"metrics/{name}.json") or {}).get("accuracy") for side in (head, _folder(run)))
-    if name != "data":
+    if name != SHARED:
         told.append(f"accuracy: recorded {old}, now {new}")
     return "; ".join(told)
 
@@ -123,7 +124,7 @@ def reproduce(head: Revision, names: list[str]) -> dict[str, str]:
         rerun(run, head, names)
         found = differences(stages_of(head), run, head)
         told = {name: explain(name, paths, head, run) for name, paths in found.items()}
-    return {name: told.get(name, "") for name in ["data", *names]}
+    return {name: told.get(name, "") for name in [SHARED, *names]}
 
 
 def lines(results: dict[str, str]) -> Iterator[str]:

@@ -3,8 +3,8 @@
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -13,12 +13,15 @@ import dvc.cli
 import dvc.dvcfile
 import dvc.lock
 import psutil
+from dvc.dvcfile import PROJECT_FILE
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.stage import PipelineStage
+from dvc.utils.collections import ensure_list
 
 from stages.common.errors import PipelineError
-from tools.lock import modify_lock
+from tools.lock import LOCK, modify_lock
 
 MEMORY = 1.5e9  # bytes that a stage may need; the largest, train@cnn, takes 1.2e9 with MNIST
 FORK = multiprocessing.get_context("fork")  # DVC is imported once
@@ -33,22 +36,27 @@ class Plan:
         upstream: the stages that each waits for.
         outdated: those that may have to run.
         written: bytes that each wrote when it last ran, as dvc.lock has it: a stage with much to write takes long.
+        commands: what each runs; "" for a file that `dvc add` tracks, which runs nothing.
+        recorded: by dvc.lock, of which a project has one beside each dvc.yaml, the names of its entries in order.
     """
 
     upstream: dict[str, set[str]]
     outdated: set[str]
     written: dict[str, int]
+    commands: dict[str, str] = field(default_factory=dict)
+    recorded: dict[Path, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, targets: Iterable[str]) -> "Plan":
-        """Works out DVC's own graph, for targets and what they need, or for all; and asks DVC what has changed.
+    def read(cls, targets: Sequence[str]) -> "Plan":
+        """Works out DVC's own graph, for targets and what they need, and asks DVC what has changed.
 
+        Without targets, as `dvc repro`: for the stages of this folder's dvc.yaml, and what they need elsewhere.
         A stage may have to run if it has changed, or if one that it waits for may have to.
         """
         try:
             with Repo() as repo:
                 graph = get_active_graph(repo.index.graph)
-                chosen = [stage for target in targets for stage in repo.stage.collect(target)]
+                chosen = [stage for target in targets or [PROJECT_FILE] for stage in repo.stage.collect(target)]
                 order = plan_repro(graph, chosen)
                 upstream = {stage.addressing: {dep.addressing for dep in graph.successors(stage)} for stage in order}
                 written = {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order}
@@ -60,7 +68,16 @@ class Plan:
         except DvcException as error:
             cause = f": {' '.join(str(error.__cause__).split())}" if error.__cause__ else "; dvc status tells more"
             raise PipelineError(f"{error}{cause}") from error
-        return cls(upstream, outdated, written)
+        commands = {stage.addressing: " ".join(ensure_list(stage.cmd)) for stage in order}
+        recorded: dict[Path, list[str]] = {}
+        for stage in order:
+            if isinstance(stage, PipelineStage):
+                recorded.setdefault(Path(stage.path).with_suffix(LOCK.suffix), []).append(stage.name)
+        return cls(upstream, outdated, written, commands, recorded)
+
+    def needs(self, modules: Iterable[str]) -> bool:
+        """Whether one of these modules is in the command of a stage that may have to run."""
+        return any(module in self.commands[name] for module in modules for name in self.outdated)
 
     def dependents(self, name: str) -> set[str]:
         """The stages that wait for this one, directly or not."""
@@ -136,7 +153,7 @@ class Schedule:
 
     def log(self, name: str) -> Path:
         """The file into which a stage prints."""
-        return self.logs / name
+        return self.logs / str(list(self.plan.upstream).index(name))  # a name may hold a path
 
 
 def _reproduce(name: str, log: Path) -> None:

@@ -12,6 +12,7 @@ validation error into the line that the user reads.
 import difflib
 import json
 from collections.abc import Iterable
+from types import NoneType
 from typing import Annotated, Any, Union
 
 from pydantic import BaseModel, ConfigDict, Discriminator, GetJsonSchemaHandler, Tag, model_validator
@@ -104,8 +105,11 @@ class _NamedSchema:
 
 def explain(error: ErrorDetails) -> str:
     """One line for an error of pydantic's: path, expected, found, nearest valid name."""
-    context = error.get("ctx", {})
-    path, found = _path(error["loc"]), _found(error["input"])
+    context, location = error.get("ctx", {}), error["loc"]
+    is_key = location[-1:] == ("[key]",)
+    if is_key:
+        location = (*location[:-2], _shortened(str(error["input"])))
+    path, found = _path(location), _found(error["input"])
     match error["type"]:
         case "unknown_key":
             key, known = context["key"], context["known"]
@@ -122,6 +126,11 @@ def explain(error: ErrorDetails) -> str:
         case "literal_error":
             known = [name.strip("'") for name in context["expected"].replace(" or ", ", ").split(", ")]
             return f"{path}: found {found}{nearest(str(error['input']), known)}"
+        case "string_type" if not isinstance(error["input"], (dict, list, NoneType)):
+            return f"{path}: expected text, found the {type(error['input']).__name__} {found}; put it in quotes"
+        case "string_pattern_mismatch" if is_key:
+            name = "at most 64 letters, digits, _ and -, a letter or digit first"
+            return f"{path}: expected a name of {name}, found {found}"
         case "model_type":
             return f"{path}: expected a mapping of keys to values, found {found}"
     expected = error["msg"]
@@ -137,8 +146,7 @@ def explain(error: ErrorDetails) -> str:
 def _path(location: tuple[int | str, ...]) -> str:
     path = ""
     for part in location:
-        if part != "[key]":
-            path = f"{path}[{part}]" if isinstance(part, int) else _join(path, part)
+        path = f"{path}[{part}]" if isinstance(part, int) else _join(path, part)
     return path or "the file"
 
 
@@ -147,7 +155,10 @@ def _join(path: str, key: str) -> str:
 
 
 def _found(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    return _shortened(json.dumps(value, default=str))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 

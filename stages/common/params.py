@@ -7,10 +7,12 @@ name. The JSON Schema that editors use (`make schema`) is generated from the sam
 
 import argparse
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, PositiveInt, StringConstraints, ValidationError, model_validator
+from pydantic import Field, PositiveInt, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML, YAMLError
 
@@ -166,7 +168,18 @@ def _with_batch(shape: Shape) -> str:
     return "(" + ", ".join(["None", *("?" if size is None else str(size) for size in shape)]) + ")"
 
 
-ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # on Windows, no file may bear these names
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Raises `PydanticCustomError`, located at the name, if one cannot name files on every system."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if DEVICES.fullmatch(name):
+            raise _located(name, "expected a name that files can bear on Windows, found one of its devices; rename it")
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            raise _located(name, f"the same as '{other}' for the files of macOS and Windows; rename one of them")
 
 
 class Params(Section):
@@ -179,6 +192,12 @@ class Params(Section):
     report: Report
     overview: Overview
     architectures: dict[ArchitectureName, Architecture] = Field(min_length=1)
+
+    @field_validator("architectures")
+    @classmethod
+    def _names_are_names_everywhere(cls, architectures: dict[str, Architecture]) -> dict[str, Architecture]:
+        _check_names(architectures)
+        return architectures
 
     def check_shapes(self, image: Shape, classes: int) -> None:
         """Checks every architecture against the data, once the image shape and classes are known."""
