@@ -61,6 +61,16 @@ def test_a_stale_lock_is_told_with_its_reason(reviewer, fault: Callable[[Project
     assert "dvc.lock matches" not in html
 
 
+def test_stale_tables_of_all_architectures_are_told(reviewer) -> None:
+    reviewer.run("git", "checkout", "-q", "HEAD~1", "--", "plots/comparison.csv")  # as after a plain dvc repro
+    reviewer.commit("without make overview")
+    line = "plots/comparison.csv: does not match the results in metrics/ and plots/; run: make overview"
+    printed = review(reviewer, "HEAD~1", "HEAD", "--fail-on", "stale", status=3)
+    assert f"\n{line}\n" in f"\n{printed}"
+    assert f"gate failed: {line} (in HEAD (" in printed
+    assert all(line in page for page in pages(reviewer))
+
+
 def test_another_data_set_is_not_compared(reviewer) -> None:
     reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="KMNIST", sha256="f" * 64))
     reviewer.edit_json("plots/predictions/mlp_256.json", lambda columns: columns.update(prediction=columns["label"]))

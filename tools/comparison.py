@@ -1,9 +1,17 @@
-"""How the architectures compare: pure functions over their metrics."""
+"""How the architectures compare: over their metrics, and as the tables that git holds of a revision."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stages.common.errors import PipelineError
 from tools.evidence import wilson_interval
+from tools.overview import COMPARISON, DESCRIPTION, TRAINING
+from tools.revision import Revision
 
 
 def compare(metrics: dict[str, dict], confidence: float, published: dict[str, float]) -> pd.DataFrame:
@@ -44,3 +52,60 @@ def _position(published: float | None, low: float, high: float) -> str:
     if published is None:
         return ""
     return "above" if published > high else "below" if published < low else "inside"
+
+
+def tables(side: Revision, names: Iterable[str], overview: dict[str, Any]) -> dict[Path, pd.DataFrame]:
+    """The comparison and the training curves of these architectures, by path, from what git holds of their results.
+
+    `overview` is that section of params.yaml; the accuracies published there count for the same data set only. Raises
+    `PipelineError` if a result is not there.
+    """
+    dataset = _present(DESCRIPTION, side.read_json(DESCRIPTION), "fetch")["dataset"]
+    paths = {name: f"metrics/{name}.json" for name in names}
+    metrics = {name: _present(path, side.read_json(path), f"evaluate@{name}") for name, path in paths.items()}
+    published = overview.get("published") or {}
+    accuracies = published["accuracy"] if published.get("dataset") == dataset else {}
+    comparison = compare(metrics, overview["confidence"], accuracies)
+    histories = {
+        name: f"plots/history/{name}.csv" for name in comparison["architecture"]
+    }  # not as params.yaml has them
+    read = [read_table(_present(path, side.read(path), f"evaluate@{name}")) for name, path in histories.items()]
+    return {COMPARISON: comparison, TRAINING: pd.concat(read, ignore_index=True)}
+
+
+def _present(path: str | Path, content: Any, stage: str) -> Any:
+    if content is None:
+        raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}")
+    return content
+
+
+def read_table(content: bytes) -> pd.DataFrame:
+    """A table of architectures, one of which may be named "null" or "007"."""
+    return pd.read_csv(io.BytesIO(content), converters={"architecture": str})
+
+
+def stale_tables(side: Revision) -> list[str]:
+    """The tables in git that the results of a revision do not give, a line each.
+
+    Nothing is said where results are not there or not readable, which dvc.lock tells, nor of columns that one of the two
+    does not have, as another version of this project may have drawn the tables.
+    """
+    params = side.params()
+    try:
+        drawn = tables(side, params["architectures"], params["overview"])
+    except (PipelineError, LookupError, TypeError, ValueError, AttributeError):
+        return []
+    return [
+        f"{path}: does not match the results in metrics/ and plots/; run: make overview"
+        for path, table in drawn.items()
+        if not _same_cells(side.read(path) or b"", table.to_csv(index=False).encode())
+    ]
+
+
+def _same_cells(found: bytes, expected: bytes) -> bool:
+    try:
+        old, new = (pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False) for text in (found, expected))
+    except ValueError:  # as pandas' errors of empty and damaged files, and of their encoding
+        return False
+    shared = [column for column in new if column in old]
+    return "architecture" in shared and old[shared].equals(new[shared])

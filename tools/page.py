@@ -12,8 +12,9 @@ from stages.common.params import Params
 from stages.pictures import save
 from stages.report import Findings
 from tools import charts
-from tools.comparison import compare
+from tools.comparison import tables
 from tools.overview import COMPARISON, COMPARISON_CHART, DESCRIPTION, METRICS, PLOTS, TRAINING, TRAINING_CHART
+from tools.revision import WORKSPACE
 from tools.templates import data_uri, render
 
 
@@ -29,17 +30,11 @@ class Overview:
     @classmethod
     def read(cls, params: Params) -> "Overview":
         """Reads the results; published accuracies stand beside them if they are of the same data set."""
-        description = json.loads(_existing(DESCRIPTION, "fetch").read_text(encoding="utf-8"))
-        findings = {name: _read_findings(name, params, description["classes"]) for name in params.architectures}
-        published = params.overview.published
-        comparison = compare(
-            {name: item.metrics for name, item in findings.items()},
-            params.overview.confidence,
-            published.accuracy if published and published.dataset == description["dataset"] else {},
-        )
-        order = list(comparison["architecture"])  # not that of params.yaml, which must not matter
-        training = pd.concat([_read_history(name) for name in order], ignore_index=True)
-        return cls(description, comparison, training, [findings[name] for name in order])
+        drawn = tables(WORKSPACE, params.architectures, params.overview.model_dump())
+        comparison = drawn[COMPARISON]
+        description = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
+        findings = [_read_findings(name, params, description["classes"]) for name in comparison["architecture"]]
+        return cls(description, comparison, drawn[TRAINING], findings)
 
     def tables(self) -> dict[Path, str]:
         """The text of each table, by path."""
@@ -66,11 +61,6 @@ class Overview:
         )
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A table as the overview writes it; an architecture may be named "null" or "007"."""
-    return pd.read_csv(path, converters={"architecture": str})
-
-
 def _existing(path: Path, stage: str) -> Path:
     if not path.exists():
         raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}")
@@ -79,10 +69,6 @@ def _existing(path: Path, stage: str) -> Path:
 
 def _read_findings(name: str, params: Params, classes: int) -> Findings:
     return Findings.read(name, METRICS / f"{name}.json", PLOTS / f"predictions/{name}.json", params.report, classes)
-
-
-def _read_history(name: str) -> pd.DataFrame:
-    return read_table(_existing(PLOTS / f"history/{name}.csv", f"evaluate@{name}"))
 
 
 def _picture(path: str) -> str:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from stages.common.errors import PipelineError, command
 from stages.common.files import replacing, write_text
+from tools.comparison import read_table
 from tools.overview import COMPARISON, COMPARISON_CHART
-from tools.page import read_table
 
 README, PICTURE = Path("README.md"), Path(".github/comparison.png")
 BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
@@ -45,7 +45,9 @@ def with_table(readme: str, table: str) -> str:
 def main() -> None:
     """Writes README.md's results table and picture anew from the overview."""
     argparse.ArgumentParser(description=main.__doc__).parse_args()
-    write_text(README, with_table(README.read_text(encoding="utf-8"), results_table(read_table(COMPARISON))))
+    write_text(
+        README, with_table(README.read_text(encoding="utf-8"), results_table(read_table(COMPARISON.read_bytes())))
+    )
     with replacing(PICTURE) as partial:
         shutil.copyfile(COMPARISON_CHART, partial)
 

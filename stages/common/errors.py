@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -19,13 +20,18 @@ class PipelineError(Exception):
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Decorates a command's `main`: an anticipated error becomes one line on stderr and exit status 1.
 
-    Anticipated are a `PipelineError`, a full disk wherever it shows, and Ctrl-C (exit status 130).
+    Anticipated are a `PipelineError`, a full disk wherever it shows, Ctrl-C (exit status 130), and a reader of what is
+    printed that goes away, such as `head` (141, as a shell has it).
     """
 
     @functools.wraps(main)
     def run() -> None:
         try:
             main()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again as it ends
+            sys.exit(141)
         except PipelineError as error:
             sys.exit(f"error: {error}")
         except OSError as error:

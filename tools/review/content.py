@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from tools.comparison import stale_tables
 from tools.review.changes import WORSE, Architecture, compare, data_change
 from tools.review.dvc_diff import Difference, differences
 from tools.review.lock import stage_changes, stale
@@ -16,7 +17,8 @@ GATES = ("regression", "stale")
 class Review:
     """Two revisions compared. `other_data` says how the data set differs; then no results are compared.
 
-    `stale` and `base_stale` say why a side's dvc.lock does not match its params, code and results; `reproduced`, of
+    `stale` and `base_stale` say why a side's dvc.lock does not match its params, code and results, `stale_tables`
+    which tables of the overview the head's results do not give; `reproduced`, of
     what was run again, in what it differs from what the head records, "" where in nothing.
     """
 
@@ -30,6 +32,7 @@ class Review:
     stages: list[tuple[str, str]]
     stale: list[str]
     base_stale: list[str]
+    stale_tables: list[str]
     base_ahead: int
     reproduced: dict[str, str]
 
@@ -51,6 +54,7 @@ class Review:
                 stage_changes(base, head),
                 head_stale.result(),
                 base_stale.result(),
+                stale_tables(head),
                 int(git("rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit}")),
                 read_reproduced(head),
             )
@@ -76,7 +80,8 @@ class Review:
     def warnings(self) -> list[str]:
         """What to know before the headlines, a line each."""
         other = [f"the data set changed, so no results are compared: {self.other_data}"] if self.other_data else []
-        return other + [f"dvc.lock does not match: {line}" for line in self.stale] + self.not_reproduced
+        stale = [f"dvc.lock does not match: {line}" for line in self.stale]
+        return other + stale + self.stale_tables + self.not_reproduced
 
     @property
     def not_reproduced(self) -> list[str]:
@@ -91,7 +96,8 @@ class Review:
         """Why each gate of `gates` that fails does so, a line each."""
         worse = [item.name for item in self.architectures if item.verdict(self.confidence) == WORSE]
         found = {
-            "regression": f"significantly worse: {', '.join(worse)}" if worse else "",
-            "stale": f"dvc.lock does not match params, code or results in {self.head}" if self.stale else "",
+            "regression": [f"significantly worse: {', '.join(worse)}"] if worse else [],
+            "stale": [f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else [],
         }
-        return [found[gate] for gate in GATES if gate in gates and found[gate]]
+        found["stale"] += [f"{line} (in {self.head})" for line in self.stale_tables]
+        return [line for gate in GATES if gate in gates for line in found[gate]]
