@@ -23,6 +23,7 @@ from stages.common.arrays import Archive, write_archive
 from tools.warm import KERAS, LIBRARIES, warm_commands
 
 ROOT = Path(__file__).parents[1]
+TUTORIALS = ROOT / "tests/params.yaml"
 COPIED = (
     ".dvc/config",
     ".dvc/plots",

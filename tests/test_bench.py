@@ -12,7 +12,7 @@ from tools.bench.loop import flops
 from tools.bench.table import page
 from tools.bench.tutorial import build
 
-from .conftest import ROOT
+from .conftest import ROOT, TUTORIALS
 
 MNIST = Dataset("MNIST", 10, (28, 28, 1), train=60_000, test=10_000, sha256="")
 MACHINE = {"machine": {"cores": [2], "bandwidth": [1e10]}}
@@ -27,13 +27,13 @@ CONVOLUTION, DENSE = 9 * 32 * 28 * 28, 6272 * 256 + 256 * 10
     ],
 )
 def test_the_operations_of_a_training_are_counted(name: str, forward: int, step: int) -> None:
-    model = build_model(name, load_params(ROOT / "params.yaml").architecture(name), MNIST)
+    model = build_model(name, load_params(TUTORIALS).architecture(name), MNIST)
     assert flops(model) == (forward, step)
 
 
-@pytest.mark.parametrize("name", list(load_params(ROOT / "params.yaml").architectures))
+@pytest.mark.parametrize("name", list(load_params(TUTORIALS).architectures))
 def test_the_rival_trains_the_same_net(name: str) -> None:
-    ours = build_model(name, load_params(ROOT / "params.yaml").architecture(name), MNIST)
+    ours = build_model(name, load_params(TUTORIALS).architecture(name), MNIST)
     theirs = build(name)
     assert [weight.shape for weight in theirs.weights] == [weight.shape for weight in ours.weights]
     assert type(theirs.optimizer) is type(ours.optimizer)

@@ -21,7 +21,7 @@ from stages.common.params import Source, load_params
 from stages.fetch import EMBEDDED, fetch, read_place
 from stages.offline import embedded_digits, fit_like_mnist
 
-from .conftest import ROOT, Project, Repro, tiny_archive
+from .conftest import ROOT, TUTORIALS, Project, Repro, tiny_archive
 from .faults import as_an_ordinary_user, outputs
 
 NOWHERE = "http://127.0.0.1:9/mnist.npz"  # the discard port: refused at once
@@ -113,7 +113,7 @@ def test_no_place_is_one_line_with_every_reason(tmp_path: Path) -> None:
 
 def run_fetch(folder: Path, sources: str, *wrapper: str) -> subprocess.CompletedProcess[str]:
     """Runs the stage as DVC does, in `folder`, with these sources in an otherwise real params.yaml."""
-    params = (ROOT / "params.yaml").read_text()
+    params = TUTORIALS.read_text()
     rest = params[params.index("\npreprocess:") :]
     (folder / "params.yaml").write_text(f"data:\n  sources:\n{sources}\n{rest}")
     return subprocess.run(
@@ -138,7 +138,7 @@ def test_a_failed_fetch_leaves_a_good_file_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_offline_default_serves_with_a_notice_and_its_own_name(tmp_path: Path) -> None:
-    sources = load_params(ROOT / "params.yaml").data.sources
+    sources = load_params(TUTORIALS).data.sources
     assert sources[-1].places == [EMBEDDED], "the real params.yaml ends with the offline default"
     lines = f"    - {{dataset: MNIST, places: ['{NOWHERE}']}}\n    - {{dataset: digits, places: ['{EMBEDDED}']}}"
     done = run_fetch(tmp_path, lines)
@@ -187,7 +187,7 @@ def test_real_mnist_is_what_params_yaml_pins() -> None:
         pytest.skip(f"no real MNIST at {path}; set KERAS_HOME to the folder that holds datasets/mnist.npz")
     archive = read_archive(path)
     assert archive.x_train.shape == (60_000, 28, 28)
-    assert archive.sha256() == load_params(ROOT / "params.yaml").data.sources[0].sha256
+    assert archive.sha256() == load_params(TUTORIALS).data.sources[0].sha256
 
 
 BAD_PLACES = {

@@ -16,7 +16,7 @@ from stages.common.layers import LAYERS, Layer
 from stages.common.params import Architecture, load_params
 from stages.models import build_model, import_keras, make_deterministic, model_summary, save_model
 
-from .conftest import ROOT
+from .conftest import ROOT, TUTORIALS
 
 MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), train=60_000, test=10_000, sha256="")
 # ../shared/design and the tutorials' own model.summary()
@@ -89,7 +89,7 @@ def test_windows_slide_as_in_keras(name, size, window, strides, padding, data_fo
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_six_models_have_the_tutorials_parameter_counts(name: str) -> None:
-    architecture = load_params(ROOT / "params.yaml").architecture(name)
+    architecture = load_params(TUTORIALS).architecture(name)
     model = build_model(name, architecture, MNIST)
     assert model.count_params() == PARAMETERS[name]
     assert model.output_shape == (None, 10)

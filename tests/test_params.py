@@ -11,9 +11,9 @@ from ruamel.yaml import YAML
 from stages.common.errors import PipelineError
 from stages.common.params import SCHEMA_PATH, json_schema, load_params
 
-from .conftest import ROOT
+from .conftest import ROOT, TUTORIALS
 
-PARAMS = (ROOT / "params.yaml").read_text()
+PARAMS = TUTORIALS.read_text()
 HIDDEN = "- Dense: {units: 256, activation: relu, kernel_initializer: random_normal}"
 MLP = "architectures.mlp_256"
 TRAIN = re.search(r"^train:\n(?:  .*\n)+", PARAMS, re.MULTILINE)[0]
@@ -110,6 +110,7 @@ def test_the_checked_in_schema_is_current() -> None:
 def test_an_editor_accepts_params_yaml_and_marks_mistakes(old: str, new: str) -> None:
     schema = json.loads((ROOT / SCHEMA_PATH).read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(YAML(typ="safe").load(PARAMS), schema)
+    for text in (PARAMS, (ROOT / "params.yaml").read_text()):
+        jsonschema.validate(YAML(typ="safe").load(text), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(YAML(typ="safe").load(PARAMS.replace(old, new, 1)), schema)

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 from stages.common.params import load_params
 from tools import overview
 
-from .conftest import ROOT, Project
+from .conftest import TUTORIALS, Project
 
 UP_TO_DATE = "Data and pipelines are up to date"
 VIEWS = {overview.COMPARISON, overview.COMPARISON_CHART, overview.PAGE, overview.TRAINING, overview.TRAINING_CHART}
@@ -216,8 +216,8 @@ def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_
 
 
 def test_neighbouring_lines_of_different_architectures_merge_in_params_yaml(tmp_path: Path) -> None:
-    lines = (ROOT / "params.yaml").read_text().splitlines()
-    names = list(load_params(ROOT / "params.yaml").architectures)
+    lines = TUTORIALS.read_text().splitlines()
+    names = list(load_params(TUTORIALS).architectures)
     starts = [next(i for i, line in enumerate(lines) if line.startswith(f"  {name}:")) for name in names]
     for first, second in pairwise(starts):
         last = max(i for i in range(first, second) if "fit:" in lines[i])

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from stages.common.arrays import Archive, read_archive, write_archive
 from stages.common.params import PARAMS_PATH, load_params
 from stages.fetch import keras_cache
-from tools.bench.table import GROWTH, Raw
+from tools.bench.table import GROWTH, TUTORIALS, Raw
 from tools.lock import LOCK, read_lock
 from tools.surroundings import Run, plain_user
 from tools.verify import copy_project
@@ -58,6 +58,11 @@ def edit(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
     yaml.dump(content, path)
 
 
+def rivals() -> list[str]:
+    """The architectures of params.yaml for which the tutorials have a script."""
+    return [name for name in load_params().architectures if name in TUTORIALS]
+
+
 def memory_bandwidth() -> list[float]:
     """Bytes a second, read and written, of a copy far larger than any cache."""
     source = np.ones(1 << 26, np.float32)
@@ -74,9 +79,9 @@ def full(folder: Path) -> Raw:
     raw = defaultdict(list)
     run = project(folder / "project")
     raw["clean"].append(seconds(run, "make", "repro"))
-    for name in load_params().architectures:
+    for name in rivals():
         raw[f"script {name}"].append(seconds(run, PYTHON, str(TUTORIAL.absolute()), name))
-        edit(run, lambda params, name=name: params["architectures"][name]["compile"].update(optimizer=OTHER))
+        edit(run, lambda params, name=name: params["architectures"][name].update(compile={"optimizer": OTHER}))
         raw[f"edited {name}"].append(seconds(run, "make", "repro"))
     return raw
 
@@ -84,7 +89,7 @@ def full(folder: Path) -> Raw:
 def loop(_: Path) -> Raw:
     """Epochs of the tutorial's `fit` and of ours, with native and portable kernels, in turn."""
     raw = defaultdict(list)
-    for name in load_params().architectures:
+    for name in rivals():
         for who in ("tutorial", "native", "portable"):
             printed = subprocess.run(
                 [PYTHON, "-m", "tools.bench.loop", who, name], capture_output=True, text=True, check=True
@@ -138,7 +143,7 @@ def overhead(folder: Path) -> Raw:
         raw["alike"].append(seconds(alike, *repro))
         raw["make repro, nothing"].append(seconds(run, "make", "repro"))
         before = (run.project / PARAMS_PATH).read_bytes()
-        edit(run, lambda params: params["architectures"]["mlp_256"]["layers"][1]["Dense"].update(units=9))
+        edit(run, lambda params: next(iter(params["architectures"].values()))["fit"].update(batch_size=9))
         run.execute(repro)
         (run.project / PARAMS_PATH).write_bytes(before)
         raw["undo"].append(seconds(run, *repro))
