@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -43,6 +44,21 @@ def test_it_leaves_what_dvc_repro_leaves(new_project: Project, built_project: Pr
 
     again = new_project.run(*REPRO)
     assert again.stdout == "nothing to run: data, models and results are up to date\n"
+
+
+def test_a_project_without_git_runs_and_git_can_come_later(new_project: Project, built_project: Project) -> None:
+    shutil.rmtree(new_project.path / ".git")
+    done = new_project.run(*REPRO)
+    assert files(new_project) == files(built_project)
+    assert done.stderr.startswith("no git repository: everything runs, but no result can be compared")
+    assert done.stderr.count("\n") == 1
+    assert "Data and pipelines are up to date" in new_project.run("dvc", "status").stdout
+
+    new_project.run("git", "init", "-q")
+    new_project.commit("later")
+    assert new_project.run(*REPRO).stderr == ""
+    new_project.edit_json("metrics/cnn.json", lambda metrics: metrics.update(accuracy=1.0))
+    assert "accuracy" in new_project.run("dvc", "metrics", "diff").stdout
 
 
 def test_an_edit_runs_what_dvc_repro_would_run(project: Project) -> None:

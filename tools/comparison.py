@@ -87,8 +87,8 @@ def read_table(content: bytes) -> pd.DataFrame:
 def stale_tables(side: Revision) -> list[str]:
     """The tables in git that the results of a revision do not give, a line each.
 
-    Nothing is said where results are not there or not readable, which dvc.lock tells, nor of columns that one of the two
-    does not have, as another version of this project may have drawn the tables.
+    Nothing is said where results are not there or not readable, which dvc.lock tells, nor of columns that only one of
+    the two has, as another version of this project may have drawn the tables.
     """
     params = side.params()
     try:

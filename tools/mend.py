@@ -14,9 +14,10 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
-from stages.common.errors import command
+from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
 from tools.lock import LOCK
+from tools.revision import git
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 
@@ -44,11 +45,10 @@ def mend() -> list[str]:
     """Mends what is broken; returns what was done, a line each."""
     done = []
     if LOCK.exists() and lock_is_cut(LOCK.read_text(encoding="utf-8", errors="replace")):
-        committed = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, text=True, check=False)
-        if committed.returncode == 0:
-            write_text(LOCK, committed.stdout)
+        try:
+            write_text(LOCK, git("show", f"HEAD:./{LOCK}").decode())
             done.append(f"{LOCK} was cut short; the committed one is back")
-        else:
+        except PipelineError:
             LOCK.unlink()
             done.append(f"{LOCK} was cut short and is in no commit; removed")
     if RWLOCK.exists() and rwlock_is_cut(RWLOCK.read_text(encoding="utf-8", errors="replace")):

@@ -39,11 +39,12 @@ def main() -> None:
 
 def _reproduce(arguments: argparse.Namespace, warm: Warm) -> None:
     from stages.common.params import load_params  # while these are imported here, others are there
-    from tools import overview
+    from tools import no_git, overview
     from tools.progress import reproduce
     from tools.schedule import Plan, at_once
 
     params = load_params()
+    no_git.adapt()
     plan = Plan.read(arguments.targets)
     if not plan.needs(NEED_KERAS):
         warm.stop("keras")

@@ -15,7 +15,10 @@ from stages.common.params import PARAMS_PATH
 
 def git(*arguments: str, **environment: str) -> bytes:
     """What a git command prints, with more variables in its environment; raises `PipelineError` if it fails."""
-    done = subprocess.run(["git", *arguments], env=os.environ | environment, capture_output=True, check=False)
+    try:
+        done = subprocess.run(["git", *arguments], env=os.environ | environment, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise PipelineError("git: no such command; install git") from error
     if done.returncode:
         raise PipelineError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout

@@ -78,6 +78,7 @@ def full(folder: Path) -> Raw:
     """A clean full run, then each tutorial's script and, in turn, `make repro` after an edit of that architecture."""
     raw = defaultdict(list)
     run = project(folder / "project")
+    edit(run, lambda params: params.update(architectures={name: params["architectures"][name] for name in rivals()}))
     raw["clean"].append(seconds(run, "make", "repro"))
     for name in rivals():
         raw[f"script {name}"].append(seconds(run, PYTHON, str(TUTORIAL.absolute()), name))

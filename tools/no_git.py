@@ -1,0 +1,27 @@
+"""A project without git, as a ZIP download is: DVC runs there too, once its setting `core.no_scm` says so."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+NO_SCM = "core.no_scm"
+SET_HERE = Path(".dvc/tmp/no_scm")  # marks that the setting is ours, and to be taken back once there is git
+NOTICE = "no git repository: everything runs, but no result can be compared with an earlier one; git init starts one"
+
+
+def adapt() -> None:
+    """Lets DVC run without git where there is none, and with git again where it has come since; tells on stderr."""
+    if any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+        if SET_HERE.exists():
+            _config("--unset", NO_SCM)
+            SET_HERE.unlink()
+        return
+    if not SET_HERE.exists():
+        _config(NO_SCM, "true")
+        SET_HERE.parent.mkdir(parents=True, exist_ok=True)
+        SET_HERE.touch()
+    print(NOTICE, file=sys.stderr)
+
+
+def _config(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *arguments], check=True)
