@@ -5,6 +5,7 @@ RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # they are for the caller's Python
 
 .PHONY: repro overview compare reproduce review preview verify bench test chaos check format schema readme clean help
 .DEFAULT_GOAL := help
@@ -67,6 +68,7 @@ $(RUN): requirements.txt
 	@$(or $(PYTHON),false) tools/check_python.py || { test -n "$(PYTHON)" || echo "error: no Python found; install Python 3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements.txt
+	@echo ../../../.. > $$(echo $(VENV)/lib/python*/site-packages)/project.pth # found whatever PYTHONSAFEPATH says
 	@touch $@
 
 $(DEV): $(RUN) tests/requirements.txt

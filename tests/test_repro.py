@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from tools import schedule
 from tools.schedule import Plan, Schedule, at_once
 
-from .conftest import Project, on_terminal
+from .conftest import ROOT, Project, on_terminal
 from .faults import outputs
 
 REPRO = ("python", "-m", "tools.repro")
@@ -44,6 +45,42 @@ def test_it_leaves_what_dvc_repro_leaves(new_project: Project, built_project: Pr
 
     again = new_project.run(*REPRO)
     assert again.stdout == "nothing to run: data, models and results are up to date\n"
+
+
+ODD = {
+    "PYTHONSAFEPATH": "1",
+    "PYTHONHOME": "/usr",
+    "PYTHONWARNINGS": "error",
+    "MPLBACKEND": "no-such",
+    "FORCE_COLOR": "1",
+}
+ODD |= {"KERAS_HOME": "~/keras", "HOME": "/no/such/home", "XDG_CACHE_HOME": "/dev/null"}
+ODD |= {"GIT_DIR": "/no/such/folder"}
+
+
+def test_make_repro_runs_in_an_odd_environment(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `make`, in the environment that runs the tests."""
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, project.path)
+    (project.path / ".venv").symlink_to(sys.prefix)
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
+    for name, value in ODD.items():
+        monkeypatch.setenv(name, value)
+    done = project.run("make", "--assume-old=requirements.txt", "--assume-old=.venv/installed", "repro")
+    assert set(re.findall("Running stage '(.+)'", done.stdout)) == {"train@cnn", "evaluate@cnn", "report@cnn"}
+    assert "\033" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_home_that_is_no_folder_is_told_in_one_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    done = project.run(*REPRO, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: /dev/null/.config/dvc/config: DVC cannot read it: Not a directory; see that HOME"
+    )
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_project_without_git_runs_and_git_can_come_later(new_project: Project, built_project: Project) -> None:

@@ -54,17 +54,18 @@ def mend() -> list[str]:
     if RWLOCK.exists() and rwlock_is_cut(RWLOCK.read_text(encoding="utf-8", errors="replace")):
         RWLOCK.unlink()
         done.append(f"{RWLOCK} was cut short; removed")
-    for entry in run_cache().glob("*/*"):
+    cache = run_cache()
+    for entry in cache.glob("*/*") if cache else ():
         if not any(entry.iterdir()):
             entry.rmdir()
             done.append(f"{entry} was empty; removed")
     return done
 
 
-def run_cache() -> Path:
-    """The folder of DVC's run-cache, which several projects may share."""
-    told = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=True)
-    return Path(told.stdout.strip()) / "runs"
+def run_cache() -> Path | None:
+    """The folder of DVC's run-cache, which several projects may share; `None` where DVC fails, and has said why."""
+    told = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=False)
+    return None if told.returncode else Path(told.stdout.strip()) / "runs"
 
 
 @command

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ def reproduce(plan: Plan, jobs: int) -> None:
 
     Raises `PipelineError` with the names of the stages that failed, after the rest that could run.
     """
-    console = Console()
+    console = Console(force_terminal=sys.stdout.isatty())  # whatever FORCE_COLOR says
     if console.is_terminal:
         os.environ[SHOW_PROGRESS] = "yes"
     with tempfile.TemporaryDirectory() as folder, in_order(plan):

@@ -25,6 +25,7 @@ from tools.lock import LOCK, modify_lock
 
 MEMORY = 1.5e9  # bytes that a stage may need; the largest, train@cnn, takes 1.2e9 with MNIST
 FORK = multiprocessing.get_context("fork")  # DVC is imported once
+FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
 PATIENCE = 10  # seconds that interrupted stages have to end
 
 
@@ -65,6 +66,8 @@ class Plan:
                     for stage in order:
                         if upstream[stage.addressing] & outdated or stage.changed():
                             outdated.add(stage.addressing)
+        except OSError as error:  # such as a home that is no folder
+            raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS}") from error
         except DvcException as error:
             cause = f": {' '.join(str(error.__cause__).split())}" if error.__cause__ else "; dvc status tells more"
             raise PipelineError(f"{error}{cause}") from error

@@ -16,8 +16,8 @@ from stages.common.errors import PipelineError
 from stages.common.kernels import FIXED
 from stages.fetch import keras_cache
 
-# What would steer git, DVC, Keras or matplotlib past the home that a run is given
-STEERING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "XDG_")
+# What would steer git, DVC, Keras or matplotlib past the home that a run is given, or Python past its folder
+STEERING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "PYTHONSAFEPATH", "XDG_")
 OWN_CACHE = "[cache]\n    dir = cache\n"  # relative to .dvc
 
 # Another user: settings that change pictures, models and line ends, unless the project sees to it

@@ -23,6 +23,8 @@ FIXED = {
     "KERAS_BACKEND": "tensorflow",
     # TensorFlow takes oneDNN's kernels unasked on some processors only; they convolve 2.4 times as fast as its own
     "TF_ENABLE_ONEDNN_OPTS": "1",
+    # matplotlib draws into files; a notebook's or a desktop's backend may not even be installed here
+    "MPLBACKEND": "agg",
 }
 # Whatever else steers kernels is removed, such as ONEDNN_DEFAULT_FPMATH_MODE, TF_NUM_INTRAOP_THREADS, XLA_FLAGS
 STEERING = re.compile(r"(ONEDNN|DNNL|OMP|GOMP|KMP|MKL|NPY|OPENBLAS|GOTO|TF2?|XLA)_")
