@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -133,3 +134,18 @@ def test_requirements_are_pinned() -> None:
         for line in (ROOT / path).read_text().splitlines():
             requirement = line.split("#")[0].strip()
             assert not requirement or requirement.startswith("-r ") or re.fullmatch(r"[\w.\[\]-]+==[\w.]+", requirement)
+
+
+def local_variables() -> list[str]:
+    told = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True)
+    return told.stdout.split()
+
+
+def test_no_variable_of_one_repository_reaches_what_tools_start() -> None:
+    kept = {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}  # settings such as safe.directory
+    code = "import json, os, tools; print(json.dumps(dict(os.environ)))"
+    environment = os.environ | dict.fromkeys(local_variables(), "0")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert set(local_variables()) & set(json.loads(done.stdout)) == kept

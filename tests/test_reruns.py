@@ -1,5 +1,6 @@
 """What reruns after an edit of params.yaml, on the real dvc.yaml; and what undoing the edit restores."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -20,54 +21,43 @@ def reorder(params: dict) -> None:
 
 
 # fmt: off
-CASES = {
+RUN = {
     "layers": (
         lambda params: params["architectures"]["mlp_256"]["layers"][1]["Dense"].update(units=9),
         {"train@mlp_256", "evaluate@mlp_256", "report@mlp_256"}),
-    "fit": (
-        lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40),
-        {"train@cnn", "evaluate@cnn", "report@cnn"}),
     "add an architecture": (
         lambda params: params["architectures"].update(softmax=SEVENTH),
         {"train@softmax", "evaluate@softmax", "report@softmax"}),
-    "remove an architecture": (
-        lambda params: params["architectures"].pop("cnn"),
-        set()),
-    "a report setting": (
-        lambda params: params["report"].update(confused_pairs=4),
-        EVERY_REPORT),
-    "an overview setting": (
-        lambda params: params["overview"].update(confidence=0.99),
-        set()),
-    "an evaluate setting": (
-        lambda params: params["evaluate"].update(decimals=4),
-        EVERY_EVALUATE | EVERY_REPORT),
     "an evaluate setting that changes no figure": (
         lambda params: params["evaluate"].update(batch_size=100),
         EVERY_EVALUATE),
-    "the seed": (
-        lambda params: params["train"].update(seed=11),
-        EVERY_TRAIN | EVERY_EVALUATE | EVERY_REPORT),
     "a preprocess setting": (
         lambda params: params["preprocess"].update(pixel_max=255),
         {"preprocess"} | EVERY_TRAIN | EVERY_EVALUATE | EVERY_REPORT),
     "a preprocess setting that changes no array": (
         lambda params: params["preprocess"]["samples"].update(first=0),
         {"preprocess"}),
+}
+STALE = {  # itself; what depends on it follows, as above
+    "fit": (lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40), {"train@cnn"}),
+    "remove an architecture": (lambda params: params["architectures"].pop("cnn"), set()),
+    "a report setting": (lambda params: params["report"].update(confused_pairs=4), EVERY_REPORT),
+    "an overview setting": (lambda params: params["overview"].update(confidence=0.99), set()),
+    "an evaluate setting": (lambda params: params["evaluate"].update(decimals=4), EVERY_EVALUATE),
+    "the seed": (lambda params: params["train"].update(seed=11), EVERY_TRAIN),
+    "the kernels": (lambda params: params["train"].update(kernels="native"), EVERY_TRAIN | EVERY_EVALUATE),
     "the order of keys": (reorder, set()),
     "a comment": (lambda params: params.yaml_set_start_comment("another comment"), set()),
 }
 # fmt: on
 
 
-@pytest.mark.parametrize(("change", "expected"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("change", "expected"), RUN.values(), ids=RUN)
 def test_an_edit_reruns_what_it_affects_and_undoing_it_reruns_nothing(
     project, change: Callable[[dict], None], expected: set[str]
 ) -> None:
     before = project.params.read_bytes()
     project.edit(change)
-    assert project.params.read_bytes() != before
-
     assert project.repro().ran == expected
     assert project.repro().ran == set(), "a second run found something left to do"
 
@@ -77,6 +67,22 @@ def test_an_edit_reruns_what_it_affects_and_undoing_it_reruns_nothing(
     assert undone.restored <= expected
     changed = project.run("git", "status", "--porcelain", "--untracked-files=no").stdout
     assert changed.split() in ([], ["M", "dvc.lock"]), "undoing the edit left other results behind"
+
+
+@pytest.fixture(scope="module")
+def edited(built_project, tmp_path_factory):
+    """A copy of the built project, whose params.yaml is edited, and not run."""
+    return built_project.clone(tmp_path_factory.mktemp("edited") / "project")
+
+
+@pytest.mark.parametrize(("change", "expected"), STALE.values(), ids=STALE)
+def test_an_edit_makes_stale_what_it_affects(edited, change: Callable[[dict], None], expected: set[str]) -> None:
+    before = edited.params.read_bytes()
+    edited.edit(change)
+    assert edited.params.read_bytes() != before
+    stale = set(json.loads(edited.run("dvc", "status", "--json").stdout))
+    edited.params.write_bytes(before)
+    assert stale == expected
 
 
 def test_of_the_shared_modules_only_the_modules_count(project) -> None:

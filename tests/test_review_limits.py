@@ -1,8 +1,9 @@
-"""`make review`: what it refuses to compare, warns of, and fails on."""
+"""`make review`: what it refuses to compare, warns of, fails on, and leaves alone."""
 
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +156,23 @@ def test_text_of_a_pull_request_is_no_markup(reviewer) -> None:
     assert "<script>" not in markdown + html
     assert "@user" not in markdown
     assert "](https:" not in re.sub(r"```diff\n.*?\n```", "", markdown, flags=re.DOTALL)
+
+
+@pytest.fixture
+def worktree(reviewer: Project, tmp_path: Path) -> Project:
+    """A linked worktree of the reviewer's clone."""
+    reviewer.run("git", "worktree", "add", "-q", str(tmp_path / "linked"))
+    return Project(tmp_path / "linked")
+
+
+def test_a_review_from_a_hook_in_a_linked_worktree_leaves_the_repository_as_it_was(
+    worktree: Project, reviewer: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = (reviewer.path / ".git/config").read_bytes()
+    folder = worktree.run("git", "rev-parse", "--absolute-git-dir").stdout.strip()
+    index = Path(folder, "index").read_bytes()
+    for name, value in {"GIT_DIR": folder, "GIT_INDEX_FILE": f"{folder}/index", "GIT_PREFIX": ""}.items():
+        monkeypatch.setenv(name, value)
+    assert review(worktree, "HEAD", "HEAD", "--fail-on", "stale").startswith("same predictions as in base")
+    assert (reviewer.path / ".git/config").read_bytes() == config
+    assert Path(folder, "index").read_bytes() == index

@@ -51,7 +51,8 @@ def _display(schedule: Schedule, total: int) -> Text:
     for name in schedule.running:
         log = schedule.log(name)
         printed = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
-        lines.append(f"  {name}: {printed[-1]}" if printed and not printed[-1].startswith("> ") else f"  {name}")
+        said = printed and not printed[-1].startswith(("> ", "Running stage "))  # not DVC's own lines, which say less
+        lines.append(f"  {name}: {printed[-1]}" if said else f"  {name}")
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 
