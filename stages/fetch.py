@@ -88,7 +88,6 @@ def keras_cache() -> Path:
 def download(url: str) -> Archive:
     """Downloads and reads an archive; nothing of it stays on disk."""
     import pooch
-    import urllib3
 
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
@@ -98,7 +97,7 @@ def download(url: str) -> Archive:
         )
         try:
             path = registry.fetch("file", downloader=downloader)
-        except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in NO_ROOM:
                 raise  # the disk's fault, not the place's: another place must not serve in its stead
             raise PipelineError(f"{url}: cannot download: {_cause(error)}") from error

@@ -196,6 +196,7 @@ BAD_PLACES = {
     "raw.npz": "x_train is no array",
     "header.npz": "expected a NumPy .npz archive",
     "lzma.npz": "expected a NumPy .npz archive",
+    "names.npz": "found x\\n\\x1b[31mtrain",
     "folder": "no such file",
     "http://[::1/mnist.npz": "cannot download",
     "http:///mnist.npz": "cannot download",
@@ -223,6 +224,8 @@ def bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile("raw.npz", "w") as file:
         for member in MEMBERS:
             file.writestr(f"{member}.npy", "no array")
+    with zipfile.ZipFile("names.npz", "w") as file:
+        file.writestr("x\n\033[31mtrain.npy", bytes(1000))
     with zipfile.ZipFile("lzma.npz", "w", zipfile.ZIP_LZMA) as file:
         for member in MEMBERS:
             file.writestr(f"{member}.npy", bytes(1000))

@@ -175,7 +175,8 @@ def first_run(folder: Path, sources: Path, targets: Sequence[str]) -> Run:
     draw_overview(run, targets)
     status = run.execute(["dvc", "status", *targets])
     if "up to date" not in status:
-        raise PipelineError(f"{run.name}: {LOCK} does not describe the files that the run left:\n{status}")
+        print(status, file=sys.stderr)
+        raise PipelineError(f"{run.name}: {LOCK} does not describe the files that the run left; see above")
     return run
 
 

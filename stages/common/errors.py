@@ -12,9 +12,12 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class PipelineError(Exception):
     """An anticipated error: names the key, file or URL, what was expected and found, what to do.
 
-    The text is shown to the user as it stands, without a traceback. Anything that is not a
-    `PipelineError` is a fault of ours and keeps its traceback.
+    The text is shown to the user without a traceback, in one line: what does not print, as in the names that a foreign
+    file holds, is escaped. Anything that is not a `PipelineError` is a fault of ours and keeps its traceback.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:
