@@ -3,15 +3,16 @@
 import numpy as np
 from scipy import ndimage
 
-from tools.digits.shapes import EIGHT, along, at_border, box, largest, size
+from tools.digits.shapes import EIGHT, along, at_border, box, largest, shapes_by_size, size
 
 SPECK = 0.05  # of the largest shape's area: what is smaller is no part of the digit
 SMALLEST = 0.08  # of the picture's shorter side: the least size of a digit, where something touches the border
 RULE = 0.5  # of the picture's side, at least: a ruled line
-FRAME = 0.8  # of a frame's side, at least: one of its lines
+FRAME = 0.6  # of a frame's side, at least: one of its lines
 SHORTEST = 30  # pixels: in a smaller picture a line cannot be told from a stroke
 ENCLOSED = 0.3  # of a frame's size, at least: the digit in it
-FRAMES = 3  # one inside the other, at most
+FRAMES = 3  # at most
+GAP = 0.05  # of the digit's height, at least: between it and a short line below
 
 
 def without_surroundings(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:
@@ -36,7 +37,7 @@ def without_frames(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]
     """Without frames around what is drawn, and lines above, below or beside it that are longer."""
     notes = []
     for _ in range(FRAMES):
-        frame = largest(drawn, by_size=True)
+        frame = shapes_by_size(drawn)[0]
         rest = drawn & ~frame
         erased, rules = _without_rules(frame, FRAME * np.array(size(frame)))
         touches = rules >= 3 and _holds(erased, frame, least)
@@ -49,6 +50,9 @@ def without_frames(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]
         else:
             break
         notes = ["frame or line left out"]
+    for shape in shapes_by_size(drawn)[1:FRAMES]:
+        if _is_line(shape, drawn & ~shape, below=True):
+            return drawn & ~shape, ["frame or line left out"]
     return drawn, notes
 
 
@@ -66,13 +70,16 @@ def _inside(frame: np.ndarray, rules: int) -> np.ndarray:
     return between
 
 
-def _is_line(shape: np.ndarray, rest: np.ndarray) -> bool:
-    """Whether a shape is a line along all of the rest, and not a stroke of it or a 1 beside it."""
+def _is_line(shape: np.ndarray, rest: np.ndarray, below: bool = False) -> bool:
+    """Whether a shape is a line along all of the rest (or, right below it), and not a stroke of it or a 1 beside it."""
     for line, other in ((shape, rest), (shape.T, rest.T)):
         (rows, columns), (others, span) = box(line), box(other)
         width, height = columns.stop - columns.start, rows.stop - rows.start
         thin = height <= 0.2 * width and 6 * np.count_nonzero(line) <= width**2
+        under = others.stop + GAP * (others.stop - others.start) <= rows.start
         beside = rows.stop <= others.start or others.stop <= rows.start
+        if below and (line is not shape or not under):
+            continue
         excess = 0 if line is shape else 0.1 * (span.stop - span.start)
         if thin and beside and columns.start <= span.start - excess and span.stop + excess <= columns.stop:
             return True

@@ -5,7 +5,6 @@ from PIL import Image
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from tools.digits.pictures import smooth
 from tools.digits.shapes import border, box, largest
 
 CONTRAST = 0.1  # between paper and ink, of black to white; below it the picture counts as blank
@@ -70,12 +69,12 @@ def _rectangle(shape: np.ndarray) -> float:
 
 def ink_on(light: np.ndarray) -> np.ndarray:
     """How much darker, or lighter, than the paper around it a pixel is: float32 (height, width) in [0, 1]."""
-    middle = (smooth(light).min() + smooth(light).max()) / 2
+    middle = (light.min() + light.max()) / 2
     if np.mean(border(light) > middle) + np.mean(light > middle) < 1:
         light = 1 - light
     side = max(3, max(light.shape) // 3)
     paper = ndimage.grey_closing(light, size=(side, side))  # light falls unevenly on a photographed page
-    ink = smooth(paper - light)
+    ink = paper - light
     if ink.max() < CONTRAST:
         raise ValueError(f"expected a digit, found a blank picture (contrast {ink.max():.0%} of black to white)")
     return np.where(ink < PAPER * ink.max(), 0, ink / ink.max()).astype(np.float32)

@@ -46,7 +46,8 @@ def lightness(picture: Image.Image) -> np.ndarray:
     drawn = np.average(light, weights=opacity) if opacity.any() else 1
     paper = 1 if drawn < 0.5 else 0  # whichever shows what is drawn
     light = light * opacity + (paper if opacity.min() < 1 else 0) * (1 - opacity)
-    return (light / max(smooth(light).max(), 1 / 255)).clip(0, 1)
+    light = _smooth(light)
+    return light / max(light.max(), 1 / 255)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
@@ -56,11 +57,11 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture, dtype=np.float64)
     finite = np.isfinite(values)
     values = np.where(finite, values, np.median(values[finite]) if finite.any() else 0)
-    usual = smooth(values)
+    usual = _smooth(values)
     low, high = usual.min(), usual.max()
     return Image.fromarray(np.uint8(255 * ((values - low) / (high - low or 1)).clip(0, 1)))
 
 
-def smooth(values: np.ndarray) -> np.ndarray:
+def _smooth(values: np.ndarray) -> np.ndarray:
     """Without single odd pixels, in a picture large enough for a stroke to be broader."""
     return ndimage.median_filter(values, size=3 if min(values.shape) > SPIKES else 1)

@@ -28,13 +28,17 @@ def size(shape: np.ndarray) -> tuple[int, int]:
     return tuple(part.stop - part.start for part in box(shape))
 
 
-def largest(shapes: np.ndarray, by_size: bool = False) -> np.ndarray:
-    """The shape with the largest area, or the largest height or width."""
+def largest(shapes: np.ndarray) -> np.ndarray:
+    """The shape with the largest area."""
     pieces, _ = ndimage.label(shapes, EIGHT)
-    sizes = np.bincount(pieces.ravel())[1:]
-    if by_size:
-        sizes = [max(part.stop - part.start for part in box) for box in ndimage.find_objects(pieces)]
-    return pieces == 1 + np.argmax(sizes)
+    return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
+
+
+def shapes_by_size(shapes: np.ndarray, count: int = 3) -> list[np.ndarray]:
+    """The `count` shapes with the largest height or width, the largest first."""
+    pieces, _ = ndimage.label(shapes, EIGHT)
+    sizes = [max(part.stop - part.start for part in place) for place in ndimage.find_objects(pieces)]
+    return [pieces == 1 + place for place in np.argsort(sizes, kind="stable")[: -1 - count : -1]]
 
 
 def along(shapes: np.ndarray, run: int, axis: int) -> np.ndarray:
