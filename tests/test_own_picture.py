@@ -215,13 +215,15 @@ def lined_paper() -> Image.Image:
     return Image.fromarray(page)
 
 
-def side_by_side(*pictures: Image.Image) -> Image.Image:
-    return Image.fromarray(np.hstack([np.asarray(picture)[:, 40:180] for picture in pictures]))
+def side_by_side(*pictures: Image.Image, margin: int = 20) -> Image.Image:
+    page = np.hstack([np.asarray(picture)[:, 60 - margin : 160 + margin] for picture in pictures])
+    return Image.fromarray(np.pad(page, 20, constant_values=PAPER))
 
 
 PICTURE_SIZE = "expected a picture at least 8 pixels high and wide"
 UNREADABLE = {
     "two digits": (side_by_side(seven(), seven()), "found 2 shapes apart"),
+    "two digits close together": (side_by_side(seven(), seven(), margin=13), "found 2 shapes side by side"),
     "three digits": (side_by_side(seven(), seven(), seven()), "found 3 shapes apart"),
     "an empty field": (shape("rectangle", (60, 40, 220, 200), outline=INK, width=4), "found an empty frame"),
     "lined paper": (lined_paper(), "found 6 ruled lines"),

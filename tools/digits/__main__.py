@@ -49,7 +49,12 @@ def draw(
     digits = images[shown["index"].to_numpy(dtype=int), ..., 0]
     dataset = Dataset.read(lookups.PREPARED / "dataset.json").dataset
     save(digit_sheet(digits, lookups.titles(shown, names), f"{dataset}: {heading}"), arguments.output)
-    print(arguments.output)
+    print(f"{arguments.output}{of_the_first(min(arguments.count, len(rows)), 'digits')}")
+
+
+def of_the_first(count: int, what: str) -> str:
+    """What a picture of at most `MOST_SHOWN` leaves out of `count`."""
+    return f", of the first {MOST_SHOWN} {what}" if count > MOST_SHOWN else ""
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -129,8 +134,7 @@ def classify(arguments: argparse.Namespace) -> None:
         print(f"{heading}:")
         print_table(rows if rows["note"].any() else rows.drop(columns="note"))
         if arguments.output:
-            more = f", of the first {MOST_SHOWN} pictures" if len(rows) > MOST_SHOWN else ""
-            print(f"{arguments.output}{more}")
+            print(f"{arguments.output}{of_the_first(len(rows), 'pictures')}")
     refused = len(arguments.file) - sum(map(len, tables))
     if refused:
         sys.exit(1)

@@ -4,6 +4,8 @@ All of it goes by shape alone: by the connected parts of the ink, their size, pl
 What is not understood as one digit is refused with a `ValueError` that says what was found.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from scipy import ndimage
 
@@ -19,6 +21,9 @@ HOVERING = 0.6  # of a gap counts where one stroke is above the other, like the 
 TALLER = 1.5  # times, at most, a stroke above or below makes a digit; more is another digit
 MARK = 0.4  # of the digit's size: what is smaller, and apart, is a mark beside it
 WIDEST = 2.2  # width to height; MNIST's training digits are below 2.0
+WIDE = 1.5  # width to height, from which on it is noted; 99 % of MNIST's training digits are below
+FULLEST = 0.75  # of the rectangle around a digit, unless it is narrow like a 1; 99.9 % of MNIST's are below 0.7
+TALL = 0.6  # of the height of all, at least: each of two shapes side by side
 LONGEST = 5  # length of all strokes, to the digit's size; MNIST's training digits are below 4
 THICKEST = 0.55  # stroke, to the digit's size; of MNIST's training digits, 99.9 % are below 0.5
 
@@ -67,6 +72,8 @@ def _one_digit(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:
     notes = ["small marks left out"] if apart.any() else []
     if at_border(digit).any() and np.less(size(digit), 0.9 * np.array(digit.shape)).any():
         notes.append("touches the border")
+    if size(digit)[1] > WIDE * size(digit)[0]:
+        notes.append("wide for one digit")
     return digit, notes
 
 
@@ -79,6 +86,14 @@ def _belongs(stroke: Box, digit: Box) -> bool:
     return over and height <= TALLER * (all_rows.stop - all_rows.start)
 
 
+def _stand_apart(digit: np.ndarray) -> bool:
+    """Whether the two highest shapes stand side by side, with nothing of one above the other, and are wide together."""
+    height, width = size(digit)
+    shapes = ndimage.find_objects(ndimage.label(digit, EIGHT)[0])
+    columns = [columns for rows, columns in shapes if rows.stop - rows.start >= TALL * height]
+    return width > 1.2 * height and any(a.stop <= b.start or b.stop <= a.start for a, b in pairwise(columns))
+
+
 def _check(digit: np.ndarray, least: int) -> None:
     """Raises `ValueError` if no digit has such a shape."""
     height, width = size(digit)
@@ -86,8 +101,11 @@ def _check(digit: np.ndarray, least: int) -> None:
         raise ValueError(f"expected a digit at least {least} pixels high or wide, found {height} x {width} pixels")
     if width > WIDEST * height:
         raise ValueError(f"expected one digit, found a shape {width / height:.1f} times as wide as high")
+    if _stand_apart(digit):
+        raise ValueError("expected one digit, found 2 shapes side by side")
     within = ndimage.distance_transform_edt(np.pad(digit[box(digit)], 1))
-    if 2 * within.max() - 1 > THICKEST * max(height, width):
+    full = 2 * width > height and np.count_nonzero(within) > FULLEST * height * width
+    if full or 2 * within.max() - 1 > THICKEST * max(height, width):
         raise ValueError("expected one digit, found a filled shape")
     thickness = 4 * within[within > 0].mean() - 2  # the way out is a quarter of it, on average, from a pixel's middle
     length = np.count_nonzero(within) / thickness
