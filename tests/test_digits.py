@@ -148,5 +148,38 @@ def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project)
     assert printed.startswith("cnn, trained on tiny digits:\n")
     assert [row[0] for row in rows(printed)[2:5]] == ["0.png", "1.png", "2.png"]
     assert all(0 <= int(row[1]) <= 9 and 0.1 <= float(row[2]) <= 1 for row in rows(printed)[2:5])
-    with Image.open(project.path / "seen.png") as picture:
-        assert picture.height > 600  # a row for each
+    assert ink(project.path / "seen.png") > 1000
+
+
+def digit_picture(project: Project, index: int, name: str) -> str:
+    """Writes a test image as a person's picture, and returns its name."""
+    image = np.load(project.path / "data/prepared/x_test.npy")[index, ..., 0]
+    paper = 255 - np.kron(np.pad(image, 4), np.ones((20, 20))) * 200
+    (project.path / name).parent.mkdir(exist_ok=True)
+    Image.fromarray(paper.astype(np.uint8)).save(project.path / name)
+    return name
+
+
+def test_pictures_that_cannot_be_read_are_told_and_the_others_classified(project) -> None:
+    good = [digit_picture(project, index, name) for index, name in enumerate(("a/0.png", "b/0.png"))]
+    Image.new("L", (90, 90), 128).save(project.path / "blank.png")
+    done = project.run("python", "-m", "tools.digits", "classify", good[0], "blank.png", "no.png", good[1], check=False)
+    assert done.returncode == 1
+    assert [row[0] for row in rows(done.stdout)[2:]] == good
+    assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [["error", "blank.png"], ["error", "no.png"]]
+
+
+def test_a_note_stands_in_the_pictures_row(project) -> None:
+    name = digit_picture(project, 0, "0.png")
+    with Image.open(project.path / name) as picture:
+        picture.save(project.path / "two.gif", save_all=True, append_images=[picture.rotate(180)])
+    assert rows(digits(project, "classify", name, "two.gif"))[-1][-4:] == ["first", "of", "2", "frames"]
+
+
+def test_the_sheet_shows_the_first_pictures_and_says_so(project) -> None:
+    name = digit_picture(project, 0, "0.png")
+    digits(project, "classify", *[name] * 100, "--output", "all.png")
+    printed = digits(project, "classify", *[name] * 104, "--output", "first.png")
+    assert printed.endswith("first.png, of the first 100 pictures\n")
+    assert len(rows(printed)) == 104 + 3
+    assert ink(project.path / "first.png") == ink(project.path / "all.png")

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from stages.common.errors import PipelineError
-from tools.digits.own import prepare, read
+from tools.digits import own
+from tools.digits.pictures import read
 
 INK, PAPER = 30, 230
 
@@ -23,7 +24,14 @@ def seven(scale: float = 1, place: tuple[int, int] = (60, 40), width: int = 20) 
     return picture.resize((round(300 * scale), round(260 * scale)), Image.Resampling.LANCZOS)
 
 
-EXPECTED = prepare(seven(), 28, 28)
+def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarray:
+    """What the model takes of a picture on which nothing is to be noted."""
+    image, notes = own.prepare(picture, height, width)
+    assert notes == []
+    return image
+
+
+EXPECTED = prepare(seven())
 
 
 def likeness(image: np.ndarray) -> float:
@@ -58,7 +66,7 @@ def test_size_place_and_polarity_do_not_matter(scale, place, inverted, width) ->
     picture = seven(scale, place, width)
     if inverted:
         picture = picture.point(lambda value: 255 - value)
-    assert likeness(prepare(picture, 28, 28)) > 0.85
+    assert likeness(prepare(picture)) > 0.85
 
 
 def rgb(picture: Image.Image) -> Image.Image:
@@ -96,21 +104,169 @@ def photographed(picture: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(picture) * light + grain).clip(0, 255).astype(np.uint8))
 
 
-FORMS = [rgb, palette, cmyk, sixteen_bits, dark_on_nothing, light_on_nothing, photographed]
+def twelve_bits(picture: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(picture).astype(np.uint16) * 16)
+
+
+def hot_pixels(picture: Image.Image) -> Image.Image:
+    """12 bits, but for two pixels that the sensor could not read."""
+    values = np.asarray(picture).astype(np.uint16) * 16
+    values[5, 7] = values[200, 30] = 65535
+    return Image.fromarray(values)
+
+
+def few_levels(picture: Image.Image) -> Image.Image:
+    """As colours of 12 bits in a file of 16 are read."""
+    return picture.point(lambda value: value // 16).convert("RGB")
+
+
+def one_bit(picture: Image.Image) -> Image.Image:
+    return picture.convert("1")
+
+
+FORMS = [rgb, palette, cmyk, sixteen_bits, twelve_bits, hot_pixels, few_levels, one_bit]
+FORMS += [dark_on_nothing, light_on_nothing, photographed]
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("suffix", ["png", "jpeg", "tiff"])
 def test_any_kind_of_picture_shows_the_same_digit(form, suffix: str, tmp_path) -> None:
     picture = form(seven())
-    if (suffix == "png" and picture.mode == "CMYK") or (suffix == "jpeg" and picture.mode not in ("L", "RGB", "CMYK")):
+    fits_jpeg = picture.mode in ("1", "L", "RGB", "CMYK")
+    if (suffix == "png" and picture.mode == "CMYK") or (suffix == "jpeg" and not fits_jpeg):
         suffix = "tiff"
     picture.save(tmp_path / f"seven.{suffix}")
-    assert likeness(prepare(read(tmp_path / f"seven.{suffix}"), 28, 28)) > 0.85
+    assert likeness(prepare(read(tmp_path / f"seven.{suffix}")[0])) > 0.85
+
+
+@pytest.mark.parametrize("scale", [1 / 255, 1, 1e-9, 1e34])
+@pytest.mark.parametrize("odd", [0, np.nan, np.inf, -np.inf])
+def test_floating_point_is_taken_by_its_range_without_what_is_no_number(scale: float, odd: float, tmp_path) -> None:
+    values = (np.asarray(seven()).astype(np.float32) - 100) * np.float32(scale)
+    if odd:
+        values[:9, :9] = odd
+    Image.fromarray(values).save(tmp_path / "seven.tiff")
+    assert likeness(prepare(read(tmp_path / "seven.tiff")[0])) > 0.95
+
+
+def drawn(lines: list[tuple[int, ...]], ink: int = INK, width: int = 4) -> Image.Image:
+    """The 7, which fills (60, 40) to (160, 190) of a picture of 300 x 260, and straight lines."""
+    picture = seven()
+    for line in lines:
+        ImageDraw.Draw(picture).line(line, fill=ink, width=width)
+    return picture
+
+
+def box(left: int, top: int, right: int, bottom: int) -> list[tuple[int, ...]]:
+    return [(left, top, right, top, right, bottom, left, bottom, left, top)]
+
+
+def on_a_desk(angle: float = 0) -> Image.Image:
+    desk = Image.new("L", (500, 450), 60)
+    sheet = seven().convert("LA").rotate(angle, expand=True, resample=Image.Resampling.BICUBIC)
+    desk.paste(sheet.getchannel("L"), (90, 80), sheet.getchannel("A"))
+    return desk
+
+
+SURROUNDED = {
+    "a frame at the border": (drawn(box(1, 1, 298, 258)), "surroundings left out"),
+    "a thin frame at the border": (drawn(box(0, 0, 299, 259), width=1), "surroundings left out"),
+    "an edge on one side": (drawn([(2, 0, 2, 260)]), "ruled lines left out"),
+    "a form's field": (drawn(box(35, 15, 190, 215)), "frame or line left out"),
+    "a field within a field": (drawn(box(35, 15, 190, 215) + box(20, 5, 240, 240)), "frame or line left out"),
+    "a field open above": (drawn([(35, 15, 35, 215, 190, 215, 190, 15)]), "frame or line left out"),
+    "half a field": (drawn([(35, 15, 35, 215, 190, 215)]), "frame or line left out"),
+    "a field that the digit crosses": (drawn(box(30, 80, 190, 215)), "frame or line left out"),
+    "cells of a form": (drawn([(0, 20, 300, 20), (0, 210, 300, 210), (40, 20, 40, 210), (190, 20, 190, 210)]), "ruled"),
+    "an underline": (drawn([(40, 215, 180, 215)]), "frame or line left out"),
+    "a line across the page": (drawn([(0, 120, 300, 125)]), "ruled lines left out"),
+    "lined paper": (drawn([(0, y, 300, y) for y in range(10, 260, 45)], width=2), "ruled lines left out"),
+    "a sheet on a dark desk": (on_a_desk(), "surroundings left out"),
+    "a sheet askew on a dark desk": (on_a_desk(8), "surroundings left out"),
+    "a blot at the border": (drawn([(250, 250, 300, 260)], width=50), "shapes at the border left out"),
+    "a full stop": (drawn([(200, 180, 218, 180)], width=18), "small marks left out"),
+}
+
+
+@pytest.mark.parametrize("name", SURROUNDED)
+@pytest.mark.parametrize("inverted", [False, True])
+def test_what_surrounds_the_digit_is_left_out_and_noted(name: str, inverted: bool) -> None:
+    picture, expected = SURROUNDED[name]
+    image, notes = own.prepare(picture.point(lambda value: 255 - value) if inverted else picture, 28, 28)
+    assert any(expected in note for note in notes), notes
+    if "askew" in name:
+        image = ndimage.rotate(image, -8, reshape=False, order=1)
+    assert likeness(image) > 0.8
+
+
+def noise(*size: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8))
+
+
+def shape(draw: str, *arguments: object, **options: object) -> Image.Image:
+    picture = Image.new("L", (300, 260), PAPER)
+    getattr(ImageDraw.Draw(picture), draw)(*arguments, **options)
+    return picture
+
+
+def lined_paper() -> Image.Image:
+    page = np.full((260, 300), PAPER, np.uint8)
+    page[10::45] = page[11::45] = INK
+    return Image.fromarray(page)
+
+
+def side_by_side(*pictures: Image.Image, margin: int = 20) -> Image.Image:
+    page = np.hstack([np.asarray(picture)[:, 60 - margin : 160 + margin] for picture in pictures])
+    return Image.fromarray(np.pad(page, 20, constant_values=PAPER))
+
+
+PICTURE_SIZE = "expected a picture at least 8 pixels high and wide"
+UNREADABLE = {
+    "two digits": (side_by_side(seven(), seven()), "found 2 shapes apart"),
+    "two digits close together": (side_by_side(seven(), seven(), margin=13), "found 2 shapes side by side"),
+    "three digits": (side_by_side(seven(), seven(), seven()), "found 3 shapes apart"),
+    "an empty field": (shape("rectangle", (60, 40, 220, 200), outline=INK, width=4), "found an empty frame"),
+    "lined paper": (lined_paper(), "found 6 ruled lines"),
+    "a filled square": (shape("rectangle", (60, 40, 140, 120), fill=INK), "found a filled shape"),
+    "a filled disc": (shape("ellipse", (60, 40, 140, 120), fill=INK), "found a filled shape"),
+    "a dash": (shape("line", (60, 100, 200, 100), fill=INK, width=10), "times as wide as high"),
+    "a dot": (shape("ellipse", (60, 40, 64, 44), fill=INK), "expected a digit at least 8 pixels high or wide"),
+    "noise": (noise(300, 300), "found"),
+    "faint noise": (noise(300, 300).point(lambda value: 190 + value // 6), "found"),
+    "two pixels": (Image.fromarray(np.array([[0, 255]], np.uint8)), f"{PICTURE_SIZE}, found 1 x 2 pixels"),
+    "three by three": (noise(3, 3), PICTURE_SIZE),
+    "a line of pixels": (noise(1000, 1), PICTURE_SIZE),
+    "nothing but transparent": (Image.new("RGBA", (300, 260)), "found a blank picture"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_is_not_one_digit_is_refused(name: str) -> None:
+    picture, expected = UNREADABLE[name]
+    with pytest.raises(ValueError, match=expected):
+        own.prepare(picture, 28, 28)
+
+
+def test_strokes_that_do_not_touch_are_one_digit() -> None:
+    loose = np.array(seven())
+    loose[75:85] = PAPER
+    assert likeness(prepare(Image.fromarray(loose))) > 0.85
+
+
+def test_a_digit_cut_off_by_the_border_is_noted() -> None:
+    assert own.prepare(seven().crop((0, 60, 300, 260)), 28, 28)[1] == ["touches the border"]
+    assert own.prepare(seven().crop((50, 30, 171, 195)), 28, 28)[1] == []  # cut out closely
+
+
+def test_of_several_frames_the_first_is_taken_and_noted(tmp_path) -> None:
+    seven().save(tmp_path / "two.gif", save_all=True, append_images=[seven().rotate(180)])
+    picture, notes = read(tmp_path / "two.gif")
+    assert notes == ["first of 2 frames"]
+    assert likeness(prepare(picture)) > 0.95
 
 
 def test_the_line_of_a_thin_pen_is_as_broad_as_a_strokes_least() -> None:
-    image = prepare(seven(width=2), 28, 28)
+    image = prepare(seven(width=2))
     assert likeness(image) > 0.8
     assert (image > 0.3).sum() > 0.6 * (EXPECTED > 0.3).sum()
 
@@ -119,13 +275,13 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
     exif = Image.Exif()
     exif[274] = 6  # the camera was held upright: turn by 90 degrees clockwise to see it
     seven().rotate(90, expand=True).save(tmp_path / "photo.jpg", exif=exif)
-    assert likeness(prepare(read(tmp_path / "photo.jpg"), 28, 28)) > 0.95
+    assert likeness(prepare(read(tmp_path / "photo.jpg")[0])) > 0.95
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 300), (300, 300)])
+@pytest.mark.parametrize("size", [(8, 8), (8, 300), (300, 300)])
 def test_a_blank_picture_is_told(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"expected a digit, found a blank picture \(contrast 0% of black to white\)"):
-        prepare(Image.new("L", size, 128), 28, 28)
+        prepare(Image.new("L", size, 128))
 
 
 def test_a_damaged_picture_is_told(tmp_path) -> None:

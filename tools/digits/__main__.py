@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ def tell(rows: pd.DataFrame, count: int, what: str) -> None:
     if rows.empty:
         print(f"no {what}")
         return
-    print(rows.head(count).to_string(index=False, formatters={"probability": "{:.4f}".format}))
+    print_table(rows.head(count))
     more = f", of which the first {count}" if len(rows) > count else ""
     print(f"{len(rows):,} {what}{more}")
 
@@ -47,7 +49,12 @@ def draw(
     digits = images[shown["index"].to_numpy(dtype=int), ..., 0]
     dataset = Dataset.read(lookups.PREPARED / "dataset.json").dataset
     save(digit_sheet(digits, lookups.titles(shown, names), f"{dataset}: {heading}"), arguments.output)
-    print(arguments.output)
+    print(f"{arguments.output}{of_the_first(min(arguments.count, len(rows)), 'digits')}")
+
+
+def of_the_first(count: int, what: str) -> str:
+    """What a picture of at most `MOST_SHOWN` leaves out of `count`."""
+    return f", of the first {MOST_SHOWN} {what}" if count > MOST_SHOWN else ""
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -107,28 +114,35 @@ def common(arguments: argparse.Namespace) -> None:
 
 
 def classify(arguments: argparse.Namespace) -> None:
-    """Pictures of your own: PNG or JPEG, any size, dark on light or the reverse."""
-    from tools.digits import own
+    """Pictures of your own, one digit each: any size, dark on light or the reverse; what cannot be read is told."""
+    from tools.digits import own, sheet
 
     dataset = Dataset.read(lookups.PREPARED / "dataset.json")
-    height, width, _ = dataset.image
     name = models([arguments.architecture])[0] if arguments.architecture else best()
-    pictures, seen = [own.read(path) for path in arguments.file], []
-    for path, picture in zip(arguments.file, pictures, strict=True):
-        try:
-            seen.append(own.prepare(picture, height, width))
-        except ValueError as error:
-            raise PipelineError(f"{path}: {error}") from error
-    probabilities = predict(name, np.stack(seen)[..., np.newaxis])
-    first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
-    rows = pd.DataFrame({"file": [path.name for path in arguments.file], "prediction": first})
-    rows["probability"] = probabilities.max(axis=1)
-    rows["second"] = second
-    print(f"{name}, trained on {dataset.dataset}:")
+    heading = f"{name}, trained on {dataset.dataset}"
+    pictures = own.each(arguments.file, *dataset.image[:2], MOST_SHOWN if arguments.output else 0)
+    tables = []
+    while batch := list(islice(pictures, BATCH)):
+        probabilities = predict(name, np.stack([picture.seen for picture in batch])[..., np.newaxis])
+        first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
+        table = pd.DataFrame({"file": [picture.path for picture in batch], "prediction": first})
+        tables.append(table.assign(probability=probabilities.max(axis=1), second=second, note=[p.note for p in batch]))
+        if arguments.output and len(tables) == 1:
+            save(sheet.sheet(batch[:MOST_SHOWN], probabilities[:MOST_SHOWN], heading), arguments.output)
+    if tables:
+        rows = pd.concat(tables, ignore_index=True)
+        print(f"{heading}:")
+        print_table(rows if rows["note"].any() else rows.drop(columns="note"))
+        if arguments.output:
+            print(f"{arguments.output}{of_the_first(len(rows), 'pictures')}")
+    refused = len(arguments.file) - sum(map(len, tables))
+    if refused:
+        sys.exit(1)
+
+
+def print_table(rows: pd.DataFrame) -> None:
+    """Prints rows, the probabilities with four decimals."""
     print(rows.to_string(index=False, formatters={"probability": "{:.4f}".format}))
-    if arguments.output:
-        save(own.sheet(pictures, seen, probabilities, f"{name}, trained on {dataset.dataset}"), arguments.output)
-        print(arguments.output)
 
 
 def best() -> str:
@@ -185,7 +199,7 @@ def arguments() -> argparse.Namespace:
     found.add_argument("--min-probability", type=number(0, float), default=0.0, metavar="P", help="of the prediction")
     found.add_argument("--max-probability", type=number(0, float), default=1.0, metavar="P", help="of the prediction")
     add(common, listed, several).add_argument("--at-least", type=number(1, int), metavar="N", help="not all, but N")
-    add(classify, output, one).add_argument("file", type=Path, nargs="+", help="PNG or JPEG")
+    add(classify, output, one).add_argument("file", type=Path, nargs="+", help="PNG, JPEG, TIFF or the like")
     return parser.parse_args()
 
 
