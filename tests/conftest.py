@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
 from stages.common.arrays import Archive, write_archive
+from tools.arguments import number
 from tools.warm import KERAS, LIBRARIES, warm_commands
 
 ROOT = Path(__file__).parents[1]
@@ -77,7 +78,8 @@ def tiny_archive(train: int = 300, test: int = 100) -> Archive:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--times", type=int, default=1, help="repetitions of each fault, each at another moment")
+    times = "repetitions of each fault, each at another moment"
+    parser.addoption("--times", type=number(1, most=10_000), default=1, help=times)
     parser.addoption("--screenshots", help="folder for pictures of the pages in tests/test_browser.py")
 
 

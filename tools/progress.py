@@ -13,6 +13,7 @@ from rich.text import Text
 
 from stages.common.errors import PipelineError
 from stages.train import SHOW_PROGRESS
+from tools.ending import end_with_make
 from tools.lock import read_lock, reorder
 from tools.schedule import Plan, Schedule
 
@@ -28,11 +29,13 @@ def reproduce(plan: Plan, jobs: int) -> None:
     with tempfile.TemporaryDirectory() as folder, in_order(plan):
         schedule = Schedule(plan, jobs, Path(folder))
         total = len(schedule.waiting)
+        end_if_make_died = end_with_make()
         # not redirected: the stages are forks, which would print through what stands in for stdout
         shown = {"auto_refresh": False, "transient": True, "redirect_stdout": False, "redirect_stderr": False}
         with Live(console=console, **shown) as live:
 
             def show() -> None:
+                end_if_make_died()
                 if console.is_terminal:
                     live.update(_display(schedule, total), refresh=True)
 

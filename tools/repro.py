@@ -8,31 +8,43 @@ import argparse
 import contextlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from stages.common.errors import command
-from tools.warm import KERAS, LIBRARIES, NEED_KERAS, Warm, warm_commands
+from tools.arguments import number
+from tools.ending import end_stages, when_told
+from tools.warm import KERAS, LIBRARIES, Warm, warm_commands
+from tools.warm_client import NEED_KERAS
 
 
 @contextlib.contextmanager
-def _first_on_path(folder: Path) -> Iterator[None]:
-    before = os.environ.get("PATH", os.defpath)
-    os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
+def _environment(warm: Warm) -> Iterator[None]:
+    """Puts the warm commands first on PATH, and all temporary files into a folder that is removed at the end."""
+    temporary = warm.folder.parent / "tmp"
+    temporary.mkdir()
+    before = dict(os.environ)
+    if os.access(warm.folder / "python", os.X_OK):  # not where temporary files may not be executed: then the real ones
+        os.environ["PATH"] = f"{warm.folder}{os.pathsep}{before.get('PATH', os.defpath)}"
+    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
     try:
         yield
     finally:
-        os.environ["PATH"] = before
+        os.environ.clear()
+        os.environ.update(before)
+        tempfile.tempdir = None
 
 
 @command
 def main() -> None:
     """Runs what params.yaml, code or data changed, and draws the overview."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--jobs", type=int, metavar="N", help="stages at once; by default what cores and memory allow")
+    stages = "stages at once; by default what cores and memory allow"
+    parser.add_argument("--jobs", type=number(1), metavar="N", help=stages)
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
-    with warm_commands() as warm, _first_on_path(warm.folder):
+    when_told(end_stages)
+    with warm_commands() as warm, _environment(warm):
         warm.start("keras", KERAS)  # takes longest
         _reproduce(arguments, warm)
 

@@ -1,8 +1,12 @@
 """Which stages there are, which of them are to run, and their order: as many at once as can go side by side."""
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -21,12 +25,12 @@ from dvc.stage import PipelineStage
 from dvc.utils.collections import ensure_list
 
 from stages.common.errors import PipelineError
+from tools.ending import PATIENCE, end_descendants, hold, when_told
 from tools.lock import LOCK, modify_lock
 
 MEMORY = 1.5e9  # bytes that a stage may need; the largest, train@cnn, takes 1.2e9 with MNIST
 FORK = multiprocessing.get_context("fork")  # DVC is imported once
 FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
-PATIENCE = 10  # seconds that interrupted stages have to end
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,8 @@ class Schedule:
     def run(self, each_moment: Callable[[], None]) -> Iterator[str]:
         """Yields what each stage printed as it ends; calls `each_moment` several times a second.
 
-        What depends on a stage that failed is not run; the rest goes on. On Ctrl-C, stages that do not end by
-        themselves are ended.
+        What depends on a stage that failed is not run; the rest goes on. If it is left early, so on Ctrl-C, stages that
+        do not end by themselves are ended.
         """
         try:
             while self.waiting or self.running:
@@ -145,14 +149,20 @@ class Schedule:
             self.not_run += [stage for stage in self.waiting if stage in skipped]
             self.waiting = [stage for stage in self.waiting if stage not in skipped]
         printed = self.log(name).read_text(encoding="utf-8", errors="replace")
-        return printed.partition("\nTo track the changes with git")[0].strip()
+        printed = printed.partition("\nTo track the changes with git")[0].strip()
+        killed = f"\n{name}: ended by {signal.Signals(-process.exitcode).name}" if process.exitcode < 0 else ""
+        return f"{printed}{killed}"
 
     def _stop(self) -> None:
-        for process in self.running.values():
-            process.join(PATIENCE)
-        for process in self.running.values():
-            for each in [*psutil.Process(process.pid).children(recursive=True), process] if process.is_alive() else ():
-                each.terminate()
+        """Waits for what runs, which Ctrl-C has reached as well; a second Ctrl-C ends it, a third kills it."""
+        for end in (None, FORK.Process.terminate, FORK.Process.kill):
+            last = time.monotonic() + PATIENCE
+            with contextlib.suppress(KeyboardInterrupt):
+                for process in self.running.values():
+                    if end:
+                        end(process)
+                for process in self.running.values():
+                    process.join(max(0, last - time.monotonic()))
 
     def log(self, name: str) -> Path:
         """The file into which a stage prints."""
@@ -160,10 +170,21 @@ class Schedule:
 
 
 def _reproduce(name: str, log: Path) -> None:
-    """Becomes `dvc repro --single-item`, made quicker: at waiting for DVC's lock, and at writing dvc.lock."""
+    """Becomes `dvc repro --single-item`, made quicker: at waiting for DVC's lock, and at writing dvc.lock.
+
+    Whether it is told to end or the process that started it has died: it ends its stage, and then itself.
+    """
+    when_told(lambda _: threading.Thread(target=end_descendants, daemon=True).start())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     dvc.lock.DEFAULT_TIMEOUT /= 25  # of which DVC waits a sixth before it tries again: 20 ms, not 500
     dvc.dvcfile.modify_yaml = modify_lock
     with log.open("w") as stream, Path(os.devnull).open() as nothing:
         for file, number in ((nothing, 0), (stream, 1), (stream, 2)):
             os.dup2(file.fileno(), number)
+    hold(log)
     sys.exit(dvc.cli.main(["--wait-for-lock", "repro", "--single-item", name]))
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    end_descendants()

@@ -3,7 +3,8 @@
 TensorFlow takes four to seven seconds to import, and a full run imports it twice per architecture. Here one process
 imports the libraries, none of this project's modules, and forks for each command: a process of its own, with its own
 memory, arguments, environment, standard streams and exit status, that reads the project's code and files as any other.
-So a stage stays as independent as it was, and `dvc repro`, which knows nothing of this, gives the same bytes.
+So a stage stays as independent as it was, and `dvc repro`, which knows nothing of this, gives the same bytes. It ends
+with its client, which stands in for it: what the client is told by a signal, it is told (tools/ending.py).
 
 There are two such processes, one with Keras and one for commands that need not wait for it. A folder of commands
 holds a `python`, and for tests a `dvc`; where it is first on PATH, they ask these processes for `python -m stages.…`,
@@ -18,45 +19,30 @@ import os
 import runpy
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from tools.ending import HELD_BY, end_all, send_to_descendants, wait_until_free
+from tools.leaving import finish, start_anew
+
 KERAS = ("keras", "pydantic.main", "ruamel.yaml", "dvclive.keras", "sklearn.metrics")
-NEED_KERAS = ("stages.train", "stages.evaluate")
 LIBRARIES = ("pydantic.main", "ruamel.yaml", "pandas", "matplotlib.backends.backend_agg", "matplotlib.style")
 LIBRARIES += ("scipy.optimize", "scipy.stats", "jinja2", "tqdm", "pooch", "sklearn.datasets")
 ROOT = Path(__file__).parents[1]
 
+CLIENT = ROOT / "tools/warm_client.py"
 COMMAND = """\
 #!/bin/sh
-exec {python} -IS {client} {name} "$@"
-"""
-CLIENT = """\
-import json, os, signal, socket, sys
-name, *arguments = sys.argv[1:]
-command = ["dvc", *arguments]
-if name == "python":
-    command = arguments[1:] if arguments[:1] == ["-m"] and arguments[1].startswith(("stages.", "tools.")) else None
-folder = os.getcwd()
-with socket.socket(socket.AF_UNIX) as server:
-    os.chdir({folder!r})  # as a socket's path may have no more than a hundred characters
-    failed = not command or server.connect_ex("keras" if command[0] in {need_keras!r} else "others")
-    os.chdir(folder)
-    if failed:
-        path = os.path.join({real!r}, name)
-        os.execv(path, [path, *arguments])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself is told
-    message = json.dumps([folder, dict(os.environ), command]).encode()
-    socket.send_fds(server, [len(message).to_bytes(8)], [0, 1, 2])
-    server.sendall(message)
-    sys.exit(int.from_bytes(server.recv(1) or b"\\xff"))
+exec {python} -IS {client} {folder} {real} {name} "$@"
 """
 
 
@@ -69,23 +55,21 @@ class Warm:
     def __init__(self, folder: Path, commands: Sequence[str]) -> None:
         self.folder, self.processes = folder / "bin", dict[str, subprocess.Popen[bytes]]()
         self.folder.mkdir()
-        client = folder / "client.py"
-        client.write_text(
-            CLIENT.format(folder=str(folder), need_keras=NEED_KERAS, real=str(Path(sys.executable).parent))
-        )
+        real = Path(sys.executable).parent
+        paths = {"python": sys.executable, "client": CLIENT, "folder": folder, "real": real}
+        quoted = {name: shlex.quote(str(path)) for name, path in paths.items()}
         for name in commands:
-            quoted = {"python": shlex.quote(sys.executable), "client": shlex.quote(str(client)), "name": name}
-            (self.folder / name).write_text(COMMAND.format(**quoted))
+            (self.folder / name).write_text(COMMAND.format(**quoted, name=name))
             (self.folder / name).chmod(0o755)
 
     def start(self, name: str, libraries: Sequence[str]) -> None:
         """Starts the process of this name, "keras" or "others", which imports these libraries."""
         with socket.socket(socket.AF_UNIX) as listening:
-            with contextlib.chdir(self.folder.parent):  # see CLIENT
+            with contextlib.chdir(self.folder.parent):  # see tools/warm_client.py
                 listening.bind(name)
             listening.listen()
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", __spec__.name, str(listening.fileno()), *libraries],
+                [sys.executable, "-m", __spec__.name, str(listening.fileno()), str(self.folder.parent), *libraries],
                 cwd=ROOT,
                 pass_fds=[listening.fileno()],
                 stdin=subprocess.PIPE,  # closed when this process ends, however it ends
@@ -114,7 +98,7 @@ def warm_commands(commands: Sequence[str] = ("python",)) -> Iterator[Warm]:
 def serve(listening: socket.socket, libraries: Sequence[str]) -> None:
     """Forks for each command, and imports the libraries while there is none; ends with the process that started it."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commands
     first, *waiting = libraries
     _import(first)
     while True:
@@ -126,12 +110,22 @@ def serve(listening: socket.socket, libraries: Sequence[str]) -> None:
             with connection:
                 gc.freeze()  # a child that collects garbage would copy all the memory that it shares
                 if os.fork() == 0:
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    signal.signal(signal.SIGINT, signal.default_int_handler)
-                    listening.close()
-                    _answer(connection)
+                    try:
+                        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                        signal.signal(signal.SIGINT, _interrupt if interrupted != signal.SIG_IGN else interrupted)
+                        listening.close()
+                        _answer(connection)
+                    except BaseException:
+                        traceback.print_exc()
+                    finally:
+                        os._exit(1)  # never back into the loop
         elif waiting:
             _import(waiting.pop(0))
+
+
+def _interrupt(*_: object) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told twice: by the terminal, and by the client
+    raise KeyboardInterrupt
 
 
 def _import(library: str) -> None:
@@ -145,23 +139,49 @@ def _import(library: str) -> None:
 
 def _answer(connection: socket.socket) -> NoReturn:
     """Becomes the command that is asked for; the client learns the exit status, or finds the connection closed."""
+    start_anew()
     size, streams, _, _ = socket.recv_fds(connection, 8, 3)
-    folder, environment, command = json.loads(connection.makefile("rb").read(int.from_bytes(size)))
+    message = connection.recv(int.from_bytes(size), socket.MSG_WAITALL)
+    folder, environment, command = json.loads(message)
+    starter = os.dup(sys.stdin.fileno())
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    _end_with(connection, starter)
     sys.argv = command
     sys.path[0] = folder
     for name in [name for name in sys.modules if name.partition(".")[0] in ("stages", "tools")]:
         del sys.modules[name]  # each command reads the project's code anew
-    status = _run(command[0])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    status = finish(_run(command[0]))
     connection.sendall(bytes([status]))
     os._exit(status)
+
+
+def _end_with(connection: socket.socket, starter: int) -> None:
+    """Has this process end with its client, with whom started the process with the libraries, and with its DVC."""
+
+    def obey() -> None:
+        while True:
+            asked, _, _ = select.select([connection, starter], [], [])
+            with contextlib.suppress(OSError):
+                if asked == [connection] and (told := connection.recv(1)):
+                    if told[0] != signal.SIGINT:  # which a terminal sends to all
+                        send_to_descendants(told[0])
+                    os.kill(os.getpid(), told[0])
+                    continue
+            end_all()
+
+    def outlive_no_dvc(path: str) -> None:
+        wait_until_free(path)
+        end_all()
+
+    threading.Thread(target=obey, daemon=True).start()
+    if HELD_BY in os.environ:
+        threading.Thread(target=outlive_no_dvc, args=[os.environ[HELD_BY]], daemon=True).start()
+    os.register_at_fork(after_in_child=connection.close)  # or the client would wait for the fork as well
 
 
 def _run(module: str) -> int:
@@ -169,10 +189,10 @@ def _run(module: str) -> int:
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
-        if isinstance(end.code, str):
+        if not isinstance(end.code, int | None):
             print(end.code, file=sys.stderr)
             return 1
-        return end.code or 0
+        return (end.code or 0) & 0xFF
     except BaseException:
         traceback.print_exc()
         return 1
@@ -180,4 +200,5 @@ def _run(module: str) -> int:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[3:])
+    shutil.rmtree(sys.argv[2], ignore_errors=True)  # whom started this was killed

@@ -12,6 +12,7 @@ from pathlib import Path
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
 from stages.fetch import keras_cache
+from tools.arguments import number
 from tools.bench.parts import PARTS, memory_bandwidth
 from tools.bench.table import page
 from tools.schedule import cores
@@ -23,7 +24,7 @@ RAW, PAGE = Path("bench/results.json"), Path("bench/results.md")
 def main() -> None:
     """Measures the parts named, or all."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of each part (default: 3)")
+    parser.add_argument("--rounds", type=number(1), default=3, metavar="N", help="rounds of each part (default: 3)")
     parser.add_argument("--add", action="store_true", help="to the rounds that are there, rather than anew")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     arguments = parser.parse_args()

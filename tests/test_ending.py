@@ -1,0 +1,149 @@
+"""Whichever process of `make repro` is told to end or killed, all end; nothing stays behind, and a next run completes.
+
+Plain `dvc repro` leaves a stage at work if DVC alone is killed; here it ends as well.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .conftest import ROOT, Project
+from .faults import outputs
+
+REPRO = ("python", "-m", "tools.repro")
+MAKE = ("make", "-f", str(ROOT / "Makefile"), "-o", ".venv/installed", "repro")  # as if the environment were there
+ENDLESS = """\
+import pathlib, signal, subprocess, tempfile
+pathlib.Path(tempfile.mkdtemp(), "left").touch()
+subprocess.run(["sleep", "1000"])
+"""
+STUBBORN = """\
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+open("stubborn", "w").close()
+time.sleep(1000)
+"""
+# What the command line of each has; DVC's processes are forks of tools.repro
+PARTS = {"sh": "sh -c python -m tools.repro", "client": "warm_client.py", "stage's child": "sleep 1000"}
+PARTS |= dict.fromkeys(("tools.repro", "dvc"), "tools.repro")
+
+
+def wait_until(seen: Callable[[], object]) -> None:
+    """Waits for what must be seen; not for ever, as it may never be."""
+    last = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < last, "never seen"
+        time.sleep(0.05)
+
+
+def at_work(folder: Path) -> list[psutil.Process]:
+    """The processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()) == folder:
+                found.append(process)
+    return found
+
+
+class Running:
+    """`make repro` in a session of its own, with no folder but this one for temporary files."""
+
+    def __init__(self, project: Project, command: tuple[str, ...]) -> None:
+        self.folder, self.temporary = project.path, project.path.parent / "temporary"
+        self.temporary.mkdir()
+        environment = project.ordinary.environment | {"TMPDIR": str(self.temporary)}
+        self.process = subprocess.Popen(
+            command, cwd=project.path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def find(self, part: str) -> list[psutil.Process]:
+        """The processes that have this part."""
+        if part == "make":
+            return [psutil.Process(self.process.pid)]
+        found = [process for process in at_work(self.folder) if PARTS[part] in " ".join(process.cmdline())]
+        found.sort(key=psutil.Process.create_time)
+        return {"tools.repro": found[:1], "dvc": found[1:]}.get(part, found)
+
+    def wait_for_all(self) -> str:
+        """Waits until no process is left; returns what was printed."""
+        printed, _ = self.process.communicate(timeout=60)
+        wait_until(lambda: not at_work(self.folder))
+        return printed
+
+
+@pytest.fixture
+def endless(project: Project) -> Project:
+    """The tiny project with two stages that have a child and no end; and with no end to any patience."""
+    (project.path / "stages/report.py").write_text(ENDLESS)
+    ending = project.path / "tools/ending.py"
+    ending.write_text(ending.read_text().replace("\nPATIENCE = 10 ", "\nPATIENCE = 1000 "))
+    return project
+
+
+TERM, HUP, INT, KILL = signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL
+CASES = {
+    "make": (MAKE, "make", [TERM]),
+    "make, killed": (MAKE, "make", [KILL]),
+    "tools.repro, twice": (REPRO, "tools.repro", [TERM, TERM]),
+    "tools.repro, killed": (REPRO, "tools.repro", [KILL]),
+    "dvc": (REPRO, "dvc", [TERM]),
+    "dvc, killed": (REPRO, "dvc", [KILL]),
+    "client, killed": (REPRO, "client", [KILL]),
+}
+
+
+@pytest.mark.parametrize(("command", "part", "numbers"), CASES.values(), ids=CASES)
+def test_all_end_with_any(
+    endless: Project, built_project: Project, command: tuple[str, ...], part: str, numbers: list[int]
+) -> None:
+    running = Running(endless, command)
+    wait_until(lambda: len(running.find("stage's child")) == 2)
+    for process in running.find(part):
+        for number in numbers:
+            process.send_signal(number)
+    running.wait_for_all()
+    assert running.process.returncode != 0
+    assert not list(running.temporary.iterdir())
+
+    if part == "tools.repro":
+        endless.run("git", "checkout", "-q", "stages/report.py")
+        endless.run(*REPRO)
+        assert outputs(endless) == outputs(built_project)
+
+
+def test_all_end_with_the_terminal(endless: Project) -> None:
+    running = Running(endless, MAKE)
+    wait_until(lambda: len(running.find("stage's child")) == 2)
+    os.killpg(running.process.pid, HUP)
+    running.wait_for_all()
+    assert not list(running.temporary.iterdir())
+
+
+def test_ctrl_c_again_ends_a_stage_that_does_not_heed_it(endless: Project) -> None:
+    (endless.path / "stages/report.py").write_text(STUBBORN)
+    running = Running(endless, REPRO)
+    wait_until((endless.path / "stubborn").exists)
+
+    def press() -> bool:
+        os.killpg(running.process.pid, INT)
+        return running.process.poll() is not None
+
+    wait_until(press)
+    running.wait_for_all()
+    assert running.process.returncode != 0
+
+
+@pytest.mark.parametrize(("nohup", "status"), [([], 128 + HUP), (["nohup"], 0)])
+def test_nohup_is_heeded(nohup: list[str], status: int) -> None:
+    told = "from tools.ending import *; when_told(end_stages); signal.raise_signal(signal.SIGHUP)"
+    assert subprocess.run([*nohup, sys.executable, "-c", told], cwd=ROOT, stdout=-3, stderr=-3).returncode == status
