@@ -38,7 +38,7 @@ PARTS |= dict.fromkeys(("tools.repro", "dvc"), "tools.repro")
 
 def wait_until(seen: Callable[[], object]) -> None:
     """Waits for what must be seen; not for ever, as it may never be."""
-    last = time.monotonic() + 60
+    last = time.monotonic() + 600
     while not seen():
         assert time.monotonic() < last, "never seen"
         time.sleep(0.05)
@@ -76,7 +76,7 @@ class Running:
 
     def wait_for_all(self) -> str:
         """Waits until no process is left; returns what was printed."""
-        printed, _ = self.process.communicate(timeout=60)
+        printed, _ = self.process.communicate()
         wait_until(lambda: not at_work(self.folder))
         return printed
 

@@ -14,6 +14,7 @@ from stages.common.arrays import Dataset
 from stages.common.errors import PipelineError, command
 from stages.common.params import load_params
 from stages.pictures import digit_sheet, save
+from tools.arguments import number
 from tools.digits import lookups
 
 LISTED = 25  # rows on the terminal and digits in a picture, unless --count says otherwise
@@ -157,18 +158,6 @@ def best() -> str:
     return max(sorted(accuracy), key=accuracy.get)
 
 
-def number(least: float, kind: type) -> Callable[[str], int | float]:
-    """An argparse type: an int or float from `least` upwards."""
-
-    def parse(text: str) -> int | float:
-        value = kind(text)
-        if not value >= least:
-            raise argparse.ArgumentTypeError(f"expected {least} or more, found {text}")
-        return value
-
-    return parse
-
-
 def arguments() -> argparse.Namespace:
     """The command line."""
     output = argparse.ArgumentParser(add_help=False)
@@ -176,7 +165,7 @@ def arguments() -> argparse.Namespace:
         "--output", type=Path, metavar="PNG", help=f"also write a picture, of {MOST_SHOWN} digits at most"
     )
     listed = argparse.ArgumentParser(add_help=False, parents=[output])
-    listed.add_argument("--count", type=number(1, int), default=LISTED, help=f"at most so many; {LISTED}")
+    listed.add_argument("--count", type=number(1), default=LISTED, help=f"at most so many; {LISTED}")
     several = argparse.ArgumentParser(add_help=False)
     several.add_argument("--architecture", nargs="+", default=[], help="names in params.yaml; all unless given")
     one = argparse.ArgumentParser(add_help=False)
@@ -191,14 +180,18 @@ def arguments() -> argparse.Namespace:
         return added
 
     shown = add(show, listed, one)
-    shown.add_argument("first", type=number(0, int), help="index of the first")
+    shown.add_argument("first", type=number(0), help="index of the first")
     shown.add_argument("--split", choices=("train", "test"), default="test")
     found = add(errors, listed, several)
-    found.add_argument("--label", type=number(0, int))
-    found.add_argument("--prediction", type=number(0, int))
-    found.add_argument("--min-probability", type=number(0, float), default=0.0, metavar="P", help="of the prediction")
-    found.add_argument("--max-probability", type=number(0, float), default=1.0, metavar="P", help="of the prediction")
-    add(common, listed, several).add_argument("--at-least", type=number(1, int), metavar="N", help="not all, but N")
+    found.add_argument("--label", type=number(0))
+    found.add_argument("--prediction", type=number(0))
+    found.add_argument(
+        "--min-probability", type=number(0, float, most=1), default=0.0, metavar="P", help="of the prediction"
+    )
+    found.add_argument(
+        "--max-probability", type=number(0, float, most=1), default=1.0, metavar="P", help="of the prediction"
+    )
+    add(common, listed, several).add_argument("--at-least", type=number(1), metavar="N", help="not all, but N")
     add(classify, output, one).add_argument("file", type=Path, nargs="+", help="PNG, JPEG, TIFF or the like")
     return parser.parse_args()
 
