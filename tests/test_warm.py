@@ -58,6 +58,7 @@ atexit.register(lambda: 1 / 0)
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/__init__.py").touch()
     (tmp_path / "stages/probe.py").write_text(PROBE)
     return tmp_path
 

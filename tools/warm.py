@@ -31,7 +31,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tools.ending import HELD_BY, end_all, send_to_descendants, wait_until_free
+from tools.ending import HELD_BY, SIGNALS, end_all, send_to_descendants, wait_until_free
 from tools.leaving import finish, start_anew
 
 KERAS = ("keras", "pydantic.main", "ruamel.yaml", "dvclive.keras", "sklearn.metrics")
@@ -156,6 +156,8 @@ def _answer(connection: socket.socket) -> NoReturn:
     for name in [name for name in sys.modules if name.partition(".")[0] in ("stages", "tools")]:
         del sys.modules[name]  # each command reads the project's code anew
     status = finish(_run(command[0]))
+    for number in (signal.SIGINT, *SIGNALS):
+        signal.signal(number, signal.SIG_IGN)  # the client, once it has the status, ends before this does
     connection.sendall(bytes([status]))
     os._exit(status)
 
