@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
@@ -36,6 +37,9 @@ COPIED = (
     "stages",
     "tools",
 )
+
+settings.register_profile("the same examples in every run", derandomize=True, deadline=None)
+settings.load_profile("the same examples in every run")
 
 DVC = ("dvc.cli", "dvc.commands.repro", "dvc.render", "dvc.repo.reproduce", "dvc.repo.status", "networkx")
 

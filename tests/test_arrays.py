@@ -99,7 +99,7 @@ def test_a_bad_archive_is_one_line_that_names_it(tmp_path: Path, spoil, line: st
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(count=st.integers(1, 40), rows=st.integers(1, 50), start=st.integers(0, 39))
 def test_chunks_are_the_array_in_order(tmp_path_factory, count: int, rows: int, start: int) -> None:
     path = tmp_path_factory.getbasetemp() / "chunks.npz"

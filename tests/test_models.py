@@ -62,7 +62,7 @@ def test_every_layer_argument_and_default_is_keras_own(name: str) -> None:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     name=st.sampled_from(["Conv2D", "MaxPooling2D", "AveragePooling2D"]),
     size=st.tuples(st.integers(1, 30), st.integers(1, 30), st.integers(1, 5)),
