@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -196,6 +197,14 @@ def build(project: Project) -> None:
     project.repro()
     project.overview()
     project.commit("a full run")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_as_on_a_terminal() -> None:
+    """nohup, and `&` in a script, have a command and all that it starts ignore some."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for usual in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(usual, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

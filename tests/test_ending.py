@@ -108,9 +108,10 @@ def test_all_end_with_any(
 ) -> None:
     running = Running(endless, command)
     wait_until(lambda: len(running.find("stage's child")) == 2)
-    for process in running.find(part):
+    for left, process in reversed(list(enumerate(running.find(part)))):
         for number in numbers:
             process.send_signal(number)
+        wait_until(lambda left=left: len(running.find("stage's child")) <= left)  # the other stage goes on
     running.wait_for_all()
     assert running.process.returncode != 0
     assert not list(running.temporary.iterdir())
