@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Earlier:
 
     def exists(self) -> bool:
         """Whether anything has run on this machine: it left the archive, or what is made of it."""
-        return any(path.exists() for path in (*LEFT_BY_A_RUN, *self._copies()))
+        return any(path.exists() for path in chain(LEFT_BY_A_RUN, self._copies()))
 
     @property
     def place(self) -> str | None:

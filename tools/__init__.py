@@ -10,11 +10,8 @@ import stages  # noqa: F401  chooses NumPy's kernels, before a tool imports it
 OF_ONE_REPOSITORY = ("ALTERNATE_OBJECT_DIRECTORIES", "COMMON_DIR", "CONFIG", "DIR", "GRAFT_FILE", "IMPLICIT_WORK_TREE")
 OF_ONE_REPOSITORY += ("INDEX_FILE", "INTERNAL_SUPER_PREFIX", "NO_REPLACE_OBJECTS", "OBJECT_DIRECTORY", "PREFIX")
 OF_ONE_REPOSITORY += ("QUARANTINE_PATH", "REPLACE_REF_BASE", "SHALLOW_FILE", "WORK_TREE")
-OF_A_NEW_REPOSITORY = (
-    "DEFAULT_HASH",
-    "DEFAULT_REF_FORMAT",
-    "TEMPLATE_DIR",
-)  # DVC reads no other than the usual formats
+# DVC reads no other than the usual formats
+OF_A_NEW_REPOSITORY = ("DEFAULT_HASH", "DEFAULT_REF_FORMAT", "TEMPLATE_DIR")
 
 for name in (*OF_ONE_REPOSITORY, *OF_A_NEW_REPOSITORY):
     os.environ.pop(f"GIT_{name}", None)

@@ -60,20 +60,21 @@ def tables(side: Revision, names: Iterable[str], overview: dict[str, Any]) -> di
     `overview` is that section of params.yaml; the accuracies published there count for the same data set only. Raises
     `PipelineError` if a result is not there.
     """
-    dataset = _present(DESCRIPTION, side.read_json(DESCRIPTION), "fetch")["dataset"]
+    dataset = present(DESCRIPTION, side.read_json(DESCRIPTION), "fetch")["dataset"]
     paths = {name: f"metrics/{name}.json" for name in names}
-    metrics = {name: _present(path, side.read_json(path), f"evaluate@{name}") for name, path in paths.items()}
+    metrics = {name: present(path, side.read_json(path), f"evaluate@{name}") for name, path in paths.items()}
     published = overview.get("published") or {}
     accuracies = published["accuracy"] if published.get("dataset") == dataset else {}
     comparison = compare(metrics, overview["confidence"], accuracies)
     histories = {
         name: f"plots/history/{name}.csv" for name in comparison["architecture"]
     }  # not as params.yaml has them
-    read = [read_table(_present(path, side.read(path), f"evaluate@{name}")) for name, path in histories.items()]
+    read = [read_table(present(path, side.read(path), f"evaluate@{name}")) for name, path in histories.items()]
     return {COMPARISON: comparison, TRAINING: pd.concat(read, ignore_index=True)}
 
 
-def _present(path: str | Path, content: Any, stage: str) -> Any:
+def present(path: str | Path, content: Any, stage: str) -> Any:
+    """What was read of a result; raises `PipelineError` that names the stage which makes it if nothing was there."""
     if content is None:
         raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}")
     return content

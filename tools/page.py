@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common.errors import PipelineError
 from stages.common.files import write_text
 from stages.common.params import Params
 from stages.pictures import save
 from stages.report import Findings
 from tools import charts
-from tools.comparison import tables
+from tools.comparison import present, tables
 from tools.overview import COMPARISON, COMPARISON_CHART, DESCRIPTION, METRICS, PLOTS, TRAINING, TRAINING_CHART
 from tools.revision import WORKSPACE
 from tools.templates import data_uri, render
@@ -61,15 +60,10 @@ class Overview:
         )
 
 
-def _existing(path: Path, stage: str) -> Path:
-    if not path.exists():
-        raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}")
-    return path
-
-
 def _read_findings(name: str, params: Params, classes: int) -> Findings:
     return Findings.read(name, METRICS / f"{name}.json", PLOTS / f"predictions/{name}.json", params.report, classes)
 
 
 def _picture(path: str) -> str:
-    return data_uri(_existing(PLOTS / path, f"report@{Path(path).stem}").read_bytes())
+    content = WORKSPACE.read(PLOTS / path)
+    return data_uri(present(PLOTS / path, content, f"report@{Path(path).stem}"))

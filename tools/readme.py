@@ -45,9 +45,8 @@ def with_table(readme: str, table: str) -> str:
 def main() -> None:
     """Writes README.md's results table and picture anew from the overview."""
     argparse.ArgumentParser(description=main.__doc__).parse_args()
-    write_text(
-        README, with_table(README.read_text(encoding="utf-8"), results_table(read_table(COMPARISON.read_bytes())))
-    )
+    table = results_table(read_table(COMPARISON.read_bytes()))
+    write_text(README, with_table(README.read_text(encoding="utf-8"), table))
     with replacing(PICTURE) as partial:
         shutil.copyfile(COMPARISON_CHART, partial)
 

@@ -20,7 +20,7 @@ def git(*arguments: str, **environment: str) -> bytes:
     except FileNotFoundError as error:
         raise PipelineError("git: no such command; install git") from error
     if done.returncode:
-        raise PipelineError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace').strip()}")
+        raise PipelineError(f"git {' '.join(arguments)}: {' '.join(done.stderr.decode(errors='replace').split())}")
     return done.stdout
 
 

@@ -3,14 +3,8 @@
 from collections.abc import Iterator
 from statistics import median
 
-TUTORIALS = (
-    "mlp_256",
-    "mlp_1000",
-    "mlp_1000_dropout",
-    "mlp_1000x2_dropout",
-    "cnn",
-    "cnn_1x28x28",
-)  # that have a script
+# The nets of which tutorial.py is the script
+TUTORIALS = ("mlp_256", "mlp_1000", "mlp_1000_dropout", "mlp_1000x2_dropout", "cnn", "cnn_1x28x28")
 GROWTH = (6, 24, 96)  # architectures
 
 Raw = dict[str, list[float]]

@@ -17,9 +17,9 @@ GATES = ("regression", "stale")
 class Review:
     """Two revisions compared. `other_data` says how the data set differs; then no results are compared.
 
-    `stale` and `base_stale` say why a side's dvc.lock does not match its params, code and results, `stale_tables`
-    which tables of the overview the head's results do not give; `reproduced`, of
-    what was run again, in what it differs from what the head records, "" where in nothing.
+    `stale` and `base_stale` say why a side's dvc.lock does not match its params, code and results; `stale_tables`,
+    which tables of the overview the head's results do not give; `reproduced`, of what was run again, in what it differs
+    from what the head records, "" where in nothing.
     """
 
     base: Revision
@@ -43,6 +43,7 @@ class Review:
         with ThreadPoolExecutor() as pool:  # of processes that wait for DVC
             params, metrics = (pool.submit(differences, what, base, head) for what in ("params", "metrics"))
             head_stale, base_stale = (pool.submit(stale, revision) for revision in (head, base))
+            head_tables = pool.submit(stale_tables, head)
             return cls(
                 base,
                 head,
@@ -54,7 +55,7 @@ class Review:
                 stage_changes(base, head),
                 head_stale.result(),
                 base_stale.result(),
-                stale_tables(head),
+                head_tables.result(),
                 int(git("rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit}")),
                 read_reproduced(head),
             )
@@ -95,9 +96,9 @@ class Review:
     def failures(self, gates: list[str]) -> list[str]:
         """Why each gate of `gates` that fails does so, a line each."""
         worse = [item.name for item in self.architectures if item.verdict(self.confidence) == WORSE]
+        stale = [f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else []
         found = {
             "regression": [f"significantly worse: {', '.join(worse)}"] if worse else [],
-            "stale": [f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else [],
+            "stale": stale + [f"{line} (in {self.head})" for line in self.stale_tables],
         }
-        found["stale"] += [f"{line} (in {self.head})" for line in self.stale_tables]
         return [line for gate in GATES if gate in gates for line in found[gate]]
