@@ -11,7 +11,7 @@ unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # they are for t
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
-	@python -m tools.repro || { [ $$? = 1 ] && python -m tools.mend && python -m tools.repro; }
+	@python -m tools.repro || { [ $$? = 1 ] && python -m tools.repro.mend && python -m tools.repro; }
 
 overview: $(RUN) ## plots/report.html and the comparison of all architectures, from the results in the workspace
 	python -m tools.overview
@@ -26,7 +26,7 @@ review: $(RUN) ## review/review.html and .md, what a change did: make review BAS
 	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))
 
 preview: $(DEV) ## preview/: DVC's charts as PNG, without a browser; before and after: make preview BASE=main
-	@python -m tools.preview $(BASE)
+	@python -m tools.plots.preview $(BASE)
 
 verify: $(RUN) ## proof that reruns give the same bytes, on other processors too, with a small configuration
 	@python -m tools.verify
@@ -45,7 +45,7 @@ check: $(DEV) ## lint, format, and generated files that are out of date
 	ruff format --check .
 	python -m stages.common.params --schema --check
 	python -m tools.overview --check
-	python -m tools.plots_page --check
+	python -m tools.plots.page --check
 
 format: $(DEV) ## format the code and mend what lint can mend
 	ruff check --fix .
@@ -55,7 +55,7 @@ schema: $(RUN) ## write stages/params.schema.json, which editors use to complete
 	python -m stages.common.params --schema
 
 readme: overview ## write the results table and picture of README.md anew
-	python -m tools.readme
+	python -m tools.overview.readme
 
 clean: ## remove the environment and what tools leave behind; data, models, metrics, plots and DVC's cache stay
 	rm -rf $(VENV) dvc_plots review preview .pytest_cache .ruff_cache .hypothesis

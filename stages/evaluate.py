@@ -16,8 +16,9 @@ from stages.common.arrays import Dataset, load_prepared
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_columns, write_json, write_text
 from stages.common.kernels import Kernels, choose_kernels
+from stages.common.models import import_keras, load_model
 from stages.common.params import load_params
-from stages.models import import_keras, load_model
+from stages.common.versions import check_versions
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("history_copy", type=Path, help="the copy of the history to write, .csv")
     parser.add_argument("predictions", type=Path, help="the predictions to write, .json")
     arguments = parser.parse_args()
+    check_versions("keras", "numpy", "tables")
 
     params = load_params()
     settings = params.evaluate

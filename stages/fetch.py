@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.arrays import MEMBERS, Archive, read_archive, write_archive
-from stages.common.errors import NO_ROOM, PipelineError, command
+from stages.common.earlier import Earlier
+from stages.common.errors import NO_ROOM, PipelineError, command, one_line
 from stages.common.files import write_json
 from stages.common.params import PARAMS_PATH, Source, load_params
-from stages.earlier import Earlier
+from stages.common.versions import check_versions
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds
 RETRIES = 1
@@ -66,7 +67,7 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
 def read_place(place: str) -> Archive:
     """Reads the archive at one place: the embedded digits, a URL, the Keras cache or a path."""
     if place == EMBEDDED:
-        from stages.offline import embedded_digits
+        from stages.common.offline import embedded_digits
 
         return embedded_digits()
     if place.lower().startswith(("http://", "https://")):
@@ -111,7 +112,7 @@ def _cause(error: BaseException) -> str:
     """The innermost reason of a chain of network errors, in one line."""
     while isinstance(inner := error.__cause__ or error.__context__, BaseException):
         error = inner
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)
 
 
 def check_content(archive: Archive, source: Source, place: str) -> None:
@@ -153,6 +154,7 @@ def main() -> None:
     parser.add_argument("archive", type=Path, help="the .npz to write")
     parser.add_argument("description", type=Path, help="the .json to write")
     arguments = parser.parse_args()
+    check_versions("numpy", "pictures", "tables")
 
     sources = load_params().data.sources
     earlier = Earlier.find(arguments.archive, arguments.description)

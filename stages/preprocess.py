@@ -14,7 +14,8 @@ from tqdm import tqdm
 from stages.common.arrays import ArchiveReader, Dataset, write_npy
 from stages.common.errors import command
 from stages.common.params import load_params, mistake
-from stages.pictures import digit_sheet, save
+from stages.common.pictures import digit_sheet, save
+from stages.common.versions import check_versions
 
 CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28
 
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where to write the arrays and dataset.json")
     parser.add_argument("sheet", type=Path, help="the sample sheet to write, .png")
     arguments = parser.parse_args()
+    check_versions("numpy", "pictures")
 
     params = load_params()
     settings = params.preprocess

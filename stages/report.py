@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages import pictures, tables, tiles
+from stages.common import pictures, tables, tiles
 from stages.common.arrays import Dataset, load_prepared
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
 from stages.common.params import Report, load_params
+from stages.common.versions import check_versions
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def main() -> None:
     parser.add_argument("errors", type=Path, help="the images of the errors to write, .png")
     parser.add_argument("tables", type=Path, help="the folder of tables to write, .csv")
     arguments = parser.parse_args()
+    check_versions("numpy", "pictures", "tables")
 
     settings = load_params().report
     dataset = Dataset.read(arguments.prepared / "dataset.json")

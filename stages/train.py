@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.checkpoint import Checkpoint, training_identity
 from stages.common.arrays import Dataset, load_prepared
+from stages.common.checkpoint import Checkpoint, training_identity
 from stages.common.errors import command
 from stages.common.files import write_csv, write_text
 from stages.common.kernels import kernels_identity, why_not_portable
+from stages.common.models import build_model, fuse_update, import_keras, make_deterministic, model_summary, save_model
 from stages.common.params import Fit, load_params, mistake
-from stages.models import build_model, fuse_update, import_keras, make_deterministic, model_summary, save_model
+from stages.common.versions import check_versions
 
 if TYPE_CHECKING:
     import keras
@@ -199,6 +200,7 @@ def main() -> None:
     parser.add_argument("history", type=Path, help="the history to write, .csv")
     parser.add_argument("checkpoint", type=Path, help="kept after each epoch, removed after success, .npz")
     arguments = parser.parse_args()
+    check_versions("keras", "numpy")
 
     params = load_params()
     name = arguments.architecture

@@ -22,8 +22,8 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
 from stages.common.arrays import Archive, write_archive
-from tools.arguments import number
-from tools.warm import KERAS, LIBRARIES, warm_commands
+from tools.common.arguments import number
+from tools.repro.warm import KERAS, LIBRARIES, warm_commands
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "tests/params.yaml"
@@ -113,7 +113,7 @@ class Repro:
 class Project:
     """A project folder with git and DVC, run with the real commands.
 
-    Its `python` and `dvc` are warm ones (tools/warm.py), those of `ordinary` are the environment's.
+    Its `python` and `dvc` are warm ones (tools/repro/warm.py), those of `ordinary` are the environment's.
     """
 
     commands: ClassVar[Path] = Path(sys.executable).parent  # once `built_project` is there, the warm ones' folder

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from ruamel.yaml import YAML
 
-from tools.lock import read_lock
+from tools.common.lock import read_lock
 
 from .conftest import Project
 

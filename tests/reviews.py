@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from tools.predictions import Predictions
+from tools.common.predictions import Predictions
 
 from .conftest import Project
 

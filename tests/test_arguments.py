@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from tools.arguments import number
+from tools.common.arguments import number
 
 from .conftest import ROOT
 

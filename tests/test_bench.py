@@ -6,8 +6,8 @@ import keras
 import pytest
 
 from stages.common.arrays import Dataset
+from stages.common.models import build_model
 from stages.common.params import load_params
-from stages.models import build_model
 from tools.bench.loop import flops
 from tools.bench.table import page
 from tools.bench.tutorial import build

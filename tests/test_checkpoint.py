@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stages import checkpoint
-from stages.checkpoint import training_identity
-from tools.surroundings import QEMU, another_processor
+from stages.common import checkpoint
+from stages.common.checkpoint import training_identity
+from tools.common.surroundings import QEMU, another_processor
 
 from .conftest import ROOT, Project
 
@@ -116,7 +116,7 @@ def test_the_identity_covers_the_code_of_the_training_and_no_other(tmp_path: Pat
     shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
 
     def identity() -> str:
-        code = "import stages.train; from stages.checkpoint import training_identity; print(training_identity('', []))"
+        code = "import stages.train, stages.common.checkpoint as tool; print(tool.training_identity('', []))"
         return subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True
         ).stdout

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tools.compare import row
-from tools.predictions import Predictions
+from tools.common.predictions import Predictions
+from tools.compare.__main__ import row
 
 from .conftest import Project
 

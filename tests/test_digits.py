@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tools.common.predictions import Predictions
 from tools.digits import lookups
-from tools.predictions import Predictions
 
 from .conftest import Project
 

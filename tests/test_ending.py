@@ -32,7 +32,7 @@ open("stubborn", "w").close()
 time.sleep(1000)
 """
 # What the command line of each has; DVC's processes are forks of tools.repro
-PARTS = {"sh": "sh -c python -m tools.repro", "client": "warm_client.py", "stage's child": "sleep 1000"}
+PARTS = {"sh": "sh -c python -m tools.repro", "client": "client.py", "stage's child": "sleep 1000"}
 PARTS |= dict.fromkeys(("tools.repro", "dvc"), "tools.repro")
 
 
@@ -84,7 +84,7 @@ class Running:
 def endless(project: Project) -> Project:
     """The tiny project with two stages that have a child and no end; and with no end to any patience."""
     (project.path / "stages/report.py").write_text(ENDLESS)
-    ending = project.path / "tools/ending.py"
+    ending = project.path / "tools/repro/ending.py"
     ending.write_text(ending.read_text().replace("\nPATIENCE = 10 ", "\nPATIENCE = 1000 "))
     return project
 
@@ -146,5 +146,5 @@ def test_ctrl_c_again_ends_a_stage_that_does_not_heed_it(endless: Project) -> No
 
 @pytest.mark.parametrize(("nohup", "status"), [([], 128 + HUP), (["nohup"], 0)])
 def test_nohup_is_heeded(nohup: list[str], status: int) -> None:
-    told = "from tools.ending import *; when_told(end_stages); signal.raise_signal(signal.SIGHUP)"
+    told = "from tools.repro.ending import *; when_told(end_stages); signal.raise_signal(signal.SIGHUP)"
     assert subprocess.run([*nohup, sys.executable, "-c", told], cwd=ROOT, stdout=-3, stderr=-3).returncode == status

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.evidence import holm, mcnemar, wilson_interval
+from tools.common.statistics import holm, mcnemar, wilson_interval
 
 
 def test_wilson_interval_is_the_published_example() -> None:

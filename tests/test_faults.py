@@ -3,7 +3,7 @@
 Each fault strikes the tiny project at a random moment (`--times N`: at N of them; `make chaos`).
 Whatever it strikes, afterwards no final name bears a half-written file, a plain `dvc repro`
 completes, and every output is the same bytes as in an undisturbed run. (One case is DVC's own: it
-writes its own files in place. A kill within those milliseconds needs tools/mend.py, as `make repro`
+writes its own files in place. A kill within those milliseconds needs tools/repro/mend.py, as `make repro`
 runs it; the test then says so in a warning.)
 """
 
@@ -62,8 +62,8 @@ def check_completes(
         path = project.path / name
         assert not path.exists() or path.read_bytes() in (content, before[name]), f"{name} is half written"
     done = project.run("dvc", "repro", check=False)
-    if done.returncode and project.run("python", "-m", "tools.mend", check=False).returncode == 0:
-        warnings.warn(f"needed tools.mend: {done.stderr}", stacklevel=2)
+    if done.returncode and project.run("python", "-m", "tools.repro.mend", check=False).returncode == 0:
+        warnings.warn(f"needed tools.repro.mend: {done.stderr}", stacklevel=2)
         done = project.run("dvc", "repro", check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     if struck:
@@ -213,18 +213,18 @@ def test_what_dvc_leaves_half_written_is_mended(project: Project, name: str, end
     before = lock_file.read_bytes()
     path.write_text(path.read_text().partition(end)[0])
     assert error in " ".join(project.run("dvc", "repro", check=False).stderr.split())
-    told = project.run("python", "-m", "tools.mend").stderr
+    told = project.run("python", "-m", "tools.repro.mend").stderr
     assert told.startswith(f"mended: {name} was cut short; ")
     project.repro()
     assert lock_file.read_bytes() == before
-    assert project.run("python", "-m", "tools.mend", check=False).returncode == 1, "found something left to mend"
+    assert project.run("python", "-m", "tools.repro.mend", check=False).returncode == 1, "found something left to mend"
 
 
 def test_a_conflict_in_dvc_lock_is_left_to_the_user(project: Project) -> None:
     path = project.path / "dvc.lock"
     path.write_text(f"{path.read_text()}<<<<<<< HEAD\n=======\n>>>>>>> theirs\n")
     before = path.read_bytes()
-    assert project.run("python", "-m", "tools.mend", check=False).returncode == 1
+    assert project.run("python", "-m", "tools.repro.mend", check=False).returncode == 1
     assert path.read_bytes() == before
 
 
@@ -234,5 +234,5 @@ def test_an_empty_entry_of_the_run_cache_is_mended(project: Project, undisturbed
     (entry,) = before - set((project.path / ".dvc/cache/runs").glob("*/*"))
     entry.mkdir()
     assert project.run("dvc", "repro", check=False).returncode != 0
-    assert "was empty; removed" in project.run("python", "-m", "tools.mend").stderr
+    assert "was empty; removed" in project.run("python", "-m", "tools.repro.mend").stderr
     check_completes(project, undisturbed)

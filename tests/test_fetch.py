@@ -17,9 +17,9 @@ import pytest
 
 from stages.common.arrays import MEMBERS, read_archive, write_archive
 from stages.common.errors import PipelineError
+from stages.common.offline import embedded_digits, fit_like_mnist
 from stages.common.params import Source, load_params
 from stages.fetch import EMBEDDED, fetch, read_place
-from stages.offline import embedded_digits, fit_like_mnist
 
 from .conftest import ROOT, TUTORIALS, Project, Repro, tiny_archive
 from .faults import as_an_ordinary_user, outputs

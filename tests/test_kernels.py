@@ -11,10 +11,10 @@ import pytest
 
 from stages.common import kernels
 from stages.common.kernels import kernels_identity, why_not_portable
+from stages.common.models import build_model, import_keras, load_model, save_model
 from stages.common.params import Architecture
-from stages.models import build_model, import_keras, load_model, save_model
-from stages.portable import batch_normalization, gelu, initialize_orthogonal
-from tools.verify import every_layer
+from stages.common.portable import batch_normalization, gelu, initialize_orthogonal
+from tools.verify.__main__ import every_layer
 
 from .conftest import ROOT, Project
 from .faults import outputs
@@ -37,7 +37,7 @@ STEERING = {
 }
 PROBE = """\
 import json, os
-from stages.models import make_deterministic
+from stages.common.models import make_deterministic
 make_deterministic(1, "portable")
 import numpy as np, tensorflow as tf
 print(json.dumps({

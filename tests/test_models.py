@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from stages.common.arrays import Dataset
 from stages.common.layers import LAYERS, Layer
+from stages.common.models import build_model, import_keras, make_deterministic, model_summary, save_model
 from stages.common.params import Architecture, load_params
-from stages.models import build_model, import_keras, make_deterministic, model_summary, save_model
 
 from .conftest import ROOT, TUTORIALS
 

@@ -47,7 +47,7 @@ MISTAKES = [
     (TRAIN, "train: 7\n", "train: expected a mapping of keys to values, found 7"),
     ("confidence: 0.95", "confidence: 95", "overview.confidence: expected a value less than 1, found 95"),
     ('sha256: "9', 'sha256: "x', "data.sources[0].sha256: expected text to match pattern"),
-    ("seed: 10", "seed: 10\n  seed: 11", 'not valid YAML: while constructing a mapping'),
+    ("seed: 10", "seed: 10\n  seed: 11", "not valid YAML: line 28, column 3: duplicate key 'seed'"),
 ]  # fmt: skip
 
 

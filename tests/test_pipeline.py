@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import vl_convert
 
-from tools.lock import read_lock
+from tools.common.lock import read_lock
 
 from .conftest import Project, on_terminal
 

@@ -8,7 +8,7 @@ from .conftest import Project
 
 def preview(project: Project, *arguments: str) -> dict[str, np.ndarray]:
     """The pictures by path, grey, after a run of the command."""
-    project.run("python", "-m", "tools.preview", *arguments)
+    project.run("python", "-m", "tools.plots.preview", *arguments)
     folder = project.path / "preview"
     pictures = {str(path.relative_to(folder)): Image.open(path).convert("L") for path in folder.rglob("*.png")}
     return {name: np.asarray(picture) for name, picture in pictures.items()}
@@ -33,7 +33,7 @@ def test_with_a_base_only_charts_that_differ_are_drawn_before_and_after(project)
 
 
 def test_an_unknown_base_is_one_line(project) -> None:
-    done = project.run("python", "-m", "tools.preview", "nonsense", check=False)
+    done = project.run("python", "-m", "tools.plots.preview", "nonsense", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: nonsense: expected a git revision")
     assert "Traceback" not in done.stderr
@@ -41,6 +41,6 @@ def test_an_unknown_base_is_one_line(project) -> None:
 
 def test_without_the_drawing_library_it_says_what_to_install(project) -> None:
     (project.path / "vl_convert.py").write_text("raise ModuleNotFoundError")  # found before the installed one
-    done = project.run("python", "-m", "tools.preview", check=False)
+    done = project.run("python", "-m", "tools.plots.preview", check=False)
     assert done.returncode == 1
     assert done.stderr == "error: vl_convert: not installed; run: pip install -r tests/requirements.txt\n"

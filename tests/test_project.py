@@ -1,6 +1,5 @@
 """What holds the project together: dvc.yaml, the committed results, README and Makefile."""
 
-import ast
 import json
 import os
 import re
@@ -14,9 +13,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.common.params import load_params
-from tools.comparison import read_table
-from tools.lock import read_lock
-from tools.readme import results_table, with_table
+from tools.common.comparison import read_table
+from tools.common.lock import read_lock
+from tools.overview.readme import results_table, with_table
 
 from .conftest import ROOT, TUTORIALS
 
@@ -31,35 +30,6 @@ REFERENCE = {
     "cnn": 0.9874,
     "cnn_1x28x28": 0.9846,
 }
-
-
-def imported_modules(path: str, seen: frozenset[str] = frozenset()) -> set[str]:
-    """The project's own modules that one of them imports, itself among them, however deep."""
-    found = {path}
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "stages":
-            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-            for name in names:
-                candidate = f"{name.replace('.', '/')}.py"
-                if (ROOT / candidate).exists() and candidate not in seen | found:
-                    found |= imported_modules(candidate, seen | found)
-    return found
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_every_module_that_it_imports(stage: str) -> None:
-    definition = STAGES[stage].get("do", STAGES[stage])
-    listed = {dep for dep in definition["deps"] if dep.startswith("stages/")}
-    own = {path for path in imported_modules(f"stages/{stage}.py") if not path.startswith("stages/common/")}
-    assert listed == own | {"stages/common"}
-
-
-def test_stages_import_no_other_stage_and_no_tool() -> None:
-    for stage in STAGES:
-        others = {f"stages/{other}.py" for other in STAGES} - {f"stages/{stage}.py"}
-        assert not imported_modules(f"stages/{stage}.py") & others
-    for path in (ROOT / "stages").rglob("*.py"):
-        assert not re.search(r"^\s*(from|import) tools", path.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("module", ["fetch", "preprocess", "train", "evaluate", "report"])

@@ -12,8 +12,8 @@ from stages.common.errors import PipelineError
 from stages.common.params import Report
 from stages.evaluate import score
 from stages.report import Findings, draw_confusion, draw_worst_errors, write_tables
-from tools.comparison import compare
-from tools.page import Overview
+from tools.common.comparison import comparison_table
+from tools.overview.drawing import Overview
 
 from .conftest import Project
 
@@ -41,7 +41,7 @@ def page_of_a_perfect_model(dataset: str) -> str:
     )
     arrays = {"x_train": {"shape": [9, 8, 8]}, "x_test": {"shape": [3, 8, 8]}}
     description = {"dataset": dataset, "classes": 3, "arrays": arrays}
-    overview = Overview(description, compare({"perfect": metrics}, 0.95, {}), history, [findings])
+    overview = Overview(description, comparison_table({"perfect": metrics}, 0.95, {}), history, [findings])
     overview.draw()
     return overview.page(inputs="")
 

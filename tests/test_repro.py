@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import schedule
-from tools.schedule import Plan, Schedule, at_once
+from tools.repro import schedule
+from tools.repro.schedule import Plan, Schedule, at_once
 
 from .conftest import ROOT, Project, on_terminal
 from .faults import make_stale, outputs

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tools import reproduce as tool
-from tools.reproduce import NOT_REPRODUCED
-from tools.revision import Revision
+from tools.common.revision import Revision
+from tools.reproduce import __main__ as tool
+from tools.reproduce.__main__ import NOT_REPRODUCED
 
 from .conftest import Project
 from .reviews import pages, review

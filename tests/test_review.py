@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.predictions import Predictions
-from tools.review.changes import Architecture
+from tools.common.changes import Change
+from tools.common.predictions import Predictions
 
 from .reviews import pages, predictions, review
 
@@ -18,7 +18,7 @@ def told(before: list[int], after: list[int], p: float, several: int) -> str:
     """The headline for predictions of images whose label is 0."""
     label, probability = np.zeros(100, int), np.ones(100)
     sides = [Predictions(label, np.array(prediction), probability) for prediction in (before, after)]
-    return Architecture("cnn", *sides, p=p, several=several).headline(0.95)
+    return Change("cnn", *sides, p=p, several=several).headline(0.95)
 
 
 def wrong(count: int) -> list[int]:

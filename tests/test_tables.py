@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import tables
+from stages.common import tables
 from stages.evaluate import overfitting, prediction_columns, rounded, score
-from tools.comparison import compare
+from tools.common.comparison import comparison_table
 
 PREDICTIONS = pd.DataFrame(
     {"label": [0, 0, 0, 1, 1, 2], "prediction": [0, 1, 1, 1, 0, 2], "probability": [0.9, 0.8, 0.6, 0.7, 0.8, 1.0]}
@@ -44,13 +44,13 @@ def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> 
         "c": figures | {"accuracy": 0.95, "errors": 5, "train_validation_gap": 0.02},
         "a": figures | {"accuracy": 0.9, "errors": 10},
     }
-    table = compare(metrics, 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
+    table = comparison_table(metrics, 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
     assert table["architecture"].tolist() == ["c", "a", "b"]
     assert table["published_is"].tolist() == ["below", "above", "inside"]
     assert (table["low"] < table["accuracy"]).all()
     assert (table["accuracy"] < table["high"]).all()
     pd.testing.assert_frame_equal(
-        table, compare(dict(reversed(metrics.items())), 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
+        table, comparison_table(dict(reversed(metrics.items())), 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
     )
 
 

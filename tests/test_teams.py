@@ -12,12 +12,11 @@ import requests
 from moto.server import ThreadedMotoServer
 
 from stages.common.params import load_params
-from tools import overview
+from tools.common.results import OVER_ALL
 
 from .conftest import TUTORIALS, Project
 
 UP_TO_DATE = "Data and pipelines are up to date"
-VIEWS = {overview.COMPARISON, overview.COMPARISON_CHART, overview.PAGE, overview.TRAINING, overview.TRAINING_CHART}
 
 
 def train_longer(params: dict) -> None:
@@ -76,7 +75,7 @@ def results(project: Project) -> dict[str, bytes]:
     """What the stages wrote, in git or not, and so without the views over all architectures: path → content."""
     files = (path for folder in ("data", "metrics", "plots") for path in (project.path / folder).rglob("*"))
     written = {path.relative_to(project.path): path for path in files if path.is_file()}
-    return {str(name): path.read_bytes() for name, path in written.items() if name not in VIEWS}
+    return {str(name): path.read_bytes() for name, path in written.items() if name not in OVER_ALL}
 
 
 def of(architecture: str, contents: dict[str, bytes]) -> dict[str, bytes]:

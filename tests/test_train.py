@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages.checkpoint import Checkpoint
 from stages.common.arrays import Dataset
+from stages.common.checkpoint import Checkpoint
+from stages.common.models import build_model
 from stages.common.params import Architecture
-from stages.models import build_model
 from stages.train import batches, fit_model
 
 DATASET = Dataset("tiny", 3, (4, 4, 1), train=50, test=1, sha256="")

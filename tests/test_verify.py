@@ -9,9 +9,9 @@ import pytest
 
 from stages.common.layers import LAYERS
 from stages.common.params import Architecture
-from tools.differences import difference
-from tools.surroundings import QEMU
-from tools.verify import PROCESSORS, every_layer
+from tools.common.surroundings import QEMU
+from tools.verify.__main__ import PROCESSORS, every_layer
+from tools.verify.differences import difference
 
 from .conftest import Project
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tools.warm import warm_commands
+from tools.repro.warm import warm_commands
 
 from .test_ending import wait_until
 

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stages.common.errors import PipelineError
+from stages.common.errors import PipelineError, one_line
 from stages.common.files import replacing, write_json
 
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
@@ -105,8 +105,9 @@ def _read_members(path: Path, stream: BinaryIO) -> dict[str, np.ndarray]:
     except (PipelineError, OSError):
         raise
     except Exception as error:  # zipfile, zlib, lzma and NumPy's header parser raise a dozen classes for a bad file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise PipelineError(f"{path}: expected a NumPy .npz archive, found something else: {reason}") from error
+        raise PipelineError(
+            f"{path}: expected a NumPy .npz archive, found something else: {one_line(error)}"
+        ) from error
     return arrays
 
 

@@ -20,6 +20,11 @@ class PipelineError(Exception):
         super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
 
 
+def one_line(error: BaseException | str) -> str:
+    """What an error says, in one line; its class if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Decorates a command's `main`: an anticipated error becomes one line on stderr and exit status 1.
 

@@ -14,13 +14,14 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML, YAMLError
 
+from stages.common.defaults import LOSS, OPTIMIZER, VALIDATION_SPLIT
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
 from stages.common.kernels import Kernels
 from stages.common.layers import Layer, Shape
-from stages.common.notation import Named, Section, explain, nearest, one_of
+from stages.common.notation import Named, Section, by_name, explain, nearest, one_of
+from stages.common.yaml import read_yaml
 
 PARAMS_PATH = Path("params.yaml")
 SCHEMA_PATH = Path("stages/params.schema.json")
@@ -111,8 +112,8 @@ class CategoricalCrossentropy(Loss):
 class Compile(Section):
     """What Keras's `model.compile` is given; the metric is always accuracy."""
 
-    optimizer: one_of(Optimizer) = Adam.model_construct()
-    loss: one_of(Loss) = CategoricalCrossentropy.model_construct()
+    optimizer: one_of(Optimizer) = by_name(Optimizer)[OPTIMIZER].model_construct()
+    loss: one_of(Loss) = by_name(Loss)[LOSS].model_construct()
 
 
 class Fit(Section):
@@ -121,7 +122,7 @@ class Fit(Section):
     epochs: PositiveInt
     batch_size: PositiveInt
     validation_split: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="last fraction of the training images, held out for validation"
+        VALIDATION_SPLIT, description="last fraction of the training images, held out for validation"
     )
 
 
@@ -223,13 +224,11 @@ def mistake(key: str, expected: object, found: object) -> PipelineError:
 
 
 def load_params(path: Path = PARAMS_PATH) -> Params:
-    """Reads and checks params.yaml, with the YAML parser that DVC reads it with."""
+    """Reads and checks params.yaml."""
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise PipelineError(f"{path}: cannot read: {error.strerror}; run from the project's folder") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     try:
         return Params.model_validate(content)
     except ValidationError as error:

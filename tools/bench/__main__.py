@@ -6,18 +6,18 @@ in Keras's cache; takes hours, so parts can be measured by themselves. Nothing e
 
 import argparse
 import json
+import os
 import tempfile
 from pathlib import Path
 
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
 from stages.fetch import keras_cache
-from tools.arguments import number
 from tools.bench.parts import PARTS, memory_bandwidth
 from tools.bench.table import page
-from tools.schedule import cores
+from tools.common.arguments import number
 
-RAW, PAGE = Path("bench/results.json"), Path("bench/results.md")
+RAW, TABLE = Path("bench/results.json"), Path("bench/results.md")
 
 
 @command
@@ -34,7 +34,7 @@ def main() -> None:
     if not (keras_cache() / "mnist.npz").exists():
         raise PipelineError(f"{keras_cache() / 'mnist.npz'}: no such file; make bench needs MNIST there")
     raw = json.loads(RAW.read_text()) if RAW.exists() else {}
-    raw["machine"] = {"cores": [cores()], "bandwidth": memory_bandwidth()}
+    raw["machine"] = {"cores": [len(os.sched_getaffinity(0))], "bandwidth": memory_bandwidth()}
     for part in arguments.parts or PARTS:
         print(f"{part}: {' '.join((PARTS[part].__doc__ or '').split())}", flush=True)
         measured = raw.get(part, {}) if arguments.add else {}
@@ -44,8 +44,8 @@ def main() -> None:
                     measured[figure] = measured.get(figure, []) + values
             raw[part] = measured
             write_text(RAW, json.dumps(raw, indent=1) + "\n")
-            write_text(PAGE, page(raw))
-    print(PAGE.read_text(encoding="utf-8"))
+            write_text(TABLE, page(raw))
+    print(TABLE.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

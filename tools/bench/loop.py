@@ -16,16 +16,16 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from stages.checkpoint import Checkpoint
 from stages.common.arrays import Dataset, load_prepared
+from stages.common.checkpoint import Checkpoint
 from stages.common.kernels import FIXED, Kernels
+from stages.common.models import build_model, make_deterministic
 from stages.common.params import load_params
-from stages.models import build_model, make_deterministic
 from stages.train import fit_model
+from tools.common.results import PREPARED
 
 EPOCHS = 4
 IMAGES = {"mlp": 60_000, "cnn": 32_000}  # of the training set
-PREPARED = Path("data/prepared")
 SIDE, PRODUCTS = 2000, 5  # of the square matrices whose product gives the peak
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
+import yaml
 
 from stages.common.arrays import Archive, read_archive, write_archive
 from stages.common.params import PARAMS_PATH, load_params
+from stages.common.yaml import read_yaml
 from stages.fetch import keras_cache
 from tools.bench.table import GROWTH, TUTORIALS, Raw
-from tools.lock import LOCK, read_lock
-from tools.surroundings import Run, plain_user
-from tools.verify import copy_project
+from tools.common.lock import LOCK, read_lock
+from tools.common.surroundings import Run, copy_project, plain_user
 
 TUTORIAL = Path(__file__).with_name("tutorial.py")
 PYTHON = sys.executable
@@ -52,10 +52,10 @@ def project(folder: Path) -> Run:
 
 def edit(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
     """Changes params.yaml."""
-    yaml, path = YAML(), run.project / PARAMS_PATH
-    content = yaml.load(path)
+    path = run.project / PARAMS_PATH
+    content = read_yaml(path)
     change(content)
-    yaml.dump(content, path)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def rivals() -> list[str]:

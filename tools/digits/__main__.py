@@ -13,8 +13,9 @@ import pandas as pd
 from stages.common.arrays import Dataset
 from stages.common.errors import PipelineError, command
 from stages.common.params import load_params
-from stages.pictures import digit_sheet, save
-from tools.arguments import number
+from stages.common.pictures import digit_sheet, save
+from tools.common import results
+from tools.common.arguments import number
 from tools.digits import lookups
 
 LISTED = 25  # rows on the terminal and digits in a picture, unless --count says otherwise
@@ -48,7 +49,7 @@ def draw(
         return
     shown = rows.head(min(arguments.count, MOST_SHOWN))
     digits = images[shown["index"].to_numpy(dtype=int), ..., 0]
-    dataset = Dataset.read(lookups.PREPARED / "dataset.json").dataset
+    dataset = Dataset.read(results.PREPARED / "dataset.json").dataset
     save(digit_sheet(digits, lookups.titles(shown, names), f"{dataset}: {heading}"), arguments.output)
     print(f"{arguments.output}{of_the_first(min(arguments.count, len(rows)), 'digits')}")
 
@@ -89,7 +90,7 @@ def predict(name: str, images: np.ndarray) -> np.ndarray:
     """Class probabilities of a trained model, float32 (n, classes)."""
     from stages.evaluate import predict
 
-    return predict(Path(f"data/models/{name}.keras"), images, BATCH, load_params().train.kernels)[0]
+    return predict(results.model(name), images, BATCH, load_params().train.kernels)[0]
 
 
 def errors(arguments: argparse.Namespace) -> None:
@@ -118,7 +119,7 @@ def classify(arguments: argparse.Namespace) -> None:
     """Pictures of your own, one digit each: any size, dark on light or the reverse; what cannot be read is told."""
     from tools.digits import own, sheet
 
-    dataset = Dataset.read(lookups.PREPARED / "dataset.json")
+    dataset = Dataset.read(results.PREPARED / "dataset.json")
     name = models([arguments.architecture])[0] if arguments.architecture else best()
     heading = f"{name}, trained on {dataset.dataset}"
     pictures = own.each(arguments.file, *dataset.image[:2], MOST_SHOWN if arguments.output else 0)
@@ -150,11 +151,11 @@ def best() -> str:
     """The architecture with the best test accuracy."""
     accuracy = {}
     for name in models([]):
-        path = Path(f"metrics/{name}.json")
+        path = results.metrics(name)
         if path.exists():
             accuracy[name] = json.loads(path.read_text(encoding="utf-8"))["accuracy"]
     if not accuracy:
-        raise PipelineError("metrics/: no architecture is evaluated; make it with: make repro")
+        raise PipelineError(f"{results.METRICS}/: no architecture is evaluated; make it with: make repro")
     return max(sorted(accuracy), key=accuracy.get)
 
 

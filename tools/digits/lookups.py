@@ -1,24 +1,22 @@
 """Tables of digits and predictions, a row for each digit."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stages import tables
+from stages.common import tables
 from stages.common.arrays import load_prepared
 from stages.common.errors import PipelineError
-from tools.predictions import PATH, Predictions
-from tools.revision import WORKSPACE
-
-PREPARED = Path("data/prepared")
+from tools.common import results
+from tools.common.predictions import Predictions
+from tools.common.revision import WORKSPACE
 
 
 def prepared(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images float32 (n, height, width, 1) in [0, 1] and labels (n,) of "train" or "test"."""
     try:
-        images, one_hot = load_prepared(PREPARED, split)
+        images, one_hot = load_prepared(results.PREPARED, split)
     except FileNotFoundError as error:
         raise PipelineError(f"{error.filename}: no such file; make it with: dvc repro preprocess") from error
     return images, one_hot.argmax(axis=1)
@@ -28,9 +26,11 @@ def recorded(name: str, labels: np.ndarray) -> Predictions:
     """An architecture's predictions for the test images, which must have these labels."""
     found = Predictions.read(WORKSPACE, name)
     if found is None:
-        raise PipelineError(f"{PATH.format(name)}: no such file; make it with: dvc repro evaluate@{name}")
+        raise PipelineError(f"{results.predictions(name)}: no such file; make it with: dvc repro evaluate@{name}")
     if not np.array_equal(found.label, labels):
-        raise PipelineError(f"{PATH.format(name)}: of other test images; make it with: dvc repro evaluate@{name}")
+        raise PipelineError(
+            f"{results.predictions(name)}: of other test images; make it with: dvc repro evaluate@{name}"
+        )
     return found
 
 

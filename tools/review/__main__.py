@@ -12,10 +12,10 @@ from pathlib import Path
 from stages.common.errors import command
 from stages.common.files import write_text
 from stages.common.params import load_params
+from tools.common.revision import WORKSPACE, Revision
 from tools.review.content import GATES, Review
 from tools.review.page import html, markdown
 from tools.review.sections import sections
-from tools.revision import WORKSPACE, Revision
 
 GATE_FAILED = 3
 

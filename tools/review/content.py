@@ -3,12 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tools.comparison import stale_tables
-from tools.review.changes import WORSE, Architecture, compare, data_change
+from tools.common.changes import WORSE, Change, changes, data_change
+from tools.common.comparison import stale_tables
+from tools.common.revision import Revision, git
 from tools.review.dvc_diff import Difference, differences
-from tools.review.lock import stage_changes, stale
 from tools.review.reproduced import read_reproduced
-from tools.revision import Revision, git
+from tools.review.stages import stage_changes, stale
 
 GATES = ("regression", "stale")
 
@@ -26,7 +26,7 @@ class Review:
     head: Revision
     confidence: float
     other_data: str
-    architectures: list[Architecture]
+    architectures: list[Change]
     params: list[Difference]
     metrics: list[Difference]
     stages: list[tuple[str, str]]
@@ -49,7 +49,7 @@ class Review:
                 head,
                 confidence,
                 other_data,
-                compare(base, head),
+                changes(base, head),
                 params.result(),
                 [] if other_data else metrics.result(),
                 stage_changes(base, head),
@@ -61,7 +61,7 @@ class Review:
             )
 
     @property
-    def changed(self) -> list[Architecture]:
+    def changed(self) -> list[Change]:
         """The architectures with something to tell."""
         return [item for item in self.architectures if item.changed]
 

@@ -6,8 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from stages.common.errors import PipelineError
-from tools.revision import Revision
+from stages.common.errors import PipelineError, one_line
+from tools.common.revision import Revision
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def differences(what: str, base: Revision, head: Revision) -> list[Difference]:
     revisions = [side.commit for side in (base, head) if side.commit]
     done = subprocess.run(["dvc", what, "diff", "--json", *revisions], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PipelineError(f"dvc {what} diff {base} {head}: {' '.join(done.stderr.split())}")
+        raise PipelineError(f"dvc {what} diff {base} {head}: {one_line(done.stderr)}")
     return [
         Difference(path, key, *(_whole(key, values.get(age), side) for age, side in (("old", base), ("new", head))))
         for path, keys in sorted(json.loads(done.stdout or "{}").items())

@@ -1,17 +1,16 @@
 """Pictures of test images from git alone: those that a revision's models read wrong (plots/errors/)."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from stages import tables, tiles
-from tools.overview import DESCRIPTION
-from tools.predictions import PATH, Predictions
-from tools.review.lock import digests, stages_of
-from tools.revision import Revision
-
-ERRORS = "plots/errors/{}.png"
+from stages.common import tables, tiles
+from tools.common import results
+from tools.common.lock import digests, stages_of
+from tools.common.predictions import Predictions
+from tools.common.revision import Revision
 
 
 def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tuple[dict[int, np.ndarray], list[str]]:
@@ -24,12 +23,14 @@ def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tup
     images, missing = {}, []
     stages = stages_of(revision)
     for name, found in predictions.items():
-        path = ERRORS.format(name)
+        path = results.errors(name)
         content = revision.read(path)
         entry = stages.get(f"report@{name}", {})
         if content is None:
             missing.append(f"{path}: not in {revision}, so these digits are shown without pictures")
-        elif not (_recorded(entry, "outs", revision, path) and _recorded(entry, "deps", revision, PATH.format(name))):
+        elif not (
+            _recorded(entry, "outs", revision, path) and _recorded(entry, "deps", revision, results.predictions(name))
+        ):
             missing.append(f"{path} in {revision}: not made from its predictions (dvc.lock), so not shown")
         else:
             try:
@@ -42,15 +43,15 @@ def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tup
     return images, missing
 
 
-def _recorded(entry: dict, key: str, revision: Revision, path: str) -> bool:
+def _recorded(entry: dict, key: str, revision: Revision, path: Path) -> bool:
     """Whether dvc.lock's entry of a stage has the digest of a file as it is."""
-    return digests(entry, key).get(path) == hashlib.md5(revision.read(path), usedforsecurity=False).hexdigest()
+    return digests(entry, key).get(str(path)) == hashlib.md5(revision.read(path), usedforsecurity=False).hexdigest()
 
 
 def _shape(revision: Revision) -> tuple[int, int]:
     """Height and width of an image; raises `ValueError` if data/raw/mnist.json does not say."""
     try:
-        _, height, width = map(int, revision.read_json(DESCRIPTION)["arrays"]["x_test"]["shape"])
+        _, height, width = map(int, revision.read_json(results.DESCRIPTION)["arrays"]["x_test"]["shape"])
     except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{DESCRIPTION} does not say the images' size") from error
+        raise ValueError(f"{results.DESCRIPTION} does not say the images' size") from error
     return height, width

@@ -3,11 +3,11 @@
 import io
 from collections import defaultdict
 
-from stages.pictures import DPI
-from tools import charts
+from stages.common.pictures import DPI
+from tools.common import charts
+from tools.common.templates import data_uri, render
 from tools.review.content import Review
 from tools.review.sections import Digit, Section
-from tools.templates import data_uri, render
 
 LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
 SHOWN = 60  # digits shown as pictures, at most; all are listed

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 from stages.common.errors import PipelineError
-from tools.revision import Revision
-
-REPRODUCED = Path("review/reproduced.json")
+from tools.common.results import REPRODUCED
+from tools.common.revision import Revision
 
 
 def read_reproduced(head: Revision, path: Path = REPRODUCED) -> dict[str, str]:

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tools.predictions import Predictions
-from tools.review.changes import NEW, Architecture
+from tools.common import results
+from tools.common.changes import NEW, Change
+from tools.common.predictions import Predictions
+from tools.common.revision import Revision
 from tools.review.content import Review
 from tools.review.error_images import error_images
-from tools.revision import Revision
 
 HISTORY_COLUMNS = {"epoch", "split", "metric", "value"}
 Images = dict[int, np.ndarray]  # by index in the test set, uint8 (height, width)
@@ -44,7 +45,7 @@ class Training:
     @classmethod
     def read(cls, revision: Revision, name: str) -> "Training":
         """`None` stands for what is not there or not readable."""
-        content, metrics = revision.read(f"plots/history/{name}.csv"), revision.read_json(f"metrics/{name}.json")
+        content, metrics = revision.read(results.history(name)), revision.read_json(results.metrics(name))
         try:
             history = pd.read_csv(io.BytesIO(content or b""))
         except ValueError:  # pandas' errors of empty and damaged files, and of their encoding, are ValueErrors
@@ -60,7 +61,7 @@ class Section:
     A new architecture has no `base` and no digits.
     """
 
-    architecture: Architecture
+    architecture: Change
     base: Training | None
     head: Training
     newly_wrong: list[Digit]
@@ -86,7 +87,7 @@ def _images(review: Review) -> tuple[Images, list[str]]:
     return before[0] | after[0], before[1] + after[1]
 
 
-def _section(item: Architecture, review: Review, images: Images) -> Section:
+def _section(item: Change, review: Review, images: Images) -> Section:
     head = Training.read(review.head, item.name)
     if item.note == NEW:
         return Section(item, None, head, [], [])
@@ -94,7 +95,7 @@ def _section(item: Architecture, review: Review, images: Images) -> Section:
     return Section(item, Training.read(review.base, item.name), head, wrong, right)
 
 
-def _digits(item: Architecture, indices: np.ndarray, wrong: Predictions, images: Images) -> list[Digit]:
+def _digits(item: Change, indices: np.ndarray, wrong: Predictions, images: Images) -> list[Digit]:
     """The digits at `indices`, of which `wrong` are the wrong predictions, the surest first."""
     return [
         Digit(

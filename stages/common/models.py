@@ -1,0 +1,204 @@
+"""Keras models: from params.yaml's data to a model, and a model file that is the same bytes each time.
+
+TensorFlow is imported through `import_keras`, after arguments and params are known to be good; then kernels.py,
+portable.py and train.py import it again.
+"""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from stages.common.arrays import Dataset
+from stages.common.files import replacing
+from stages.common.kernels import Kernels, choose_kernels
+from stages.common.params import Architecture
+from stages.common.portable import initialize_orthogonal, use_portable_operations
+
+if TYPE_CHECKING:
+    import keras
+
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+SUMMARY_WIDTH = 80  # characters
+
+
+@functools.cache
+def import_keras() -> ModuleType:
+    """Imports Keras on TensorFlow, without TensorFlow's start-up messages unless the import fails.
+
+    Keras imports scikit-learn and matplotlib where they are installed, for wrappers and galleries that
+    no stage uses; they are kept from it, which saves a third of the import's time.
+    What a user's keras.json could change of a result is set to Keras's own defaults.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _stderr_held_back(), _hidden("sklearn", "matplotlib"):
+        import keras
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+    return keras
+
+
+@contextlib.contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Keeps what C++ code writes to stderr off the screen; shows it if the block raises.
+
+    TensorFlow's first messages come before it reads its log level, so no setting silences them.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(stderr, held_back.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+@contextlib.contextmanager
+def _hidden(*packages: str) -> Iterator[None]:
+    """Lets packages that are not imported yet seem not to be installed."""
+    hidden = dict.fromkeys(package for package in packages if package not in sys.modules)
+    sys.modules.update(hidden)
+    try:
+        yield
+    finally:
+        for package in hidden:
+            del sys.modules[package]
+
+
+def make_deterministic(seed: int, kernels: Kernels) -> None:
+    """Seeds Python, NumPy and TensorFlow, and makes TensorFlow's kernels deterministic."""
+    keras = import_keras()
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    choose_kernels(kernels)
+
+
+def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "keras.Model":
+    """The compiled model: images float32 (n, height, width, 1) in, probabilities (n, classes) out."""
+    keras = import_keras()
+    keras.utils.clear_session(free_memory=False)  # auto-names start from the first again
+    layers = [
+        getattr(keras.layers, layer.name)(**_fill_in(layer.arguments(), dataset.classes))
+        for layer in architecture.layers
+    ]
+    model = keras.Sequential([keras.Input(dataset.image), *layers], name=name)
+    optimizer, loss = architecture.compile.optimizer, architecture.compile.loss
+    model.compile(
+        optimizer=getattr(keras.optimizers, optimizer.name)(**optimizer.arguments()),
+        loss=getattr(keras.losses, loss.name)(**loss.arguments()),
+        metrics=["accuracy"],
+    )
+    initialize_orthogonal(model)
+    use_portable_operations(model)
+    return model
+
+
+def load_model(path: Path) -> "keras.Model":
+    """A model that `save_model` wrote."""
+    model = import_keras().saving.load_model(path)
+    use_portable_operations(model)
+    return model
+
+
+def fuse_update(model: "keras.Model") -> None:
+    """Lets Adam update each weight by TensorFlow's one operation for it, where Keras has a dozen.
+
+    Their formula is the same (https://arxiv.org/abs/1412.6980, before section 2.1); each operation is a way
+    through memory, and the weights of a dense layer are more than the processor's caches hold.
+    """
+    import tensorflow as tf
+
+    optimizer = model.optimizer
+    if type(optimizer) is not import_keras().optimizers.Adam or optimizer.amsgrad:
+        return
+    optimizer.build(model.trainable_variables)
+
+    def update_step(gradient: "tf.Tensor", variable: "tf.Variable", learning_rate: "tf.Tensor") -> None:
+        step = tf.cast(optimizer.iterations + 1, variable.dtype)
+        index = optimizer._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=optimizer._momentums[index].value.handle,
+            v=optimizer._velocities[index].value.handle,
+            beta1_power=tf.pow(optimizer.beta_1, step),
+            beta2_power=tf.pow(optimizer.beta_2, step),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=optimizer.beta_1,
+            beta2=optimizer.beta_2,
+            epsilon=optimizer.epsilon,
+            grad=gradient,
+        )
+
+    optimizer.update_step = update_step
+
+
+def _fill_in(arguments: dict[str, Any], classes: int) -> dict[str, Any]:
+    return {key: classes if value == "classes" else value for key, value in arguments.items()}
+
+
+def model_summary(model: "keras.Model") -> str:
+    """`model.summary()` as text, drawn for 80 columns of UTF-8 whatever the terminal is."""
+    lines: list[str] = []
+    os.environ["COLUMNS"] = str(SUMMARY_WIDTH)
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.summary(print_fn=lambda text, **_: lines.append(text), line_length=SUMMARY_WIDTH)
+    return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
+
+
+def save_model(model: "keras.Model", path: Path) -> None:
+    """Saves a `.keras` archive whose bytes depend on the model alone.
+
+    Keras writes the time of saving (metadata.json, zip entries) and memory addresses
+    (`shared_object_id` in config.json); the archive is rewritten without them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.keras"
+        import_keras().saving.save_model(model, saved)
+        archive = canonical_archive(saved.read_bytes())
+    with replacing(path) as partial:
+        partial.write_bytes(archive)
+
+
+def canonical_archive(archive: bytes) -> bytes:
+    """A `.keras` archive rewritten with fixed dates and renumbered object ids."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(result, "w") as target:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "config.json":
+                content = json.dumps(_renumber(json.loads(content), {})).encode()
+            elif name == "metadata.json":
+                content = json.dumps(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}).encode()
+            target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
+    return result.getvalue()
+
+
+def _renumber(value: Any, ids: dict[int, int]) -> Any:
+    """Replaces each `shared_object_id` by the order of its first appearance."""
+    if isinstance(value, list):
+        return [_renumber(item, ids) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: ids.setdefault(item, len(ids)) if key == "shared_object_id" else _renumber(item, ids)
+            for key, item in value.items()
+        }
+    return value

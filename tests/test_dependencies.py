@@ -1,0 +1,95 @@
+"""What each stage depends on: modules and library versions that decide its bytes, and no others."""
+
+import ast
+import re
+
+import pytest
+
+from stages.common.params import Architecture, Compile, Fit
+from stages.common.yaml import read_yaml
+
+from .conftest import ROOT
+
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
+# Modules that stages import, but that no stage depends on, as an edit changes no byte of a result
+DECIDE_NOTHING = {
+    "stages/__init__.py": "calls kernels.py",
+    "stages/common/__init__.py": "empty",
+    "stages/common/checkpoint.py": "a resumed training gives the same bytes (test_checkpoint.py)",
+    "stages/common/errors.py": "messages and exit statuses",
+    "stages/common/layers.py": "checks; Keras gets what params.yaml says, which DVC records",
+    "stages/common/notation.py": "checks and messages",
+    "stages/common/params.py": "checks; its defaults stand in defaults.py",
+    "stages/common/versions.py": "checks",
+    "stages/common/yaml.py": "reads what DVC reads (test_yaml.py), and DVC records the values",
+}
+
+
+def imported_modules(path: str, seen: frozenset[str] = frozenset()) -> set[str]:
+    """The project's own modules that one of them imports, itself among them, however deep."""
+    found = {path}
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("stages", "tools"):
+            for name in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
+                base = ROOT / name.replace(".", "/")
+                for file in (base.with_suffix(".py"), base / "__init__.py"):
+                    candidate = str(file.relative_to(ROOT))
+                    if file.exists() and candidate not in seen | found:
+                        found |= imported_modules(candidate, seen | found)
+    return found
+
+
+def dependencies(stage: str) -> set[str]:
+    definition = STAGES[stage].get("do", STAGES[stage])
+    return {dep for dep in definition["deps"] if dep.startswith("stages/")}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_modules_that_decide_its_bytes(stage: str) -> None:
+    deciding = imported_modules(f"stages/{stage}.py") - set(DECIDE_NOTHING)
+    if stage != "train":  # only there are recipes followed
+        deciding -= {"stages/common/defaults.py"}
+    assert {dep for dep in dependencies(stage) if dep.endswith(".py")} == deciding
+
+
+def test_every_module_that_decides_nothing_is_imported_by_a_stage() -> None:
+    assert set(DECIDE_NOTHING) - {"stages/__init__.py", "stages/common/__init__.py"} <= set().union(
+        *(imported_modules(f"stages/{stage}.py") for stage in STAGES)
+    )
+
+
+def test_stages_import_no_other_stage_and_no_tool() -> None:
+    for stage in STAGES:
+        imported = imported_modules(f"stages/{stage}.py") - {f"stages/{stage}.py", "stages/__init__.py"}
+        assert all(path.startswith("stages/common/") for path in imported)
+
+
+def test_a_tool_imports_its_own_folder_and_the_common_one() -> None:
+    for path in ROOT.glob("tools/*/**/*.py"):
+        name = str(path.relative_to(ROOT))
+        folder = path.relative_to(ROOT / "tools").parts[0]
+        tools = {each.split("/")[1] for each in imported_modules(name) if each.startswith("tools/")}
+        assert tools - {"__init__.py"} <= {folder, "common"}, name
+
+
+def test_no_two_modules_import_one_another() -> None:
+    modules = [str(path.relative_to(ROOT)) for folder in ("stages", "tools") for path in (ROOT / folder).rglob("*.py")]
+    imported = {name: imported_modules(name) - {name} for name in modules}
+    assert not [(one, other) for one in modules for other in imported[one] if one in imported.get(other, ())]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_versions_that_it_checks(stage: str) -> None:
+    checked = re.search(r"check_versions\((.*)\)", (ROOT / f"stages/{stage}.py").read_text())[1]
+    listed = {dep for dep in dependencies(stage) if dep.startswith("stages/requirements/")}
+    assert listed == {f"stages/requirements/{name}.txt" for name in re.findall(r'"(\w+)"', checked)}
+
+
+def test_defaults_of_a_recipe_decide_its_bytes() -> None:
+    """So they stand in defaults.py, on which train depends, and not in params.py."""
+    fields = Architecture.model_fields | Compile.model_fields | Fit.model_fields
+    found = {name: field.default for name, field in fields.items() if not field.is_required()}
+    source = ast.parse((ROOT / "stages/common/defaults.py").read_text())
+    values = [ast.literal_eval(node.value) for node in source.body if isinstance(node, ast.Assign)]
+    del found["compile"]
+    assert sorted(str(getattr(value, "name", value)) for value in found.values()) == sorted(map(str, values))

@@ -1,0 +1,122 @@
+"""Tests of the strict YAML reader, against the one that DVC reads with."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+from dvc.utils.serialize import YAMLFileCorruptedError
+from dvc.utils.serialize import parse_yaml as dvc_parse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.common.errors import PipelineError
+from stages.common.yaml import MAX_BYTES, parse_yaml, read_yaml
+from tests.conftest import ROOT
+
+SCALARS = re.split(
+    r"\s+",
+    """1e-3 1.5e3 .5 5. 1_000 017 0o17 0x1F 0b101 +1 -1 -0 1:30 12:30:45 on off yes no y n true True TRUE tRue null Null
+    ~ .inf -.inf .nan .NaN 2020-01-01 2020-1-1 2020-01-01T10:00:00Z = << 1e3 1E+5 .5e3 .5e+3 0o9 08 1__0 -_1 +.5
+    -.5e-3 e1 _1""",
+)
+scalars = st.sampled_from(SCALARS) | st.text("0123456789abefonxyE_.:+-~", min_size=1, max_size=8) | st.text(max_size=6)
+plain = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.lists(st.tuples(scalars, inner), max_size=3).map(
+            lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+def equal(one, other):
+    """Whether two values are the same, of the same type, a NaN being the same as another."""
+    if isinstance(one, dict):
+        return type(one) is type(other) and list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return type(one) is type(other) and len(one) == len(other) and all(map(equal, one, other))
+    if isinstance(one, float) and math.isnan(one):
+        return isinstance(other, float) and math.isnan(other)
+    return type(one) is type(other) and one == other
+
+
+def read(text):
+    try:
+        return parse_yaml(text.encode("utf-8", errors="replace"), "file"), True
+    except PipelineError:
+        return None, False
+
+
+@given(st.lists(st.tuples(scalars, plain), min_size=1, max_size=4))
+def test_reads_what_dvc_reads(pairs):
+    text = "".join(f"{key}: {value}\n" for key, value in pairs)
+    ours, valid = read(text)
+    try:
+        theirs = dvc_parse(text, "file")
+    except (YAMLFileCorruptedError, ValueError, AttributeError, TypeError, NotImplementedError):
+        return
+    if valid:
+        assert equal(ours or {}, theirs)
+
+
+@pytest.mark.parametrize("scalar", [scalar for scalar in SCALARS if scalar not in ("=", "<<", "-_1")])
+def test_accepts_every_scalar_as_dvc_does(scalar):
+    ours, valid = read(f"key: {scalar}\n")
+    assert valid
+    assert equal(ours, dvc_parse(f"key: {scalar}\n", "file"))
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml", "dvc.lock", "tests/params.yaml"])
+def test_reads_the_projects_files_as_dvc_does(name):
+    assert equal(read_yaml(ROOT / name), dvc_parse((ROOT / name).read_text(), name))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a {k: 1, m: 2}\nb: {<<: *a, k: 3}",
+        "x: {y: &a {<<: {k: 2}, k: 1}}\nb: {<<: *a}",
+        "a: &a {k: 1}\nb: &b {k: 2, m: 2}\nc: {<<: [*a, *b], n: 3}",
+        "a: &a [1, 2]\nb: *a",
+    ],
+)
+def test_anchors_and_merges(text):
+    assert equal(parse_yaml(text.encode(), "file"), dvc_parse(text, "file"))
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3", "line 3, column 1: duplicate key 'a'"),
+        ("a: {0x1: 1, 1: 2}", "line 1, column 13: duplicate key 1"),
+        ("a: &a [*a]", "an alias stands for something that holds the alias"),
+        (BOMB, "more than 500,000 keys and values"),
+        ("[" * 60 + "]" * 60, "50 levels"),
+        ("[" * 100_000, "nesting depth"),
+        ("%YAML 1.1\n---\na: on", "remove the line"),
+        ("a: !!python/object/apply:os.system [true]", "could not determine a constructor"),
+        ("a: 1\n---\nb: 2", "but found another document"),
+        ("a: [1, 2", "line 2, column 1: did not find expected ',' or ']'"),
+        ("? [1, 2]\n: 3", "expected a simple key"),
+        ("a: {<<: 3}", "expected a mapping to merge"),
+        ("#" * MAX_BYTES + "#", f"expected at most {MAX_BYTES:,} bytes"),
+    ],
+)
+def test_refuses(text, message):
+    with pytest.raises(PipelineError, match=rf"^file: not valid YAML: .*{re.escape(message)}"):
+        parse_yaml(text.encode(), "file")
+
+
+def test_a_byte_order_mark_and_other_encodings(tmp_path: Path):
+    (tmp_path / "bom.yaml").write_bytes("\ufeffa: é\r\n".encode())
+    assert read_yaml(tmp_path / "bom.yaml") == {"a": "é"}
+    (tmp_path / "latin.yaml").write_bytes("a: é".encode("latin-1"))
+    with pytest.raises(PipelineError, match=r"latin\.yaml: not valid YAML: 'utf-8' codec"):
+        read_yaml(tmp_path / "latin.yaml")

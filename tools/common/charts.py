@@ -1,0 +1,84 @@
+"""The charts over all architectures, drawn with matplotlib. Every heading names the data set."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+OURS, PUBLISHED = "#13659c", "#888888"
+SPLITS = {"train": ("#13659c", "-"), "validation": ("#d1602b", "--")}
+CURVES = ("accuracy", "loss")
+
+
+def comparison(table: pd.DataFrame, heading: str) -> Figure:
+    """Test accuracy of each architecture with its interval, and the published figure where there is one.
+
+    `table` has the columns of `tools.common.comparison.comparison_table`, best first.
+    """
+    figure = Figure(figsize=(8, 0.5 * len(table) + 1.6), layout="constrained")
+    axis = figure.subplots()
+    places = np.arange(len(table))
+    spread = np.abs(table[["low", "high"]].to_numpy().T - table["accuracy"].to_numpy())
+    label = f"test accuracy, {table['confidence'][0]:.0%} interval"
+    axis.errorbar(table["accuracy"], places, xerr=spread, fmt="o", color=OURS, capsize=3, label=label)
+    if table["published"].notna().any():
+        axis.plot(table["published"], places, "D", color=PUBLISHED, mfc="none", label="published by the tutorial")
+    axis.set_yticks(places, table["architecture"])
+    axis.set(xlabel="test accuracy", title=heading)
+    axis.invert_yaxis()
+    axis.margins(y=0.5 / len(table))
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axis.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def training_curves(history: pd.DataFrame, heading: str) -> Figure:
+    """Accuracy and loss over epochs, train against validation, one row of panels an architecture.
+
+    `history` has the columns architecture, epoch, split, metric, value.
+    """
+    names = list(history["architecture"].unique())
+    height = 2.3 * len(names) + 0.6  # inches, as are the margins; a layout that works them out takes a second more
+    figure = Figure(figsize=(8, height))
+    figure.suptitle(heading, y=1 - 0.15 / height, va="top")
+    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.6 / height, top=1 - 0.85 / height, hspace=0.6, wspace=0.2)
+    panels = figure.subplots(len(names), 2, squeeze=False, sharex=False, sharey="col")
+    for row, name in zip(panels, names, strict=True):
+        for axis, metric in zip(row, CURVES, strict=True):
+            _curves(axis, history[history["architecture"] == name], metric)
+            axis.set_title(f"{name}: {metric}", fontsize=10)
+        row[0].legend(loc="lower right", fontsize=8, frameon=False)
+    return figure
+
+
+def before_and_after(base: pd.DataFrame | None, head: pd.DataFrame | None, heading: str) -> Figure:
+    """One architecture's accuracy and loss over epochs: faint as in base, strong as now; `None` where a side has none.
+
+    The histories have the columns epoch, split, metric, value.
+    """
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure.suptitle(heading)
+    panels = figure.subplots(1, 2)
+    for axis, metric in zip(panels, CURVES, strict=True):
+        if base is not None:
+            _curves(axis, base, metric, "base: ", alpha=0.4, linewidth=1)
+        if head is not None:
+            _curves(axis, head, metric, "now: ")
+        axis.set_title(metric, fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _curves(axis: Axes, history: pd.DataFrame, metric: str, prefix: str = "", **style: Any) -> None:
+    """One metric's curves, a line for each split that there is."""
+    for split, (colour, line) in SPLITS.items():
+        curve = history[(history["metric"] == metric) & (history["split"] == split)]
+        if len(curve):
+            axis.plot(curve["epoch"], curve["value"], line, color=colour, marker=".", label=prefix + split, **style)
+    axis.set(xlabel="epoch", ylabel=metric)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)

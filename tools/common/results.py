@@ -1,0 +1,81 @@
+"""Where each result lies, seen from the project's folder; and whether the overview is drawn from what lies there."""
+
+import hashlib
+from pathlib import Path
+
+from stages.common.params import PARAMS_PATH, Params
+
+DESCRIPTION = Path("data/raw/mnist.json")  # of the data set
+METRICS, PLOTS = Path("metrics"), Path("plots")
+IN_GIT = (Path("data"), METRICS, PLOTS)  # folders with results that git tracks
+
+PREPARED = Path("data/prepared")  # arrays
+
+# Over all architectures, drawn by `make overview`
+COMPARISON, TRAINING = PLOTS / "comparison.csv", PLOTS / "training.csv"
+COMPARISON_CHART, TRAINING_CHART = PLOTS / "comparison.png", PLOTS / "training.png"
+OVERVIEW = PLOTS / "report.html"
+OVER_ALL = (COMPARISON, TRAINING, COMPARISON_CHART, TRAINING_CHART, OVERVIEW)
+
+REVIEW = Path("review")
+REPRODUCED = REVIEW / "reproduced.json"  # what `make reproduce` found
+
+
+def metrics(name: str) -> Path:
+    """The metrics of an architecture."""
+    return METRICS / f"{name}.json"
+
+
+def history(name: str) -> Path:
+    """Its loss and accuracy by epoch."""
+    return PLOTS / "history" / f"{name}.csv"
+
+
+def predictions(name: str) -> Path:
+    """Its prediction for every test image."""
+    return PLOTS / "predictions" / f"{name}.json"
+
+
+def confusion(name: str) -> Path:
+    """The picture of its confusion matrix."""
+    return PLOTS / "confusion" / f"{name}.png"
+
+
+def worst_errors(name: str) -> Path:
+    """The picture of its most confident errors."""
+    return PLOTS / "worst_errors" / f"{name}.png"
+
+
+def errors(name: str) -> Path:
+    """The images of its most confident errors, pixel for pixel."""
+    return PLOTS / "errors" / f"{name}.png"
+
+
+def model(name: str) -> Path:
+    """The trained model."""
+    return Path("data/models") / f"{name}.keras"
+
+
+def overview_inputs(params: Params) -> str | None:
+    """SHA-256 over all that the overview is drawn from: results, params, code, and its own tables and charts.
+
+    `None` if one of them is missing.
+    """
+    kinds = (metrics, predictions, history, confusion, worst_errors)
+    results = [path(name) for name in sorted(params.architectures) for path in kinds]
+    files = [path for folder in ("stages", "tools") for path in Path(folder).rglob("*")]
+    code = sorted(path for path in files if path.suffix in (".py", ".j2", ".css"))
+    drawn = [path for path in OVER_ALL if path != OVERVIEW]
+    found = hashlib.sha256()
+    try:
+        for path in [PARAMS_PATH, DESCRIPTION, *results, *code, *drawn]:
+            found.update(f"{path}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+    except FileNotFoundError:
+        return None
+    return found.hexdigest()
+
+
+def overview_is_current(params: Params) -> bool:
+    """Whether the overview bears the digest of what lies in the workspace."""
+    inputs = overview_inputs(params)
+    return inputs is not None and OVERVIEW.exists() and f'content="{inputs}"' in OVERVIEW.read_text("utf-8")[:1000]

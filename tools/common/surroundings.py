@@ -1,0 +1,194 @@
+"""The surroundings of one run of the project: folder, home, environment, umask, processor cores."""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from stages.common.errors import PipelineError
+from stages.common.kernels import FIXED
+from stages.fetch import keras_cache
+from tools.common.lock import LOCK, read_lock
+from tools.common.results import OVER_ALL
+
+# What would steer git, DVC, Keras or matplotlib past the home that a run is given, or Python past its folder
+STEERING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "PYTHONSAFEPATH", "XDG_")
+OWN_CACHE = "[cache]\n    dir = cache\n"  # relative to .dvc
+
+# Another user: settings that change pictures, models and line ends, unless the project sees to it
+OTHER_SETTINGS = {
+    ".config/matplotlib/matplotlibrc": "font.size: 17\naxes.grid: True\nsavefig.bbox: tight\nlines.linewidth: 5\n",
+    ".keras/keras.json": '{"backend": "jax", "floatx": "float64", "epsilon": 0.1, '
+    '"image_data_format": "channels_first"}\n',
+    ".gitconfig": "[core]\n\tautocrlf = true\n",
+}
+OTHER_VARIABLES = {
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",  # with the two above, an ASCII terminal
+    "PYTHONHASHSEED": "4242",
+    "COLUMNS": "45",
+    "TZ": "Pacific/Chatham",
+}
+OTHER_UMASK = 0o077
+
+QEMU = "qemu-x86_64"
+EMULATED_PYTHON = """\
+#!/bin/bash
+exec {qemu} -cpu {processor} {python} "$@" 2> >(grep -v "^{qemu}: warning: TCG doesn't support" >&2)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its name, its project folder, and what its commands are given."""
+
+    name: str
+    project: Path
+    home: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    umask: int = -1  # as it is
+    one_core: bool = False
+    commands: tuple[Path, ...] = ()  # folders that are searched for commands first
+
+    def prepare(self, settings: dict[str, str]) -> None:
+        """Makes the folders: an empty project with a cache of its own, and a home with these files.
+
+        The user's Keras data sets are linked into the home, so that nothing is downloaded again.
+        """
+        files = {self.project / ".dvc/config.local": OWN_CACHE}
+        files |= {self.home / name: text for name, text in settings.items()}
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        for folder in ("tmp", ".keras"):
+            (self.home / folder).mkdir(parents=True, exist_ok=True)
+        (self.home / ".keras/datasets").symlink_to(keras_cache().absolute())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(STEERING) and name not in FIXED
+        }
+        path = [*self.commands, Path(sys.executable).parent, kept.get("PATH", os.defpath)]
+        return kept | {
+            "PATH": os.pathsep.join(map(str, path)),
+            "HOME": str(self.home),
+            "TMPDIR": str(self.home / "tmp"),
+            "DVC_SITE_CACHE_DIR": str(self.home / "site"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+            **self.variables,
+        }
+
+    def execute(self, command: Sequence[str]) -> str:
+        """Runs a command and returns what it prints; on a terminal, shows which stage runs.
+
+        Raises `PipelineError` if it fails, after showing what it printed.
+        """
+        with tempfile.TemporaryDirectory() as folder, _cores(self.one_core):
+            log = Path(folder) / "log"
+            with log.open("wb") as stream:
+                process = subprocess.Popen(
+                    command,
+                    cwd=self.project,
+                    env=self.environment,
+                    umask=self.umask,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                )
+            try:
+                self._wait(process, log)
+            finally:
+                process.wait()
+            printed = log.read_text(encoding="utf-8", errors="replace")
+        if process.returncode:
+            print(printed, file=sys.stderr)
+            failed = f"{' '.join(command)}: failed with exit status {process.returncode}"
+            raise PipelineError(f"{self.name}: {failed}; see above")
+        return printed
+
+    def _wait(self, process: subprocess.Popen, log: Path) -> None:
+        terminal = sys.stderr.isatty()
+        while process.poll() is None:
+            if terminal:
+                stages = re.findall(r"Running stage '(.+)'", log.read_text(errors="replace"))
+                print(f"\r\033[K{self.name}: {''.join(stages[-1:])}", end="", file=sys.stderr, flush=True)
+            time.sleep(0.02)
+        if terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _cores(one: bool) -> Iterator[None]:
+    """Lets the processes that this thread starts in the block use one processor core only, where the system can."""
+    if not one or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def plain_user(name: str, folder: Path) -> Run:
+    """A run in the caller's environment, with an empty home."""
+    run = Run(name, folder / "project", folder / "home")
+    run.prepare({})
+    return run
+
+
+def another_user(name: str, folder: Path) -> Run:
+    """A run with another home, settings, locale, time zone, hash seed and umask, on one core."""
+    home = folder / "home of another user"
+    variables = OTHER_VARIABLES | {"XDG_CONFIG_HOME": str(home / ".config"), "XDG_CACHE_HOME": str(home / "caches")}
+    run = Run(name, folder / "a clone", home, variables, OTHER_UMASK, one_core=True)
+    run.prepare(OTHER_SETTINGS)
+    return run
+
+
+def another_processor(name: str, folder: Path, processor: str) -> Run:
+    """A run whose `python` has another x86-64 processor, one of `qemu-x86_64 -cpu help`: its CPUID, emulated."""
+    python = folder / "commands/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(EMULATED_PYTHON.format(qemu=QEMU, processor=processor, python=shlex.quote(sys.executable)))
+    python.chmod(0o755)
+    return replace(plain_user(name, folder), commands=(python.parent,))
+
+
+def outputs(stage: dict[str, Any]) -> list[str]:
+    """The paths that a stage writes, files and folders."""
+    return [out["path"] for out in stage.get("outs", [])]
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies in it."""
+    return Path(path).is_relative_to(folder)
+
+
+def copy_project(to: Path) -> None:
+    """Copies what git tracks or would track, as it stands, without results: what dvc.lock lists, and the overview."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=False,
+    )
+    if listed.returncode:
+        raise PipelineError(f"{Path.cwd()}: expected a git repository: {os.fsdecode(listed.stderr).strip()}")
+    found = [*map(str, (LOCK, *OVER_ALL)), *(path for stage in read_lock().values() for path in outputs(stage))]
+    for name in os.fsdecode(listed.stdout).split("\0"):
+        if Path(name).is_file() and not any(lies_in(name, result) for result in found):
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(name, to / name)

@@ -1,0 +1,1 @@
+"""Compares results with those of a git revision (`make compare`)."""

@@ -1,0 +1,1 @@
+"""What spans the architectures: comparison, training curves, one page (`make overview`)."""

@@ -1,0 +1,51 @@
+"""What spans the architectures: comparison, training curves, one page. A view of the results, not a result.
+
+No DVC stage writes it, so that no two branches fight over it: it is drawn (`make overview`, and at
+the end of `make repro`) from files that are in git, for the architectures in params.yaml. If
+nothing has changed since, nothing is drawn.
+"""
+
+import argparse
+
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_text
+from stages.common.params import Params, load_params
+from tools.common.results import METRICS, OVERVIEW, PLOTS, overview_inputs, overview_is_current
+
+
+def draw(params: Params) -> None:
+    """Writes tables, charts and page, and prints the comparison."""
+    from tools.overview.drawing import Overview
+
+    overview = Overview.read(params)
+    overview.draw()
+    write_text(OVERVIEW, overview.page(overview_inputs(params) or ""))
+    columns = ["architecture", "accuracy", "low", "high", "errors", "parameters"]
+    print(overview.comparison[columns].to_string(index=False))
+    print(f"all of it on one page: {OVERVIEW}")
+
+
+def check(params: Params) -> None:
+    """Raises `PipelineError` if a table in git is not what the results give."""
+    from tools.overview.drawing import Overview
+
+    for path, text in Overview.read(params).tables().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            raise PipelineError(f"{path}: does not match the results in {METRICS}/ and {PLOTS}/; run: make overview")
+
+
+@command
+def main() -> None:
+    """Draws the overview of all architectures in params.yaml, if it is not current."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether its tables in git are current")
+    arguments = parser.parse_args()
+    params = load_params()
+    if arguments.check:
+        check(params)
+    elif not overview_is_current(params):
+        draw(params)
+
+
+if __name__ == "__main__":
+    main()

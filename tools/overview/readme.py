@@ -1,0 +1,55 @@
+"""Writes README.md's results table and picture anew from the overview (`make readme`)."""
+
+import argparse
+import math
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from stages.common.errors import PipelineError, command
+from stages.common.files import replacing, write_text
+from tools.common.comparison import read_table
+from tools.common.results import COMPARISON, COMPARISON_CHART
+
+README, PICTURE = Path("README.md"), Path(".github/comparison.png")
+BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
+
+
+def results_table(comparison: pd.DataFrame) -> str:
+    """A Markdown table of what `tools.common.comparison.comparison_table` gave."""
+    dataset, confidence = comparison["dataset"][0], comparison["confidence"][0]
+    lines = [
+        f"| architecture | test accuracy on {dataset} | {confidence:.0%} interval | errors | parameters | published |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in comparison.itertuples():
+        published = "" if math.isnan(row.published) else f"{row.published:.2%}, {row.published_is} the interval"
+        lines.append(
+            f"| `{row.architecture}` | {row.accuracy:.2%} | {row.low:.2%} – {row.high:.2%} | {row.errors} "
+            f"| {row.parameters:,} | {published} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def with_table(readme: str, table: str) -> str:
+    """The README with the text between its two result marks replaced."""
+    head, begin, rest = readme.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise PipelineError(f"{README}: expected the marks {BEGIN.strip()!r} and {END.strip()!r}, found none")
+    return head + BEGIN + table + END + tail
+
+
+@command
+def main() -> None:
+    """Writes README.md's results table and picture anew from the overview."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args()
+    table = results_table(read_table(COMPARISON.read_bytes()))
+    write_text(README, with_table(README.read_text(encoding="utf-8"), table))
+    with replacing(PICTURE) as partial:
+        shutil.copyfile(COMPARISON_CHART, partial)
+
+
+if __name__ == "__main__":
+    main()

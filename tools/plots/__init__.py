@@ -1,0 +1,1 @@
+"""DVC's charts: the page around them, and as PNG (`make preview`)."""

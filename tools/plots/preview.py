@@ -1,0 +1,57 @@
+"""DVC's charts as PNG, without a browser, for Markdown to show (`make preview`).
+
+They are those of `dvc plots show`; with a base revision, those of `dvc plots diff` whose file differs.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+from stages.common.errors import PipelineError, command, one_line
+from stages.common.files import replacing
+from tools.common.revision import WORKSPACE, Revision
+from tools.plots.page import VEGA_LITE, converter
+
+FOLDER = Path("preview")  # written anew each time
+SCALE = 1.5  # pixels a unit: 730 to 1370 pixels wide
+
+
+def specs(base: Revision | None) -> dict[str, dict]:
+    """Each chart's Vega-Lite specification, with its data in it, by the path of the file that it draws."""
+    with tempfile.TemporaryDirectory() as pictures:
+        what = ["diff", base.name] if base else ["show"]
+        plots = ["dvc", "plots", *what, "--json", "--out", pictures]
+        done = subprocess.run(plots, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PipelineError(f"dvc plots {what[0]}: {one_line(done.stderr)}")
+    charts = {path: entries[0] for path, entries in json.loads(done.stdout)["data"].items() if entries}
+    return {path: entry["content"] for path, entry in charts.items() if entry["type"] == "vega"}
+
+
+@command
+def main() -> None:
+    """Draws DVC's charts of the workspace as PNG."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("base", nargs="?", help="a git revision: before and after, and only what differs")
+    name = parser.parse_args().base
+
+    vl_convert = converter()
+    base = Revision.find(name) if name else None
+    found = {path: spec for path, spec in specs(base).items() if not base or base.read(path) != WORKSPACE.read(path)}
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for path, spec in tqdm(found.items(), desc="charts", unit="", disable=None, leave=False):
+        picture = (FOLDER / Path(path).relative_to("plots")).with_suffix(".png")
+        with replacing(picture) as partial:
+            partial.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=SCALE))
+        print(picture)
+    if not found:
+        print(f"no chart differs from {base}")
+
+
+if __name__ == "__main__":
+    main()

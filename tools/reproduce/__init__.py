@@ -1,0 +1,1 @@
+"""Runs a commit again (`make reproduce`)."""

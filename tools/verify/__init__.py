@@ -1,0 +1,1 @@
+"""Proves that reruns give the same bytes (`make verify`)."""
