@@ -25,6 +25,7 @@ FIXED = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     # matplotlib draws into files; a notebook's or a desktop's backend may not even be installed here
     "MPLBACKEND": "agg",
+    "MATPLOTLIBRC": os.devnull,  # matplotlib's defaults, not the user's
 }
 # Whatever else steers kernels is removed, such as ONEDNN_DEFAULT_FPMATH_MODE, TF_NUM_INTRAOP_THREADS, XLA_FLAGS
 STEERING = re.compile(r"(ONEDNN|DNNL|OMP|GOMP|KMP|MKL|NPY|OPENBLAS|GOTO|TF2?|XLA)_")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 SUMMARY_WIDTH = 80  # characters
+PRIVATE_TO_ADAM = ("update_step", "_get_variable_index", "_momentums", "_velocities")  # attributes of Keras's Adam
 
 
 @functools.cache
@@ -131,6 +132,8 @@ def fuse_update(model: "keras.Model") -> None:
     if type(optimizer) is not import_keras().optimizers.Adam or optimizer.amsgrad:
         return
     optimizer.build(model.trainable_variables)
+    if not all(hasattr(optimizer, name) for name in PRIVATE_TO_ADAM):
+        return  # another Keras: its own update gives the same weights, more slowly
 
     def update_step(gradient: "tf.Tensor", variable: "tf.Variable", learning_rate: "tf.Tensor") -> None:
         step = tf.cast(optimizer.iterations + 1, variable.dtype)

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.common.files import replacing
-
-matplotlib.rcdefaults()  # a user's matplotlibrc changes no picture
 
 DPI = 110
 
