@@ -1,8 +1,8 @@
 """Chooses the kernels that compute results, so that they do not depend on the machine.
 
-Libraries choose kernels by the processor (its instruction sets, caches, cores) and the environment. Other kernels add up
-in another order, so last bits differ, and ten epochs amplify that. With the choices below, data, models and predictions
-are the same bytes on any x86-64 processor with AVX2, under Linux.
+Libraries choose kernels by the processor (its instruction sets, caches, cores) and the environment. Other kernels add
+up in another order, so last bits differ, and ten epochs amplify that. With the choices below, data, models and
+predictions are the same bytes on any x86-64 processor with AVX2, under Linux.
 """
 
 import os
@@ -21,7 +21,7 @@ FIXED = {
     "OPENBLAS_CORETYPE": "Haswell",
     "OPENBLAS_NUM_THREADS": "1",
     "KERAS_BACKEND": "tensorflow",
-    # TensorFlow uses oneDNN's kernels by default on some processors only; they convolve 2.4 times as fast as its own
+    # By default, TensorFlow uses oneDNN on some processors only; it convolves 2.4 times as fast as TensorFlow's own
     "TF_ENABLE_ONEDNN_OPTS": "1",
     # matplotlib draws into files; a notebook's or a desktop's backend may not even be installed here
     "MPLBACKEND": "agg",
