@@ -27,7 +27,7 @@ FIXED = {
     "MPLBACKEND": "agg",
     "MATPLOTLIBRC": os.devnull,  # matplotlib's defaults, not the user's
 }
-# Every other variable that may choose kernels is removed, such as ONEDNN_DEFAULT_FPMATH_MODE, TF_NUM_INTRAOP_THREADS, XLA_FLAGS
+# Every other variable that may choose kernels is removed, such as ONEDNN_DEFAULT_FPMATH_MODE and XLA_FLAGS
 STEERING = re.compile(r"(ONEDNN|DNNL|OMP|GOMP|KMP|MKL|NPY|OPENBLAS|GOTO|TF2?|XLA)_")
 HARMLESS = re.compile(r"TF_CPP_|TF_GPU_|TF_FORCE_GPU_|\w*VERBOSE")  # logs, and how a GPU's memory is managed
 
