@@ -1,4 +1,4 @@
-"""`python -m tools.digits`: look-ups of digits, predictions and errors."""
+"""`python -m tools.digits`: shows digits, predictions and errors."""
 
 import json
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_errors_and_common_answer_from_the_project(project) -> None:
 
     printed = digits(project, "errors", "--architecture", "cnn", "--count", "2")
     assert len(rows(printed)) == 4
-    assert printed.endswith(f"{len(wrong['cnn'])} errors, of which the first 2\n")
+    assert printed.endswith(f"showing 2 of {len(wrong['cnn'])} errors\n")
     everyone = rows(digits(project, "common", "--count", "100"))[1:-1]
     assert {int(row[0]) for row in everyone} == wrong["cnn"] & wrong["mlp_256"]
     anyone = rows(digits(project, "common", "--at-least", "1", "--count", "100"))[1:-1]
@@ -134,9 +134,9 @@ def test_a_mistake_is_one_line(project, command: str, expected: str) -> None:
 
 def test_missing_or_other_predictions_are_one_line(project) -> None:
     project.edit_json("plots/predictions/cnn.json", lambda columns: columns["label"].reverse())
-    assert "plots/predictions/cnn.json: of other test images" in digits(project, "errors", status=1)
+    assert "plots/predictions/cnn.json: made from other test images" in digits(project, "errors", status=1)
     (project.path / "plots/predictions/cnn.json").unlink()
-    assert "no such file; make it with: dvc repro evaluate@cnn" in digits(project, "common", status=1)
+    assert "no such file; run: dvc repro evaluate@cnn" in digits(project, "common", status=1)
 
 
 def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project) -> None:
@@ -180,6 +180,6 @@ def test_the_sheet_shows_the_first_pictures_and_says_so(project) -> None:
     name = digit_picture(project, 0, "0.png")
     digits(project, "classify", *[name] * 100, "--output", "all.png")
     printed = digits(project, "classify", *[name] * 104, "--output", "first.png")
-    assert printed.endswith("first.png, of the first 100 pictures\n")
+    assert printed.endswith("first.png (first 100 of 104 pictures)\n")
     assert len(rows(printed)) == 104 + 3
     assert ink(project.path / "first.png") == ink(project.path / "all.png")

@@ -221,9 +221,9 @@ def side_by_side(*pictures: Image.Image, margin: int = 20) -> Image.Image:
 
 PICTURE_SIZE = "expected a picture at least 8 pixels high and wide"
 UNREADABLE = {
-    "two digits": (side_by_side(seven(), seven()), "found 2 shapes apart"),
+    "two digits": (side_by_side(seven(), seven()), "found 2 separate shapes"),
     "two digits close together": (side_by_side(seven(), seven(), margin=13), "found 2 shapes side by side"),
-    "three digits": (side_by_side(seven(), seven(), seven()), "found 3 shapes apart"),
+    "three digits": (side_by_side(seven(), seven(), seven()), "found 3 separate shapes"),
     "an empty field": (shape("rectangle", (60, 40, 220, 200), outline=INK, width=4), "found an empty frame"),
     "lined paper": (lined_paper(), "found 6 ruled lines"),
     "a filled square": (shape("rectangle", (60, 40, 140, 120), fill=INK), "found a filled shape"),
@@ -295,5 +295,5 @@ def test_a_damaged_picture_is_told(tmp_path) -> None:
 def test_a_picture_too_large_to_open_is_told(tmp_path, monkeypatch) -> None:
     seven().save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(PipelineError, match=r"large.png: too large a picture: "):
+    with pytest.raises(PipelineError, match=r"large.png: picture too large: "):
         read(tmp_path / "large.png")
