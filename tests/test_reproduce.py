@@ -1,4 +1,4 @@
-"""`make reproduce`: results that a commit's own params and code do not give are found; so are those that they do."""
+"""`make reproduce`: finds results that a commit's own params and code do not give, and confirms those that they do."""
 
 import json
 
@@ -37,7 +37,7 @@ def record(project: Project, message: str) -> None:
 def test_an_honest_commit_is_reproduced_by_a_stranger(reviewer: Project) -> None:
     before = reviewer.run("git", "status", "--porcelain", "--ignored").stdout
     told = reproduce(reviewer)
-    assert told == "".join(f"{name}: reproduced: the recorded bytes\n" for name in ("data set", "mlp_256", "softmax"))
+    assert told == "".join(f"{name}: reproduced byte for byte\n" for name in ("data set", "mlp_256", "softmax"))
     assert reviewer.run("git", "status", "--porcelain", "--ignored").stdout == f"{before}!! review/\n"
 
     printed = review(reviewer, "HEAD~1", "HEAD")
@@ -130,7 +130,8 @@ def test_other_data_are_told_before_anything_is_trained(reviewer: Project) -> No
     reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="MNIST", sha256="f" * 64))
     reviewer.commit("recorded with MNIST")
     told = reproduce(reviewer, status=1)
-    assert told.startswith("error: data/raw/mnist.json: recorded MNIST, found tiny digits; put the data set where ")
+    expected = "recorded with MNIST, but found tiny digits; put the data set at a place listed in data.sources"
+    assert told.startswith(f"error: data/raw/mnist.json: {expected}")
 
 
 def test_another_environment_is_told(reviewer: Project) -> None:

@@ -165,9 +165,8 @@ def arguments() -> argparse.Namespace:
         "--output", type=Path, metavar="PNG", help=f"also draw a picture, of at most {MOST_SHOWN} digits"
     )
     listed = argparse.ArgumentParser(add_help=False, parents=[output])
-    listed.add_argument(
-        "--count", type=number(1), default=LISTED, metavar="N", help=f"show at most N (default: {LISTED})"
-    )
+    count_help = f"show at most N (default: {LISTED})"
+    listed.add_argument("--count", type=number(1), default=LISTED, metavar="N", help=count_help)
     several = argparse.ArgumentParser(add_help=False)
     several.add_argument("--architecture", nargs="+", default=[], metavar="NAME", help="architectures (default: all)")
     one = argparse.ArgumentParser(add_help=False)

@@ -110,7 +110,6 @@ def _check(digit: np.ndarray, least: int) -> None:
         raise ValueError("expected one digit, found a filled shape")
     thickness = 4 * within[within > 0].mean() - 2  # the average distance to the edge is a quarter of it
     length = np.count_nonzero(within) / thickness
-    if length > LONGEST * max(height, width):
-        raise ValueError(
-            f"expected one digit, found strokes {length / max(height, width):.0f} times as long as the shape"
-        )
+    ratio = length / max(height, width)
+    if ratio > LONGEST:
+        raise ValueError(f"expected one digit, found strokes {ratio:.0f} times as long as the shape")

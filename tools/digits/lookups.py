@@ -63,7 +63,7 @@ def common(predictions: dict[str, Predictions], at_least: int) -> pd.DataFrame:
 
 
 def titles(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """The titles above digits in a picture: `340: l=5,p=3` and the probability, or the prediction of each of `names`."""
+    """Titles for digits in a picture: `340: l=5,p=3` and the probability, or the predictions of `names`."""
     lines = []
     for row in rows.to_dict("records"):
         title = f"{row['index']}: l={row['label']}"

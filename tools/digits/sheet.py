@@ -39,9 +39,7 @@ def sheet(cells: Sequence[Cell], probabilities: np.ndarray, heading: str) -> Fig
     width, height = columns * CELL[0], -(-len(cells) // columns) * CELL[1]
     figure = Figure(figsize=(width, height + 0.5))
     figure.suptitle(heading, x=0.15 / width, y=1 - 0.15 / (height + 0.5), ha="left", va="top")
-    axis = figure.add_axes(
-        (0, 0, 1, height / (height + 0.5)), frameon=False, xticks=[], yticks=[]
-    )  # one axis for all is fast
+    axis = figure.add_axes((0, 0, 1, height / (height + 0.5)), frameon=False, xticks=[], yticks=[])  # one is fast
     for place, (cell, shares) in enumerate(zip(cells, probabilities, strict=True)):
         left, top = place % columns * CELL[0] + 0.15, place // columns * CELL[1]
         path = cell.path if len(cell.path) <= LETTERS else "…" + cell.path[1 - LETTERS :]

@@ -37,9 +37,7 @@ def with_table(readme: str, table: str) -> str:
     head, begin, rest = readme.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise PipelineError(
-            f"{README}: expected the marks {BEGIN.strip()!r} and {END.strip()!r}; put them around the table"
-        )
+        raise PipelineError(f"{README}: expected {BEGIN.strip()!r} and {END.strip()!r} around the table")
     return head + BEGIN + table + END + tail
 
 

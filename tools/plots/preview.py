@@ -37,9 +37,7 @@ def specs(base: Revision | None) -> dict[str, dict]:
 def main() -> None:
     """Draw DVC's charts of the workspace as PNG files."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument(
-        "base", nargs="?", help="a git revision; draws only charts that differ from it, before and after"
-    )
+    parser.add_argument("base", nargs="?", help="a git revision; draws only charts that differ, before and after")
     name = parser.parse_args().base
 
     vl_convert = converter()
