@@ -63,7 +63,7 @@ def test_digits_that_all_or_some_architectures_read_wrong() -> None:
     assert lookups.common(MODELS, 1)["index"].tolist() == [0, 2, 3]
 
 
-def test_show_tells_labels_and_what_an_architecture_recorded(project) -> None:
+def test_show_prints_labels_and_what_an_architecture_recorded(project) -> None:
     columns = json.loads((project.path / "plots/predictions/cnn.json").read_text())
     heading, *found, count = rows(digits(project, "show", "7", "--count", "3", "--architecture", "cnn"))
     assert heading == ["index", "label", "prediction", "probability"]
@@ -126,10 +126,10 @@ def test_each_look_up_writes_a_picture_of_its_digits(project, command: str) -> N
     ],
 )
 def test_a_mistake_is_one_line(project, command: str, expected: str) -> None:
-    told = digits(project, *command.split(), status=1)
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
-    assert expected in told
+    output = digits(project, *command.split(), status=1)
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert expected in output
 
 
 def test_missing_or_other_predictions_are_one_line(project) -> None:
@@ -160,7 +160,7 @@ def digit_picture(project: Project, index: int, name: str) -> str:
     return name
 
 
-def test_pictures_that_cannot_be_read_are_told_and_the_others_classified(project) -> None:
+def test_pictures_that_cannot_be_read_are_reported_and_the_others_classified(project) -> None:
     good = [digit_picture(project, index, name) for index, name in enumerate(("a/0.png", "b/0.png"))]
     Image.new("L", (90, 90), 128).save(project.path / "blank.png")
     done = project.run("python", "-m", "tools.digits", "classify", good[0], "blank.png", "no.png", good[1], check=False)

@@ -235,17 +235,17 @@ def bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("bad_files")
 @pytest.mark.parametrize("place", BAD_PLACES)
-def test_a_place_that_cannot_be_read_is_told_and_the_next_one_serves(
+def test_a_place_that_cannot_be_read_is_reported_and_the_next_one_serves(
     place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fetch([source(place, "good.npz")])[2] == "good.npz"
-    told = capsys.readouterr().err
-    assert told.startswith(f"skipped: {place}: ")
-    assert BAD_PLACES[place] in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith(f"skipped: {place}: ")
+    assert BAD_PLACES[place] in output
+    assert output.count("\n") == 1
 
 
-def test_a_place_without_permission_is_told_and_the_next_one_serves(tmp_path: Path) -> None:
+def test_a_place_without_permission_is_reported_and_the_next_one_serves(tmp_path: Path) -> None:
     write_archive(tmp_path / "good.npz", tiny_archive())
     for name in ("file.npz", "folder/file.npz"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

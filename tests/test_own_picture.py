@@ -278,12 +278,12 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 300), (300, 300)])
-def test_a_blank_picture_is_told(size: tuple[int, int]) -> None:
+def test_a_blank_picture_is_reported(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"expected a digit, found a blank picture \(contrast 0% of black to white\)"):
         prepare(Image.new("L", size, 128))
 
 
-def test_a_damaged_picture_is_told(tmp_path) -> None:
+def test_a_damaged_picture_is_reported(tmp_path) -> None:
     stream = io.BytesIO()
     seven().save(stream, "png")
     (tmp_path / "half.png").write_bytes(stream.getvalue()[:200])
@@ -292,7 +292,7 @@ def test_a_damaged_picture_is_told(tmp_path) -> None:
 
 
 @pytest.mark.filterwarnings("default::PIL.Image.DecompressionBombWarning")
-def test_a_picture_too_large_to_open_is_told(tmp_path, monkeypatch) -> None:
+def test_a_picture_too_large_to_open_is_reported(tmp_path, monkeypatch) -> None:
     seven().save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(PipelineError, match=r"large.png: picture too large: "):
