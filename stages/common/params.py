@@ -247,7 +247,7 @@ def json_schema() -> str:
 @command
 def main() -> None:
     """Check params.yaml, or write its JSON Schema for editors."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.common.params", description=main.__doc__)
     parser.add_argument("--schema", action="store_true", help=f"write {SCHEMA_PATH} instead")
     parser.add_argument(
         "--check", action="store_true", help="with --schema: write nothing, fail if the file is out of date"

@@ -23,7 +23,7 @@ RAW, TABLE = Path("bench/results.json"), Path("bench/results.md")
 @command
 def main() -> None:
     """Measure the speed of the pipeline, all parts or those given."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=main.__doc__)
     parser.add_argument("--rounds", type=number(1), default=3, metavar="N", help="rounds per part (default: 3)")
     parser.add_argument("--add", action="store_true", help="keep the recorded rounds, and add to them")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")

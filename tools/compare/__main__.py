@@ -71,15 +71,15 @@ def files_line(base: Revision) -> str:
     paths = git("ls-tree", "-r", "--name-only", "-z", base.commit, *map(str, IN_GIT)).decode().split("\0")[:-1]
     same = [path for path in paths if base.read(path) == WORKSPACE.read(path)]
     others = [path for path in paths if path not in same]
-    few, kind = (same, "identical") if len(same) < len(others) else (others, "different")
+    few, kind = (same, ":") if len(same) < len(others) else (others, "; different:")
     names = ", ".join(few[:LISTED]) + (f" and {len(few) - LISTED} more" if len(few) > LISTED else "")
-    return f"files: {len(same)} of {len(paths)} results in git are identical" + (f"; {kind}: {names}" if few else "")
+    return f"files: {len(same)} of {len(paths)} results in git are identical" + (f"{kind} {names}" if few else "")
 
 
 @command
 def main() -> None:
     """Compare the workspace's results with those of a git revision."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.compare", description=main.__doc__)
     parser.add_argument("base", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
     base = Revision.find(parser.parse_args().base)
     old, new = (side.params() for side in (base, WORKSPACE))

@@ -109,9 +109,9 @@ def common(arguments: argparse.Namespace) -> None:
     names = models(arguments.architecture)
     at_least = arguments.at_least or len(names)
     rows = lookups.common({name: lookups.recorded(name, labels) for name in names}, at_least)
-    these = f"{at_least} or more" if at_least < len(names) else "all"
-    print_first(rows, arguments.count, f"test images that {these} of {len(names)} architectures get wrong")
-    draw(rows, images, arguments, f"wrong in {these} of {len(names)} architectures", names)
+    which = f"at least {at_least} of {len(names)}" if at_least < len(names) else f"all {len(names)}"
+    print_first(rows, arguments.count, f"test images that {which} architectures get wrong")
+    draw(rows, images, arguments, f"wrong in {which} architectures", names)
 
 
 def classify(arguments: argparse.Namespace) -> None:
@@ -169,9 +169,6 @@ def arguments() -> argparse.Namespace:
     listed.add_argument("--count", type=number(1), default=LISTED, metavar="N", help=count_help)
     several = argparse.ArgumentParser(add_help=False)
     several.add_argument("--architecture", nargs="+", default=[], metavar="NAME", help="architectures (default: all)")
-    one = argparse.ArgumentParser(add_help=False)
-    one_help = "architecture whose predictions to show (classify: default is the most accurate one)"
-    one.add_argument("--architecture", metavar="NAME", help=one_help)
 
     parser = argparse.ArgumentParser(prog="python -m tools.digits", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -181,7 +178,8 @@ def arguments() -> argparse.Namespace:
         added.set_defaults(run=run)
         return added
 
-    shown = add(show, listed, one)
+    shown = add(show, listed)
+    shown.add_argument("--architecture", metavar="NAME", help="also show its predictions")
     shown.add_argument("first", type=number(0), help="index of the first digit")
     shown.add_argument("--split", choices=("train", "test"), default="test", help="default: test")
     found = add(errors, listed, several)
@@ -193,7 +191,10 @@ def arguments() -> argparse.Namespace:
         found.add_argument(option, type=number(0, float, most=1), default=default, metavar="P", help=limit_help)
     at_least = "images that at least N architectures get wrong (default: all)"
     add(common, listed, several).add_argument("--at-least", type=number(1), metavar="N", help=at_least)
-    add(classify, output, one).add_argument("file", type=Path, nargs="+", help="a picture: PNG, JPEG, TIFF, …")
+    chosen = add(classify, output)
+    best_help = "model to use (default: the architecture with the best test accuracy)"
+    chosen.add_argument("--architecture", metavar="NAME", help=best_help)
+    chosen.add_argument("file", type=Path, nargs="+", help="a picture: PNG, JPEG, TIFF, …")
     return parser.parse_args()
 
 

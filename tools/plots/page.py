@@ -50,7 +50,7 @@ def page() -> str:
 @command
 def main() -> None:
     """Write the page that DVC's charts are shown in."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.plots.page", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
     if not parser.parse_args().check:
         write_text(CHARTS_PAGE, page())

@@ -137,7 +137,7 @@ def lines(found: dict[str, str]) -> Iterator[str]:
 def main() -> None:
     """Rerun a commit and compare the output with its recorded results, byte for byte."""
     statuses = "exit status: 0 reproduced, 1 error, 2 wrong usage, 3 not reproduced"
-    parser = argparse.ArgumentParser(description=main.__doc__, epilog=statuses)
+    parser = argparse.ArgumentParser(prog="python -m tools.reproduce", description=main.__doc__, epilog=statuses)
     parser.add_argument("commit", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
     parser.add_argument("--base", help="a git revision; rerun only what the commit changed since this one")
     arguments = parser.parse_args()
