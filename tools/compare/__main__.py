@@ -16,7 +16,7 @@ from tools.common.predictions import Predictions, agreement, describe_difference
 from tools.common.results import DESCRIPTION, IN_GIT
 from tools.common.revision import WORKSPACE, Revision, git
 
-LISTED = 6  # most file names in a line
+LISTED = 6  # maximum number of file names in a line
 COLUMNS = "{:20}{:>17}{:>16}  {:17}{}"
 HEADER = COLUMNS.format("architecture", "same prediction", "largest change", "accuracy", "verdict")
 

@@ -19,7 +19,7 @@ from tools.common.arguments import number
 from tools.digits import lookups
 
 LISTED = 25  # default number of rows printed and digits drawn
-MOST_SHOWN = 100  # most digits in a picture
+MOST_SHOWN = 100  # maximum number of digits in a picture
 BATCH = 1000  # images predicted at once
 
 

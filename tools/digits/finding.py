@@ -18,14 +18,14 @@ Box = tuple[slice, slice]
 INK = 0.4  # of the strongest ink: above it, a pixel belongs to a drawing
 TOGETHER = 0.1  # of the largest shape's size: strokes with a smaller gap are one digit
 HOVERING = 0.6  # weight of vertical gaps, as below the bar of a 5
-TALLER = 1.5  # greatest factor by which a stroke above or below makes a digit taller; else it is another digit
+TALLER = 1.5  # maximum factor by which a stroke above or below makes a digit taller; else it is another digit
 MARK = 0.4  # of the digit's size: smaller separate shapes are marks beside it
-WIDEST = 2.2  # greatest ratio of width to height; MNIST's training digits are below 2.0
+WIDEST = 2.2  # maximum ratio of width to height; MNIST's training digits are below 2.0
 WIDE = 1.5  # ratio of width to height above which a note is made; 99 % of MNIST's training digits are below
-FULLEST = 0.75  # of its bounding box: greatest area of a digit not narrow like a 1; 99.9 % of MNIST's are below 0.7
-TALL = 0.6  # of the total height: least height of each of two shapes side by side
-LONGEST = 5  # greatest ratio of total stroke length to the digit's size; MNIST's training digits are below 4
-THICKEST = 0.55  # greatest ratio of stroke thickness to the digit's size; 99.9 % of MNIST's are below 0.5
+FULLEST = 0.75  # of its bounding box: maximum area of a digit not narrow like a 1; 99.9 % of MNIST's are below 0.7
+TALL = 0.6  # of the total height: minimum height of each of two shapes side by side
+LONGEST = 5  # maximum ratio of total stroke length to the digit's size; MNIST's training digits are below 4
+THICKEST = 0.55  # maximum ratio of stroke thickness to the digit's size; 99.9 % of MNIST's are below 0.5
 
 
 def find(light: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -6,13 +6,13 @@ from scipy import ndimage
 from tools.digits.shapes import EIGHT, along, at_border, box, largest, shapes_by_size, size
 
 SPECK = 0.05  # of the largest shape's area: smaller shapes are not part of the digit
-SMALLEST = 0.08  # of the picture's shorter side: least size of a digit if something touches the border
-RULE = 0.5  # of the picture's side: least length of a ruled line
-FRAME = 0.6  # of a frame's side: least length of its lines
+SMALLEST = 0.08  # of the picture's shorter side: minimum size of a digit if something touches the border
+RULE = 0.5  # of the picture's side: minimum length of a ruled line
+FRAME = 0.6  # of a frame's side: minimum length of its lines
 SHORTEST = 30  # pixels: shorter lines cannot be distinguished from strokes
-ENCLOSED = 0.3  # of a frame's size: least size of the digit in it
-FRAMES = 3  # most frames removed
-GAP = 0.05  # of the digit's height: least gap to a short line below
+ENCLOSED = 0.3  # of a frame's size: minimum size of the digit in it
+FRAMES = 3  # maximum number of frames removed
+GAP = 0.05  # of the digit's height: minimum gap to a short line below
 
 
 def without_surroundings(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:

@@ -19,8 +19,8 @@ from tools.digits.pictures import lightness, read
 from tools.digits.sheet import Cell, thumbnail
 
 BOX = 20 / 28  # of the image's side
-LEAST = 0.4  # of the box: the least height or width of a digit, in pixels of the picture
-STROKE = 2 / 28  # of the image's side: the least thickness of a stroke, 2 pixels of 28
+LEAST = 0.4  # of the box: the minimum height or width of a digit, in pixels of the picture
+STROKE = 2 / 28  # of the image's side: the minimum thickness of a stroke, 2 pixels of 28
 
 
 def each(paths: Sequence[Path], height: int, width: int, thumbnails: int) -> Iterator[Cell]:

@@ -7,12 +7,12 @@ from scipy.spatial import ConvexHull
 
 from tools.digits.shapes import border, box, largest
 
-CONTRAST = 0.1  # of black to white: least contrast of ink and paper; below it the picture is blank
+CONTRAST = 0.1  # of black to white: minimum contrast of ink and paper; below it the picture is blank
 PAPER = 0.15  # of the strongest ink: below it, a pixel is paper
-SHEET = 0.1  # of the picture's area: least area of a sheet of paper on a desk
+SHEET = 0.1  # of the picture's area: minimum area of a sheet of paper on a desk
 SHEETS = 250  # pixels per side of the reduced picture in which sheets are searched
-EMPTY = 0.7, 0.998  # of a sheet's area: least and greatest part that is blank
-RECTANGLE = 0.85  # of the smallest rectangle around a sheet: its least area; a circle's is pi / 4
+EMPTY = 0.7, 0.998  # of a sheet's area: minimum and maximum part that is blank
+RECTANGLE = 0.85  # of the smallest rectangle around a sheet: its minimum area; a circle's is pi / 4
 
 
 def sheet_of_paper(light: np.ndarray) -> tuple[np.ndarray, list[str]]:

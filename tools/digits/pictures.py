@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from stages.common.errors import PipelineError
 
-LARGEST = 1000  # most pixels per side; larger pictures are scaled down first
+LARGEST = 1000  # maximum pixels per side; larger pictures are scaled down first
 SPIKES = 100  # pixels per side; in larger pictures, single outlier pixels are smoothed away
 PHOTO_WITH_PREVIEW = "MPO"  # a phone's JPEG, whose other frames show the same picture
 

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-THUMBNAIL = 160  # most pixels per side
+THUMBNAIL = 160  # maximum pixels per side
 COLUMNS = 3
 CELL = 3.8, 1.65  # inches: a line of text, two 1-inch squares and bars below it, and a line for a note
 LETTERS = 48  # longer paths are shortened at the start
-LABELLED = 0.05  # least probability whose label is black
+LABELLED = 0.05  # minimum probability whose label is black
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from tools.common.surroundings import Run
 
 NOT_REPRODUCED = 3
 SHARED = "data set"  # the space keeps it apart from names of architectures
-LISTED = 4  # most file names in a line
+LISTED = 4  # maximum number of file names in a line
 SHARED_FILES = ("dvc.yaml", "requirements.txt")  # and the modules that stages depend on
 
 
