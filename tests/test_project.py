@@ -21,6 +21,7 @@ from tools.overview.readme import results_table, with_table
 
 from .conftest import ROOT, TUTORIALS
 
+STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Measured with the tutorials' own fit call on real MNIST (Keras 3.15, TensorFlow 2.21), seed 10. The last is the mean
 # of three unseeded runs: with a seed, Keras's fit repeats one order of the images in every epoch, which costs it .003.
