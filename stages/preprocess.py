@@ -1,17 +1,18 @@
-"""Stage 2: turns the raw archive into what models take, a chunk at a time.
+"""Stage 2: turns the raw archive into the models' inputs, a chunk at a time.
 
 Writes float32 images in [0, 1], one-hot labels, the data set's description and a sample sheet.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import track
 
-from stages.common.arrays import ArchiveReader, Dataset, write_npy
+from stages.common.arrays import Archive, Dataset, map_archive, write_npy
 from stages.common.errors import command
 from stages.common.params import load_params, mistake
 from stages.common.pictures import digit_sheet, save
@@ -32,27 +33,23 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-def prepare(reader: ArchiveReader, split: str, classes: int, pixel_max: float, folder: Path) -> None:
-    """Writes x_<split>.npy and y_<split>.npy into `folder`."""
-    shape = reader.shape(f"x_{split}")
-
-    def images() -> Iterator[np.ndarray]:
-        with tqdm(total=shape[0], desc=f"{split} images", unit="", disable=None, leave=False) as progress:
-            for chunk in reader.chunks(f"x_{split}", CHUNK):
-                yield scale_images(chunk, pixel_max)
-                progress.update(len(chunk))
-
-    labels = (one_hot(chunk, classes) for chunk in reader.chunks(f"y_{split}", CHUNK))
-    write_npy(folder / f"x_{split}.npy", images(), (*shape, 1))
-    write_npy(folder / f"y_{split}.npy", labels, (shape[0], classes))
+def prepare(images: np.ndarray, labels: np.ndarray, classes: int, pixel_max: float, split: str, folder: Path) -> None:
+    """Writes x_SPLIT.npy and y_SPLIT.npy into `folder`, from uint8 images (n, height, width) and labels (n,)."""
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
+    shown = track(
+        chunks, f"{split} images", console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    )
+    scaled = (scale_images(images[chunk], pixel_max) for chunk in shown)
+    write_npy(folder / f"x_{split}.npy", scaled, (*images.shape, 1))
+    write_npy(folder / f"y_{split}.npy", (one_hot(labels[chunk], classes) for chunk in chunks), (len(labels), classes))
 
 
-def samples(reader: ArchiveReader, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def samples(archive: Archive, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Training images first…first+count-1 and their labels, fewer at the end of the set."""
-    total = reader.shape("x_train")[0]
+    total = len(archive.x_train)
     if first >= total:
         raise mistake("preprocess.samples.first", f"at most {total - 1}, the last training image", first)
-    return tuple(next(reader.chunks(name, count, start=first)) for name in ("x_train", "y_train"))
+    return archive.x_train[first : first + count], archive.y_train[first : first + count]
 
 
 @command
@@ -68,22 +65,23 @@ def main() -> None:
 
     params = load_params()
     settings = params.preprocess
-    reader = ArchiveReader(arguments.archive)
+    archive = map_archive(arguments.archive)
     fetched = json.loads(arguments.description.read_text(encoding="utf-8"))
-    train, height, width = reader.shape("x_train")
+    train, height, width = archive.x_train.shape
     dataset = Dataset(
         dataset=fetched["dataset"],
         classes=fetched["classes"],
         image=(height, width, 1),
         train=train,
-        test=reader.shape("x_test")[0],
+        test=len(archive.x_test),
         sha256=fetched["sha256"],
     )
     params.check_shapes(dataset.image, dataset.classes)
 
-    images, labels = samples(reader, settings.samples.first, settings.samples.count)
+    images, labels = samples(archive, settings.samples.first, settings.samples.count)
     for split in ("train", "test"):
-        prepare(reader, split, dataset.classes, settings.pixel_max, arguments.folder)
+        arrays = getattr(archive, f"x_{split}"), getattr(archive, f"y_{split}")
+        prepare(*arrays, dataset.classes, settings.pixel_max, split, arguments.folder)
     dataset.write(arguments.folder / "dataset.json")
     titles = [f"l={label}" for label in labels]
     figure = digit_sheet(images, titles, f"{dataset.dataset}: training images from index {settings.samples.first}")

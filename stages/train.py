@@ -1,17 +1,13 @@
 """Stage 3: trains one architecture.
 
-Writes the model, its summary as text, and the history: loss and accuracy of each epoch on the
-training images and, where there is a validation split, on the held-out ones.
+Writes the model, its summary as text, and the history: loss and accuracy of each epoch on the training images and, if
+there is a validation split, on the held-out images.
 """
 
 import argparse
-import contextlib
-import csv
 import math
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,26 +28,24 @@ if TYPE_CHECKING:
 
 HISTORY_COLUMNS = ("dataset", "architecture", "epoch", "split", "metric", "value")
 SHOW_PROGRESS = "SHOW_PROGRESS"  # an environment variable
-STEPS_AT_ONCE = 100  # in one call of TensorFlow's, during which Ctrl-C waits: a second or two
-VALIDATION_BATCH = 1000  # images; no recipe has it, as only time and memory depend on it
-SPLITS = {"train": "train", "validation": "eval"}  # our name: DVCLive's folder
+STEPS_AT_ONCE = 100  # per call of TensorFlow, during which Ctrl-C waits: a second or two
+VALIDATION_BATCH = 1000  # images; not part of a recipe, as only time and memory depend on it
 
 Row = tuple[int, str, str, str]  # epoch from 1, split, metric, value
-EpochEnd = Callable[[int, dict[str, float]], None]  # epoch from 0, its metrics
 
 
 def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: "tf.Variable") -> "tf.data.Dataset":
-    """The batches of an epoch: of the one whose number the variable has when they are begun.
+    """The batches of the epoch whose number the variable holds when the iteration begins.
 
-    The order of an epoch's images depends on the seed and the epoch's number alone, not on the
-    epochs before it, so that a training can go on after any epoch.
+    The order of an epoch's images depends on the seed and the epoch's number alone, not on earlier epochs, so that a
+    training can resume after any epoch.
 
     Args:
         images: float32 (n, height, width, 1).
         labels: one-hot float32 (n, classes).
-        fit: the batch size.
+        fit: gives the batch size.
         seed: seeds the order.
-        epoch: int64, from 0.
+        epoch: int64, counted from 0.
 
     Returns:
         (images, labels) batches; the last one may be smaller.
@@ -75,7 +69,7 @@ def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: 
 def fit_model(
     model: "keras.Model", images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, checkpoint: Checkpoint
 ) -> list[Row]:
-    """Trains the model in place.
+    """Trains the model in place, resuming from the checkpoint if there is one of this training.
 
     Args:
         model: compiled, taking images and giving class probabilities.
@@ -83,107 +77,78 @@ def fit_model(
         labels: one-hot float32 (n, classes).
         fit: epochs, batch size and validation split; the split is the last part of the arrays.
         seed: seeds the order of the images.
-        checkpoint: written after each epoch; training goes on from there if it was cut short.
+        checkpoint: written after each epoch.
 
     Returns:
-        The history, by split, metric and epoch.
+        The history, sorted by split, metric and epoch.
 
     Raises `PipelineError` at the end of an epoch whose loss is not finite.
     """
     import tensorflow as tf
 
-    earlier = checkpoint.restore(model)
-    done = max((epoch for epoch, *_ in earlier), default=0)
+    history: list[Row] = checkpoint.restore(model)
+    done = max((epoch for epoch, *_ in history), default=0)
     if done:
-        print(f"{model.name}: goes on after epoch {done} of {fit.epochs}, from {checkpoint.path}")
+        print(f"{model.name}: resuming after epoch {done} of {fit.epochs}, from {checkpoint.path}")
     train = train_count(len(images), fit)
     model.steps_per_execution = STEPS_AT_ONCE
     fuse_update(model)
     epoch = tf.Variable(done, dtype=tf.int64)
-    with _dvclive(done) as (record, recorded):
 
-        def history() -> list[Row]:
-            return sorted([*earlier, *recorded()], key=lambda row: (row[1], row[2], row[0]))
+    def end_epoch(number: int, logs: dict[str, float]) -> None:
+        _check_finite(model.name, number, fit.epochs, logs)
+        history.extend(_rows(number, logs))
+        checkpoint.save(model, history)
+        _show_progress(model.name, number, fit.epochs, logs)
 
-        if done < fit.epochs:
-            model.fit(
-                batches(images[:train], labels[:train], fit, seed, epoch),
-                shuffle=False,  # `batches` does
-                initial_epoch=done,
-                epochs=fit.epochs,
-                validation_data=(images[train:], labels[train:]) if train < len(images) else None,
-                validation_batch_size=VALIDATION_BATCH,
-                callbacks=[
-                    import_keras().callbacks.LambdaCallback(on_epoch_begin=lambda number, _: epoch.assign(number)),
-                    _each_epoch(_check_finite(model.name, fit.epochs)),
-                    record,
-                    _each_epoch(lambda *_: checkpoint.save(model, history())),
-                    *_progress(model.name, fit.epochs),
-                ],
-                verbose=0,
-            )
-        return history()
+    if done < fit.epochs:
+        model.fit(
+            batches(images[:train], labels[:train], fit, seed, epoch),
+            shuffle=False,  # `batches` shuffles
+            initial_epoch=done,
+            epochs=fit.epochs,
+            validation_data=(images[train:], labels[train:]) if train < len(images) else None,
+            validation_batch_size=VALIDATION_BATCH,
+            callbacks=[
+                import_keras().callbacks.LambdaCallback(
+                    on_epoch_begin=lambda number, _: epoch.assign(number), on_epoch_end=end_epoch
+                )
+            ],
+            verbose=0,
+        )
+    return sorted(history, key=lambda row: (row[1], row[2], row[0]))
+
+
+def _rows(epoch: int, logs: dict[str, float]) -> list[Row]:
+    """What Keras logs at the end of an epoch, which counts from 0, as rows of the history."""
+    return [
+        (epoch + 1, "validation" if name.startswith("val_") else "train", name.removeprefix("val_"), f"{value:.6f}")
+        for name, value in logs.items()
+    ]
 
 
 def train_count(count: int, fit: Fit) -> int:
-    """How many of the first images are trained on; the rest is held out, as in Keras's `validation_split`."""
+    """The number of first images to train on; the rest is held out, as with Keras's `validation_split`."""
     return int(count * (1 - fit.validation_split))
 
 
-@contextlib.contextmanager
-def _dvclive(done: int) -> Iterator[tuple["keras.callbacks.Callback", Callable[[], list[Row]]]]:
-    """DVCLive's callback, counting from the epochs done, and a function that gives what it has recorded."""
-    from dvclive import Live
-    from dvclive.keras import DVCLiveCallback
-
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.chdir(folder):  # where DVCLive finds no repository to write to or to stumble over
-            live = Live(folder, dvcyaml=None, save_dvc_exp=False)
-        live.step = done
-        yield DVCLiveCallback(live=live), lambda: list(_read_dvclive(Path(folder)))
+def _check_finite(name: str, epoch: int, epochs: int, logs: dict[str, float]) -> None:
+    """Stops a training that has diverged, before anything of it is recorded."""
+    for metric, value in logs.items():
+        if not math.isfinite(value):
+            found = f"{value} after epoch {epoch + 1} of {epochs}; try a smaller compile.optimizer learning_rate"
+            raise mistake(f"architectures.{name}", f"a finite {metric}", found)
 
 
-def _read_dvclive(folder: Path) -> Iterator[Row]:
-    for split, subfolder in SPLITS.items():
-        for metric in ("accuracy", "loss"):
-            path = folder / "plots" / "metrics" / subfolder / f"{metric}.tsv"
-            if path.exists():
-                with path.open(newline="") as stream:
-                    for row in csv.DictReader(stream, delimiter="\t"):
-                        yield int(row["step"]) + 1, split, metric, f"{float(row[metric]):.6f}"
-
-
-def _each_epoch(function: EpochEnd) -> "keras.callbacks.Callback":
-    return import_keras().callbacks.LambdaCallback(on_epoch_end=function)
-
-
-def _check_finite(name: str, epochs: int) -> EpochEnd:
-    """Stops a training that has diverged, before anything is recorded of it."""
-
-    def check(epoch: int, logs: dict[str, float]) -> None:
-        for metric, value in logs.items():
-            if not math.isfinite(value):
-                key = f"architectures.{name}"
-                found = f"{value} after epoch {epoch + 1} of {epochs}; try a smaller compile.optimizer learning_rate"
-                raise mistake(key, f"a finite {metric}", found)
-
-    return check
-
-
-def _progress(name: str, epochs: int) -> list["keras.callbacks.Callback"]:
-    """One line an epoch on a terminal, or where tools/repro.py shows them there; nothing elsewhere."""
-    if not (sys.stderr.isatty() or SHOW_PROGRESS in os.environ):
-        return []
-
-    def line(epoch: int, logs: dict[str, float]) -> None:
+def _show_progress(name: str, epoch: int, epochs: int, logs: dict[str, float]) -> None:
+    """Prints one line per epoch on a terminal, or where `make repro` asks for it to draw a bar."""
+    if sys.stderr.isatty() or SHOW_PROGRESS in os.environ:
         figures = "  ".join(f"{key} {value:.4f}" for key, value in logs.items())
         print(f"{name}  epoch {epoch + 1}/{epochs}  {figures}", file=sys.stderr)
 
-    return [_each_epoch(line)]
-
 
 def check_split(name: str, fit: Fit, count: int) -> None:
-    """Raises an error if the validation split leaves nothing on one of its sides."""
+    """Raises `PipelineError` if the validation split leaves no image on one of its sides."""
     if fit.validation_split and train_count(count, fit) in (0, count):
         key = f"architectures.{name}.fit.validation_split"
         raise mistake(key, "to leave images on both sides", f"{fit.validation_split} of {count} images")
@@ -198,7 +163,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the model to write, .keras")
     parser.add_argument("summary", type=Path, help="the model summary to write, .txt")
     parser.add_argument("history", type=Path, help="the history to write, .csv")
-    parser.add_argument("checkpoint", type=Path, help="kept after each epoch, removed after success, .npz")
+    parser.add_argument("checkpoint", type=Path, help="written after each epoch, removed after success, .npz")
     arguments = parser.parse_args()
     check_versions("keras", "numpy")
 
@@ -211,7 +176,10 @@ def main() -> None:
 
     make_deterministic(params.train.seed, params.train.kernels)
     if why := why_not_portable(params.train.kernels):
-        print(f"{name}: {why}: other machines give other bytes; to compare with theirs: make compare", file=sys.stderr)
+        print(
+            f"{name}: {why}: other machines give other bytes; compare with their results by: make compare",
+            file=sys.stderr,
+        )
     model = build_model(name, architecture, dataset)
     images, labels = load_prepared(arguments.prepared, "train")
     recipe = f"{name}: {architecture!r}, seed {params.train.seed}, {kernels_identity(params.train.kernels)}"

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from stages.common.arrays import MEMBERS, Archive, ArchiveReader, load_prepared, read_archive, write_archive
+from stages.common.arrays import MEMBERS, Archive, load_prepared, map_archive, read_archive, write_archive
 from stages.common.errors import PipelineError
 from stages.common.params import mistake
 from stages.preprocess import CHUNK, one_hot, prepare, samples, scale_images
@@ -99,21 +97,19 @@ def test_a_bad_archive_is_one_line_that_names_it(tmp_path: Path, spoil, line: st
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=50)
-@given(count=st.integers(1, 40), rows=st.integers(1, 50), start=st.integers(0, 39))
-def test_chunks_are_the_array_in_order(tmp_path_factory, count: int, rows: int, start: int) -> None:
-    path = tmp_path_factory.getbasetemp() / "chunks.npz"
-    archive = tiny_archive(train=count, test=10)
-    write_archive(path, archive)
-    chunks = list(ArchiveReader(path).chunks("x_train", rows, start=min(start, count - 1)))
-    assert all(len(chunk) <= rows for chunk in chunks)
-    np.testing.assert_array_equal(np.concatenate(chunks), archive.x_train[min(start, count - 1) :])
+def test_a_canonical_archive_is_memory_mapped(tmp_path: Path) -> None:
+    write_archive(tmp_path / "raw.npz", tiny_archive())
+    for name, mapped in arrays(map_archive(tmp_path / "raw.npz")).items():
+        assert isinstance(mapped, np.memmap)
+        np.testing.assert_array_equal(mapped, arrays(tiny_archive())[name])
 
 
-def test_prepared_arrays_are_scaled_images_and_one_hot_labels(tmp_path: Path) -> None:
+def test_prepared_arrays_are_scaled_images_and_one_hot_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tiny_archive()
     write_archive(tmp_path / "raw.npz", archive)
-    prepare(ArchiveReader(tmp_path / "raw.npz"), "train", 10, 255, tmp_path)
+    monkeypatch.setattr("stages.preprocess.CHUNK", 70)  # the last chunk is smaller
+    mapped = map_archive(tmp_path / "raw.npz")
+    prepare(mapped.x_train, mapped.y_train, 10, 255, "train", tmp_path)
     images, labels = load_prepared(tmp_path, "train")
     assert isinstance(images, np.memmap)
     assert (images.dtype, images.shape) == (np.float32, (300, 8, 8, 1))
@@ -130,7 +126,8 @@ def test_preparing_needs_no_more_memory_for_a_larger_set(tmp_path: Path) -> None
         write_archive(tmp_path / "raw.npz", replace(small, x_train=many["x"], y_train=many["y"]))
         del many
         tracemalloc.start()
-        prepare(ArchiveReader(tmp_path / "raw.npz"), "train", 10, 255, tmp_path)
+        mapped = map_archive(tmp_path / "raw.npz")
+        prepare(mapped.x_train, mapped.y_train, 10, 255, "train", tmp_path)
         _, high = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return high
@@ -145,15 +142,13 @@ def test_a_pixel_above_pixel_max_is_one_line() -> None:
     assert str(caught.value) == str(mistake("preprocess.pixel_max", "at least the largest pixel, 200", 100))
 
 
-def test_samples_end_with_the_set_and_start_within_it(tmp_path: Path) -> None:
+def test_samples_end_with_the_set_and_start_within_it() -> None:
     archive = tiny_archive()
-    write_archive(tmp_path / "raw.npz", archive)
-    reader = ArchiveReader(tmp_path / "raw.npz")
-    images, labels = samples(reader, first=290, count=25)
+    images, labels = samples(archive, first=290, count=25)
     np.testing.assert_array_equal(images, archive.x_train[290:])
     np.testing.assert_array_equal(labels, archive.y_train[290:])
     with pytest.raises(PipelineError, match=r"preprocess.samples.first: expected at most 299"):
-        samples(reader, first=300, count=1)
+        samples(archive, first=300, count=1)
 
 
 def test_one_hot() -> None:

@@ -62,10 +62,10 @@ def results(project: Project) -> list[bytes]:
 
 def test_a_killed_training_goes_on_to_the_same_bytes(long_training, cut, tmp_path) -> None:
     uninterrupted, project = long_training.clone(tmp_path / "uninterrupted"), cut.clone(tmp_path / "cut")
-    assert "goes on after epoch" not in uninterrupted.repro("train@mlp_256").output
+    assert "resuming after epoch" not in uninterrupted.repro("train@mlp_256").output
 
     resumed = project.repro("train@mlp_256")
-    assert f"goes on after epoch {CUT_AFTER} of {EPOCHS}, from .checkpoints/mlp_256.npz" in resumed.output
+    assert f"resuming after epoch {CUT_AFTER} of {EPOCHS}, from .checkpoints/mlp_256.npz" in resumed.output
     assert results(project) == results(uninterrupted)
     assert not list(project.path.glob(".checkpoints/*")), "the checkpoint outlives the success"
     assert not project.run("git", "status", "--porcelain", ".checkpoints").stdout
@@ -80,14 +80,14 @@ def test_a_killed_training_goes_on_on_another_processor_to_the_same_bytes(long_t
     environment = ordinary | {"PATH": f"{emulated}{os.pathsep}{ordinary['PATH']}"}
     command = ["dvc", "repro", "train@mlp_256"]
     resumed = subprocess.run(command, cwd=project.path, env=environment, text=True, capture_output=True, check=True)
-    assert f"goes on after epoch {CUT_AFTER} of {EPOCHS}, from .checkpoints/mlp_256.npz" in resumed.stdout
+    assert f"resuming after epoch {CUT_AFTER} of {EPOCHS}, from .checkpoints/mlp_256.npz" in resumed.stdout
     assert results(project) == results(uninterrupted)
 
 
 def test_a_training_with_other_params_starts_anew(cut, tmp_path) -> None:
     project = cut.clone(tmp_path / "project")
     project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=2))
-    assert "goes on after epoch" not in project.repro("train@mlp_256").output
+    assert "resuming after epoch" not in project.repro("train@mlp_256").output
 
 
 def test_a_damaged_checkpoint_is_passed_over(cut, tmp_path) -> None:
@@ -96,7 +96,7 @@ def test_a_damaged_checkpoint_is_passed_over(cut, tmp_path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     done = project.run("dvc", "repro", "train@mlp_256")
     assert ".checkpoints/mlp_256.npz: cannot read this checkpoint; training starts from the first epoch" in done.stderr
-    assert "goes on after epoch" not in done.stdout
+    assert "resuming after epoch" not in done.stdout
 
 
 def test_the_identity_covers_params_data_and_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_the_identity_covers_the_code_of_the_training_and_no_other(tmp_path: Pat
         ).stdout
 
     before = identity()
-    for module, changes_it in (("report.py", False), ("models.py", True), ("common/arrays.py", True)):
+    for module, changes_it in (("report.py", False), ("common/models.py", True), ("common/arrays.py", True)):
         with (tmp_path / "stages" / module).open("a") as stream:
             stream.write("# an edit\n")
         assert (identity() != before) == changes_it

@@ -1,6 +1,7 @@
 """What each stage depends on: modules and library versions that decide its bytes, and no others."""
 
 import ast
+import json
 import re
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from stages.common.params import Architecture, Compile, Fit
 from stages.common.yaml import read_yaml
 
-from .conftest import ROOT
+from .conftest import ROOT, Project
+from .faults import outputs
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 # Modules that stages import, but that no stage depends on, as an edit changes no byte of a result
@@ -93,3 +95,44 @@ def test_defaults_of_a_recipe_decide_its_bytes() -> None:
     values = [ast.literal_eval(node.value) for node in source.body if isinstance(node, ast.Assign)]
     del found["compile"]
     assert sorted(str(getattr(value, "name", value)) for value in found.values()) == sorted(map(str, values))
+
+
+@pytest.fixture(scope="module")
+def edited(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the built project, in which files are edited, but nothing is run."""
+    return built_project.clone(tmp_path_factory.mktemp("edited") / "project")
+
+
+EVERY = {"fetch", "preprocess", "train", "evaluate", "report"}
+
+
+@pytest.mark.parametrize(
+    ("path", "stale"),
+    [
+        *((path, set()) for path in DECIDE_NOTHING),
+        ("stages/common/arrays.py", EVERY),
+        ("stages/common/models.py", {"train", "evaluate"}),
+        ("stages/common/defaults.py", {"train"}),
+        ("stages/requirements/keras.txt", {"train", "evaluate"}),
+        ("stages/requirements/numpy.txt", EVERY),
+        ("stages/requirements/pictures.txt", {"fetch", "preprocess", "report"}),
+        ("stages/requirements/tables.txt", {"fetch", "evaluate", "report"}),
+    ],
+)
+def test_an_edit_makes_stale_the_stages_whose_bytes_it_may_change(edited: Project, path: str, stale: set[str]) -> None:
+    before = (edited.path / path).read_bytes()
+    (edited.path / path).write_bytes(before + b"# a comment\n")
+    found = json.loads(edited.run("dvc", "status", "--json").stdout)
+    (edited.path / path).write_bytes(before)
+    assert {stage.partition("@")[0] for stage in found} == stale
+
+
+def test_a_stage_refuses_other_versions_of_its_libraries(project: Project) -> None:
+    pins = project.path / "stages/requirements/numpy.txt"
+    pins.write_text(re.sub(r"numpy==\S+", "numpy==1.0", pins.read_text()))
+    before = outputs(project)
+    done = project.run("dvc", "repro", check=False)
+    assert done.returncode
+    assert "error: stages/requirements/numpy.txt: expected numpy 1.0, found 2" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert outputs(project) == before

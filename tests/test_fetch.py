@@ -115,6 +115,7 @@ def run_fetch(folder: Path, sources: str, *wrapper: str) -> subprocess.Completed
     """Runs the stage as DVC does, in `folder`, with these sources in an otherwise real params.yaml."""
     params = TUTORIALS.read_text()
     rest = params[params.index("\npreprocess:") :]
+    shutil.copytree(ROOT / "stages/requirements", folder / "stages/requirements", dirs_exist_ok=True)
     (folder / "params.yaml").write_text(f"data:\n  sources:\n{sources}\n{rest}")
     return subprocess.run(
         [*wrapper, sys.executable, "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json"],

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from stages.common.errors import PipelineError
 from stages.common.params import load_params
+from tools.common import results
 from tools.common.comparison import read_table
 from tools.common.lock import read_lock
 from tools.overview.readme import results_table, with_table
@@ -33,6 +34,17 @@ REFERENCE = {
     "cnn": 0.9874,
     "cnn_1x28x28": 0.9846,
 }
+
+
+def test_tools_look_for_results_where_dvc_yaml_writes_them() -> None:
+    kinds = (results.metrics, results.history, results.predictions, results.confusion, results.worst_errors)
+    found = {results.DESCRIPTION, *(kind("${key}") for kind in (*kinds, results.errors, results.model))}
+    written = set()
+    for stage in STAGES.values():
+        definition = stage.get("do", stage)
+        for out in [each for kind in ("outs", "metrics", "plots") for each in definition.get(kind, [])]:
+            written.add(Path(next(iter(out)) if isinstance(out, dict) else out))
+    assert found <= written
 
 
 @pytest.mark.parametrize("module", ["fetch", "preprocess", "train", "evaluate", "report"])

@@ -83,15 +83,3 @@ def test_an_edit_makes_stale_what_it_affects(edited, change: Callable[[dict], No
     stale = set(json.loads(edited.run("dvc", "status", "--json").stdout))
     edited.params.write_bytes(before)
     assert stale == expected
-
-
-def test_of_the_shared_modules_only_the_modules_count(project) -> None:
-    common = project.path / "stages/common"
-    for beside in ("__pycache__/arrays.cpython-311.pyc", ".arrays.py.swp", ".#arrays.py", "arrays.py~"):
-        (common / beside).parent.mkdir(exist_ok=True)
-        (common / beside).write_text("what Python or an editor leaves")
-    assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
-
-    with (common / "arrays.py").open("a") as stream:
-        stream.write("# a comment\n")
-    assert project.run("dvc", "status").stdout.count("stages/common") == 8, "of every stage"

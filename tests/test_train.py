@@ -32,6 +32,7 @@ def test_it_trains_as_keras_alone(
     theirs.set_weights(ours.get_weights())
 
     history = fit_model(ours, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""))
+    assert "update_step" in vars(ours.optimizer), "Keras's Adam has changed; see stages.common.models.fuse_update"
     train = round(50 * (1 - split))
     logs = defaultdict(list)
     for epoch in range(3):
@@ -49,3 +50,13 @@ def test_it_trains_as_keras_alone(
         key = metric if where == "train" else f"val_{metric}"
         assert values == pytest.approx(logs[key], abs=1e-5)
     assert len(told) == len(logs)
+
+
+def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.common.models.PRIVATE_TO_ADAM", ("no longer there",))
+    images, labels = np.ones((8, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.zeros(8, int)]
+    architecture = Architecture.model_validate({"layers": LAYERS, "fit": {"epochs": 2, "batch_size": 4}})
+    model = build_model("tiny", architecture, DATASET)
+    history = fit_model(model, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""))
+    assert "update_step" not in vars(model.optimizer)
+    assert [row[:3] for row in history] == [(n, "train", m) for m in ("accuracy", "loss") for n in (1, 2)]

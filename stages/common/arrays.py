@@ -1,18 +1,17 @@
 """The array formats: names, shapes, dtypes; reading, checking and writing them.
 
-The **archive** (data/raw/mnist.npz) is Keras's own form of MNIST: `x_train`, `x_test` of uint8
-`(n, height, width)` and `y_train`, `y_test` of integers 0…k-1, `(n,)`. Ours is written
-canonically (labels as uint8, members uncompressed and in a fixed order), so the same arrays are
-the same bytes whatever file they came from.
+The **archive** (data/raw/mnist.npz) has the form of Keras's MNIST: `x_train`, `x_test` of uint8 `(n, height, width)`
+and `y_train`, `y_test` of integers 0…k-1, `(n,)`. It is written canonically (labels as uint8, members uncompressed
+and in a fixed order), so the same arrays give the same bytes, whatever file they came from.
 
-The **prepared** arrays (data/prepared/*.npy) are what models take: float32 images
-`(n, height, width, 1)` in [0, 1] and one-hot float32 labels `(n, classes)`, to be memory-mapped.
+The **prepared** arrays (data/prepared/*.npy) are the models' inputs: float32 images `(n, height, width, 1)` in [0, 1]
+and one-hot float32 labels `(n, classes)`, to be memory-mapped.
 """
 
 import hashlib
 import io
 import json
-import math
+import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -66,10 +65,10 @@ class Archive:
 
 
 def read_archive(path: Path) -> Archive:
-    """Reads and checks an archive of the form above, from any .npz file.
+    """Reads and checks an archive of this form from any .npz file.
 
-    Raises `PipelineError` if it cannot be read, is not a NumPy archive, lacks a member, or a member has
-    another dtype, shape or range than expected.
+    Raises `PipelineError` if it cannot be read, is not a NumPy archive, lacks a member, or a member has an unexpected
+    dtype, shape or range.
     """
     try:
         with path.open("rb") as stream:
@@ -101,7 +100,7 @@ def _read_members(path: Path, stream: BinaryIO) -> dict[str, np.ndarray]:
             arrays = {name: file[name] for name in MEMBERS}
         for name, array in arrays.items():
             if not isinstance(array, np.ndarray):
-                raise ValueError(f"{name} is no array")
+                raise ValueError(f"{name} is not an array")
     except (PipelineError, OSError):
         raise
     except Exception as error:  # zipfile, zlib, lzma and NumPy's header parser raise a dozen classes for a bad file
@@ -127,7 +126,7 @@ def _check_labels(path: Path, split: str, labels: np.ndarray, count: int) -> Non
     name = f"y_{split}"
     if labels.dtype.kind not in "iu" or labels.shape != (count,):
         raise PipelineError(
-            f"{path}: {name}: expected {count} integer labels, one an image, found {labels.dtype} {labels.shape}"
+            f"{path}: {name}: expected {count} integer labels, one per image, found {labels.dtype} {labels.shape}"
         )
     if labels.min() < 0 or labels.max() >= MAX_CLASSES:
         raise PipelineError(
@@ -141,32 +140,19 @@ def write_archive(path: Path, archive: Archive) -> None:
         np.savez(stream, **{name: np.ascontiguousarray(getattr(archive, name)) for name in MEMBERS})
 
 
-class ArchiveReader:
-    """Reads a canonical archive a few images at a time, so that it never stands whole in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one array, without reading it."""
-        with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as stream:
-            return _read_header(stream)[0]
-
-    def chunks(self, name: str, rows: int, start: int = 0) -> Iterator[np.ndarray]:
-        """Yields one array in order from row `start`, `rows` rows at a time (fewer in the last chunk)."""
-        with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as stream:
-            (count, *row), dtype = _read_header(stream)
-            row_bytes = math.prod(row) * dtype.itemsize
-            stream.seek(start * row_bytes, io.SEEK_CUR)
-            for first in range(start, count, rows):
-                taken = min(rows, count - first)
-                yield np.frombuffer(stream.read(taken * row_bytes), dtype).reshape(taken, *row)
+def map_archive(path: Path) -> Archive:
+    """Memory-maps a canonical archive, whose members are not compressed, so that it is never read as a whole."""
+    with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
+        return Archive(**{name: _map_member(archive.getinfo(f"{name}.npy"), stream, path) for name in MEMBERS})
 
 
-def _read_header(stream) -> tuple[tuple[int, ...], np.dtype]:
+def _map_member(member: zipfile.ZipInfo, stream: BinaryIO, path: Path) -> np.ndarray:
+    stream.seek(member.header_offset + 26)  # lengths of name and extra field (APPNOTE.TXT 4.3.7, 30 bytes in all)
+    name_length, extra_length = struct.unpack("<HH", stream.read(4))
+    stream.seek(name_length + extra_length, io.SEEK_CUR)
     np.lib.format.read_magic(stream)
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    return shape, dtype
+    return np.memmap(path, dtype, "r", stream.tell(), shape)
 
 
 def write_npy(path: Path, chunks: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
@@ -175,7 +161,7 @@ def write_npy(path: Path, chunks: Iterator[np.ndarray], shape: tuple[int, ...]) 
     with replacing(path) as partial, partial.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for chunk in chunks:
-            stream.write(np.ascontiguousarray(chunk, dtype="<f4").data)
+            stream.write(np.ascontiguousarray(chunk, dtype="<f4").data)  # a full disk is an error, no lost memory map
 
 
 def load_prepared(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -187,7 +173,7 @@ def load_prepared(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What later stages need to know of the data without reading it (data/prepared/dataset.json)."""
+    """What later stages need to know about the data without reading it (data/prepared/dataset.json)."""
 
     dataset: str
     classes: int

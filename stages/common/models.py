@@ -1,7 +1,6 @@
-"""Keras models: from params.yaml's data to a model, and a model file that is the same bytes each time.
+"""Builds Keras models from params.yaml, and saves them to files that are the same bytes each time.
 
-TensorFlow is imported through `import_keras`, after arguments and params are known to be good; then kernels.py,
-portable.py and train.py import it again.
+`import_keras` imports TensorFlow, after arguments and params have been checked.
 """
 
 import contextlib
@@ -28,15 +27,16 @@ if TYPE_CHECKING:
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 SUMMARY_WIDTH = 80  # characters
+PRIVATE_TO_ADAM = ("update_step", "_get_variable_index", "_momentums", "_velocities")  # attributes of Keras's Adam
 
 
 @functools.cache
 def import_keras() -> ModuleType:
     """Imports Keras on TensorFlow, without TensorFlow's start-up messages unless the import fails.
 
-    Keras imports scikit-learn and matplotlib where they are installed, for wrappers and galleries that
-    no stage uses; they are kept from it, which saves a third of the import's time.
-    What a user's keras.json could change of a result is set to Keras's own defaults.
+    Keras imports scikit-learn and matplotlib if they are installed, for wrappers and galleries that no stage uses. They
+    are hidden from it, which saves a third of the import's time. Settings in the user's keras.json that could change a
+    result are reset to Keras's defaults.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_held_back(), _hidden("sklearn", "matplotlib"):
@@ -51,9 +51,9 @@ def import_keras() -> ModuleType:
 
 @contextlib.contextmanager
 def _stderr_held_back() -> Iterator[None]:
-    """Keeps what C++ code writes to stderr off the screen; shows it if the block raises.
+    """Holds back what C++ code writes to stderr, and shows it if the block raises.
 
-    TensorFlow's first messages come before it reads its log level, so no setting silences them.
+    TensorFlow writes its first messages before it reads its log level, so no setting silences them.
     """
     sys.stderr.flush()
     stderr = os.dup(2)
@@ -72,7 +72,7 @@ def _stderr_held_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hidden(*packages: str) -> Iterator[None]:
-    """Lets packages that are not imported yet seem not to be installed."""
+    """Hides packages that are not imported yet, as if they were not installed."""
     hidden = dict.fromkeys(package for package in packages if package not in sys.modules)
     sys.modules.update(hidden)
     try:
@@ -93,9 +93,9 @@ def make_deterministic(seed: int, kernels: Kernels) -> None:
 
 
 def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "keras.Model":
-    """The compiled model: images float32 (n, height, width, 1) in, probabilities (n, classes) out."""
+    """Builds and compiles a model: images float32 (n, height, width, 1) in, probabilities (n, classes) out."""
     keras = import_keras()
-    keras.utils.clear_session(free_memory=False)  # auto-names start from the first again
+    keras.utils.clear_session(free_memory=False)  # restarts the numbers in automatic names
     layers = [
         getattr(keras.layers, layer.name)(**_fill_in(layer.arguments(), dataset.classes))
         for layer in architecture.layers
@@ -113,17 +113,18 @@ def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "ker
 
 
 def load_model(path: Path) -> "keras.Model":
-    """A model that `save_model` wrote."""
+    """Loads a model that `save_model` wrote."""
     model = import_keras().saving.load_model(path)
     use_portable_operations(model)
     return model
 
 
 def fuse_update(model: "keras.Model") -> None:
-    """Lets Adam update each weight by TensorFlow's one operation for it, where Keras has a dozen.
+    """Makes Adam update each weight by one TensorFlow operation, where Keras takes a dozen.
 
-    Their formula is the same (https://arxiv.org/abs/1412.6980, before section 2.1); each operation is a way
-    through memory, and the weights of a dense layer are more than the processor's caches hold.
+    The formula is the same (https://arxiv.org/abs/1412.6980, before section 2.1). Each operation passes through memory
+    once, and the weights of a dense layer do not fit into the processor's caches. Other optimizers, and an Adam without
+    the private attributes used here, keep Keras's own update.
     """
     import tensorflow as tf
 
@@ -131,6 +132,8 @@ def fuse_update(model: "keras.Model") -> None:
     if type(optimizer) is not import_keras().optimizers.Adam or optimizer.amsgrad:
         return
     optimizer.build(model.trainable_variables)
+    if not all(hasattr(optimizer, name) for name in PRIVATE_TO_ADAM):
+        return
 
     def update_step(gradient: "tf.Tensor", variable: "tf.Variable", learning_rate: "tf.Tensor") -> None:
         step = tf.cast(optimizer.iterations + 1, variable.dtype)
@@ -156,7 +159,7 @@ def _fill_in(arguments: dict[str, Any], classes: int) -> dict[str, Any]:
 
 
 def model_summary(model: "keras.Model") -> str:
-    """`model.summary()` as text, drawn for 80 columns of UTF-8 whatever the terminal is."""
+    """Returns `model.summary()` as text, 80 columns wide whatever the terminal is."""
     lines: list[str] = []
     os.environ["COLUMNS"] = str(SUMMARY_WIDTH)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -179,7 +182,7 @@ def save_model(model: "keras.Model", path: Path) -> None:
 
 
 def canonical_archive(archive: bytes) -> bytes:
-    """A `.keras` archive rewritten with fixed dates and renumbered object ids."""
+    """Rewrites a `.keras` archive with fixed dates and renumbered object ids."""
     result = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(result, "w") as target:
         for name in sorted(source.namelist()):

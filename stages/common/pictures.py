@@ -1,32 +1,29 @@
-"""The pictures, drawn with matplotlib. Every picture's heading names the data set."""
+"""Draws the pictures with matplotlib. Every picture's heading names the data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.common.files import replacing
 
-matplotlib.rcdefaults()  # a user's matplotlibrc changes no picture
-
 DPI = 110
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG that depends on the figure alone: no version or date in its metadata."""
+    """Writes a PNG without version or date in its metadata, so that it depends on the figure alone."""
     with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def digit_sheet(images: np.ndarray, titles: Sequence[str], heading: str, columns: int = 5) -> Figure:
-    """A grid of images (n, height, width), each below its title of up to two lines."""
+    """Draws a grid of images (n, height, width), each below its title of up to two lines."""
     _, height, width = images.shape
     rows = max(1, -(-len(images) // columns))
     pitch_y, pitch_x = round(1.45 * height), round(1.2 * width)
-    paper = np.zeros((rows * pitch_y, columns * pitch_x))  # one picture: far faster than an axes a digit
+    paper = np.zeros((rows * pitch_y, columns * pitch_x))  # one picture is far faster than one axes per digit
     figure = Figure(figsize=(1.5 * columns, 1.8 * rows + 0.5))
     axis = figure.add_axes((0, 0, 1, 1 - 0.5 / figure.get_figheight()), frameon=False, xticks=[], yticks=[])
     figure.suptitle(heading, y=1 - 0.12 / figure.get_figheight(), va="top")
@@ -41,10 +38,10 @@ def digit_sheet(images: np.ndarray, titles: Sequence[str], heading: str, columns
 
 
 def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -> Figure:
-    """Two matrices (classes, classes) side by side: images, and their shares of the row's label.
+    """Draws two matrices (classes, classes) side by side: images, and their shares of the row's label.
 
-    Colour shows the share of the label's images, on a scale that ends a little above the largest wrong
-    one, so that the errors can be told apart beside a diagonal near 100 %.
+    Colour shows the share of the label's images, on a scale that ends a little above the largest error, so that errors
+    stand out beside a diagonal near 100 %.
     """
     wrong = shares.where(~np.eye(len(shares), dtype=bool)).max().max()
     side = max(5.2, 0.52 * len(counts))

@@ -2,8 +2,8 @@
 
 WHO is "tutorial" for the tutorial's script, or a value of train.kernels for this project.
 
-Times each epoch after the first, which compiles, including validation and, for this project, DVCLive and the
-checkpoint. Also measures the peak rate of matrix multiplication in the same process.
+Times each epoch after the first, which compiles, including validation and, for this project, the checkpoint.
+Also measures the peak rate of matrix multiplication in the same process.
 """
 
 import itertools
