@@ -28,7 +28,7 @@ RETRIES = 1
 EMBEDDED = "embedded:digits"
 
 NOTICE = """\
-NOTICE: this is NOT {wanted}, which could not be reached. The pipeline uses {dataset} instead.
+NOTICE: this is NOT {wanted}. It could not be reached, so the pipeline uses {dataset} instead.
         Every metrics file, picture and report says so.
         Once {wanted} can be reached, run:  dvc repro --force fetch  and then  dvc repro
 """

@@ -194,7 +194,7 @@ def test_real_mnist_is_what_params_yaml_pins() -> None:
 BAD_PLACES = {
     "encrypted.npz": "is encrypted",
     "method.npz": "compression method",
-    "raw.npz": "x_train is no array",
+    "raw.npz": "x_train is not an array",
     "header.npz": "expected a NumPy .npz archive",
     "lzma.npz": "expected a NumPy .npz archive",
     "names.npz": "found x\\n\\x1b[31mtrain",
