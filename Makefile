@@ -5,70 +5,70 @@ RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # they are for the caller's Python
+unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
 .PHONY: repro overview compare reproduce review preview verify bench test chaos check format schema readme clean help
 .DEFAULT_GOAL := help
 
-repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
+repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
 	@python -m tools.repro || { [ $$? = 1 ] && python -m tools.repro.mend && python -m tools.repro; }
 
-overview: $(RUN) ## plots/report.html and the comparison of all architectures, from the results in the workspace
+overview: $(RUN) ## draw plots/report.html and the comparison from the results in the workspace
 	python -m tools.overview
 
-compare: $(RUN) ## results against those of a git revision, by predictions: make compare BASE=main
+compare: $(RUN) ## compare results with those of a git revision: make compare [BASE=main]
 	@python -m tools.compare $(BASE)
 
-reproduce: $(RUN) ## runs a commit again and compares the bytes: make reproduce [HEAD=...] [BASE=origin/main, for what changed since]
+reproduce: $(RUN) ## rerun a commit and compare the bytes: make reproduce [HEAD=...] [BASE=origin/main, to rerun only what changed since]
 	@python -m tools.reproduce $(HEAD) $(if $(BASE),--base $(BASE))
 
-review: $(RUN) ## review/review.html and .md, what a change did: make review BASE=origin/main [HEAD=...] [FAIL_ON="regression stale"]
+review: $(RUN) ## write what a change did to review/review.html and .md: make review [BASE=main] [HEAD=...] [FAIL_ON="regression stale"]
 	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))
 
-preview: $(DEV) ## preview/: DVC's charts as PNG, without a browser; before and after: make preview BASE=main
+preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after: make preview BASE=main
 	@python -m tools.plots.preview $(BASE)
 
-verify: $(RUN) ## proof that reruns give the same bytes, on other processors too, with a small configuration
+verify: $(RUN) ## prove that reruns give the same bytes, on other processors too, with a small configuration
 	@python -m tools.verify
 
-bench: $(RUN) ## bench/results.md: how fast it is, beside the tutorials' scripts; some hours, or PARTS="loop memory"
+bench: $(RUN) ## measure speed against the tutorials' scripts; takes hours; some parts: make bench PARTS="loop memory"
 	@python -m tools.bench $(PARTS)
 
-test: $(DEV) ## environment, then all tests
+test: $(DEV) ## install the environment, then run all tests
 	python -m pytest --numprocesses auto --dist loadfile
 
-chaos: $(DEV) ## each fault of tests/test_faults.py at 20 random moments; takes about half an hour
+chaos: $(DEV) ## inject each fault of tests/test_faults.py at 20 random moments; takes about half an hour
 	python -m pytest tests/test_faults.py --times 20 --numprocesses auto
 
-check: $(DEV) ## lint, format, and generated files that are out of date
+check: $(DEV) ## check lint, format, and that generated files are up to date
 	ruff check .
 	ruff format --check .
 	python -m stages.common.params --schema --check
 	python -m tools.overview --check
 	python -m tools.plots.page --check
 
-format: $(DEV) ## format the code and mend what lint can mend
+format: $(DEV) ## format the code, and fix what lint can fix
 	ruff check --fix .
 	ruff format .
 
-schema: $(RUN) ## write stages/params.schema.json, which editors use to complete and check params.yaml
+schema: $(RUN) ## write stages/params.schema.json, with which editors complete and check params.yaml
 	python -m stages.common.params --schema
 
-readme: overview ## write the results table and picture of README.md anew
+readme: overview ## update the results table and picture in README.md
 	python -m tools.overview.readme
 
-clean: ## remove the environment and what tools leave behind; data, models, metrics, plots and DVC's cache stay
+clean: ## remove the environment and tool output; keeps data, models, metrics, plots and DVC's cache
 	rm -rf $(VENV) dvc_plots review preview .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 $(RUN): requirements.txt
 	@$(or $(PYTHON),false) tools/check_python.py || { test -n "$(PYTHON)" || echo "error: no Python found; install Python 3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements.txt
-	@echo ../../../.. > $$(echo $(VENV)/lib/python*/site-packages)/project.pth # found whatever PYTHONSAFEPATH says
+	@echo ../../../.. > $$(echo $(VENV)/lib/python*/site-packages)/project.pth # makes the project importable even with PYTHONSAFEPATH
 	@touch $@
 
 $(DEV): $(RUN) tests/requirements.txt

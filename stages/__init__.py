@@ -2,4 +2,4 @@
 
 from stages.common.kernels import fix_environment
 
-fix_environment()  # here, as NumPy reads it when the first stage or tool imports it
+fix_environment()  # before any stage or tool imports NumPy, which reads it then

@@ -1,10 +1,10 @@
-"""Stage 1: brings the data set, from the first source in params.yaml that serves it.
+"""Stage 1: fetches the data set from the first available source in params.yaml.
 
-Writes the archive canonically, and a description of it: data set, where it may be had, counts,
-shapes, digests. Nothing in either depends on which of several verified places served.
+Writes the archive in a canonical form, and a description: name, places, counts, shapes and digests.
+Neither depends on which of several verified places the data came from.
 
-A first run takes the first source that serves. A later run keeps to its data: where no place serves them
-any more, they stay as they are, and no other source takes their place.
+The first run uses the first available source. Later runs keep its data: if they are no longer available,
+fetch reuses the earlier copy and does not switch to another source.
 """
 
 import argparse
@@ -28,19 +28,19 @@ RETRIES = 1
 EMBEDDED = "embedded:digits"
 
 NOTICE = """\
-NOTICE: this is NOT {wanted}. No place that holds it could be reached, so the offline default serves:
-        {dataset}. Every metric, picture and report says so.
-        Later, when it can be reached:  dvc repro --force fetch  and then  dvc repro
+NOTICE: this is NOT {wanted}. It could not be reached, so the pipeline uses {dataset} instead.
+        Every metrics file, picture and report says so.
+        Once {wanted} can be reached, run:  dvc repro --force fetch  and then  dvc repro
 """
 
 
 def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archive, Source, str | Earlier]:
-    """Tries each place of each source in order, and last what an earlier run fetched from the same source.
+    """Tries each place of each source in order, then the copy that an earlier run fetched from that source.
 
-    Once anything has run, only the first source and the earlier run's are tried.
+    Once the pipeline has run, only the first source and that of the earlier run are tried.
 
-    Returns the archive, its source and the place that served. Tells on stderr why the places
-    before it did not. Raises `PipelineError` with all the reasons if none did.
+    Returns the archive, its source and its place. Prints on stderr why earlier places were skipped.
+    Raises `PipelineError` with all reasons if no place works.
     """
     failures: list[str] = []
     for index, source in enumerate(sources):
@@ -55,17 +55,17 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
                 failures.append(str(error))
                 continue
             for failure in failures:
-                print(f"not served: {failure}", file=sys.stderr)
+                print(f"skipped: {failure}", file=sys.stderr)
             return archive, source, place
-    others = f" ({sources[1].dataset}: for a first run only, unless put first in data.sources)" if sources[1:] else ""
+    others = f" ({sources[1].dataset}: used in a first run only; to use it now, list it first)" if sources[1:] else ""
     raise PipelineError(
-        f"{PARAMS_PATH}: data.sources: no place served the data set ({'; '.join(failures)}); "
-        f"put the file at one of these places, or name another place{others}"
+        f"{PARAMS_PATH}: data.sources: could not get the data set ({'; '.join(failures)}); "
+        f"put the file at one of these places, or add another{others}"
     )
 
 
 def read_place(place: str) -> Archive:
-    """Reads the archive at one place: the embedded digits, a URL, the Keras cache or a path."""
+    """Reads the archive from one place: embedded digits, URL, Keras cache or path."""
     if place == EMBEDDED:
         from stages.common.offline import embedded_digits
 
@@ -76,13 +76,13 @@ def read_place(place: str) -> Archive:
         path = keras_cache() / place.removeprefix("keras:") if place.startswith("keras:") else Path(place).expanduser()
         if not path.is_file():
             raise PipelineError(f"{path}: no such file")
-    except (OSError, RuntimeError, ValueError) as error:  # no permission; no home; no path at all
+    except (OSError, RuntimeError, ValueError) as error:  # no permission; no home folder; not a path
         raise PipelineError(f"{place}: cannot read: {getattr(error, 'strerror', None) or error}") from error
     return read_archive(path)
 
 
 def keras_cache() -> Path:
-    """Where Keras keeps the data sets it downloads: $KERAS_HOME/datasets, by default under ~/.keras."""
+    """The folder where Keras keeps downloaded data sets: $KERAS_HOME/datasets, by default ~/.keras/datasets."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
 
 
@@ -109,27 +109,27 @@ def download(url: str) -> Archive:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason of a chain of network errors, in one line."""
+    """The innermost cause in a chain of network errors, in one line."""
     while isinstance(inner := error.__cause__ or error.__context__, BaseException):
         error = inner
     return one_line(error)
 
 
 def check_content(archive: Archive, source: Source, place: str) -> None:
-    """Raises `PipelineError` if the arrays are not those that params.yaml pins."""
+    """Raises `PipelineError` if the arrays do not have the digest that params.yaml pins."""
     found = archive.sha256()
     if source.sha256 not in (None, found):
         raise PipelineError(
-            f"{place}: expected arrays with the digest {source.sha256}, found {found}; "
-            "another data set, or a damaged one (data.sources in params.yaml pins it)"
+            f"{place}: expected arrays with SHA-256 {source.sha256}, found {found}; "
+            "the file is damaged, or another data set than data.sources in params.yaml pins"
         )
 
 
 def describe(archive: Archive, source: Source, place: str | Earlier) -> dict[str, Any]:
     """The description of a fetched archive.
 
-    Under a pinned digest all the source's places hold the same arrays, so it names all of them;
-    without one it names the place that served.
+    If a digest is pinned, all places of the source hold the same arrays, so the description lists all of
+    them. Otherwise it lists the place the archive came from.
     """
     return {
         "dataset": source.dataset,
@@ -149,10 +149,10 @@ def describe(archive: Archive, source: Source, place: str | Earlier) -> dict[str
 
 @command
 def main() -> None:
-    """Fetches the data set that params.yaml names."""
+    """Fetch the data set that params.yaml names."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("archive", type=Path, help="the .npz to write")
-    parser.add_argument("description", type=Path, help="the .json to write")
+    parser.add_argument("archive", type=Path, help="the .npz file to write")
+    parser.add_argument("description", type=Path, help="the .json file to write")
     arguments = parser.parse_args()
     check_versions("numpy", "pictures", "tables")
 

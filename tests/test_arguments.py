@@ -1,4 +1,4 @@
-"""Numbers on the command lines: what is none, or too small or large, is told, and nothing starts."""
+"""Numbers on command lines: anything but a number in range is reported, and nothing starts."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(("command", "found"), COMMANDS.values(), ids=COMMANDS)
-def test_a_command_tells_a_wrong_number(command: list[str], found: str) -> None:
+def test_a_command_reports_a_wrong_number(command: list[str], found: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command, found], cwd=ROOT, text=True, capture_output=True, check=False
     )

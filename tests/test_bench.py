@@ -1,4 +1,4 @@
-"""`make bench`: how its figures are worked out. What they are is no test's matter."""
+"""`make bench`: how figures are computed, not what they are."""
 
 import json
 
@@ -45,7 +45,7 @@ def initializers(layer: keras.Layer) -> list[keras.Initializer]:
     return [layer.kernel_initializer] if layer.weights else []
 
 
-def test_a_figure_is_a_ratio_of_medians_and_told_if_missed() -> None:
+def test_a_figure_is_a_ratio_of_medians_and_marked_if_missed() -> None:
     raw = {"stages": [20.0], "nothing": [1.0, 2.0, 9.0], "bare": [2.0], "alike": [2.5], "undo": [5.0]}
     raw |= {"make repro, nothing": [1.0], "reports, make repro": [4.0], "reports, dvc repro": [9.0]}
     lines = page(MACHINE | {"overhead": raw}).splitlines()

@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_passed_over(cut, tmp_path) -> None:
     path = project.path / ".checkpoints/mlp_256.npz"
     path.write_bytes(path.read_bytes()[:-100])
     done = project.run("dvc", "repro", "train@mlp_256")
-    assert ".checkpoints/mlp_256.npz: not a checkpoint that can be read; training starts anew" in done.stderr
+    assert ".checkpoints/mlp_256.npz: cannot read this checkpoint; training starts from the first epoch" in done.stderr
     assert "resuming after epoch" not in done.stdout
 
 

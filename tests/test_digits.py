@@ -1,4 +1,4 @@
-"""`python -m tools.digits`: look-ups of digits, predictions and errors."""
+"""`python -m tools.digits`: shows digits, predictions and errors."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_digits_that_all_or_some_architectures_read_wrong() -> None:
     assert lookups.common(MODELS, 1)["index"].tolist() == [0, 2, 3]
 
 
-def test_show_tells_labels_and_what_an_architecture_recorded(project) -> None:
+def test_show_prints_labels_and_what_an_architecture_recorded(project) -> None:
     columns = json.loads((project.path / "plots/predictions/cnn.json").read_text())
     heading, *found, count = rows(digits(project, "show", "7", "--count", "3", "--architecture", "cnn"))
     assert heading == ["index", "label", "prediction", "probability"]
@@ -96,7 +96,7 @@ def test_errors_and_common_answer_from_the_project(project) -> None:
 
     printed = digits(project, "errors", "--architecture", "cnn", "--count", "2")
     assert len(rows(printed)) == 4
-    assert printed.endswith(f"{len(wrong['cnn'])} errors, of which the first 2\n")
+    assert printed.endswith(f"showing 2 of {len(wrong['cnn'])} errors\n")
     everyone = rows(digits(project, "common", "--count", "100"))[1:-1]
     assert {int(row[0]) for row in everyone} == wrong["cnn"] & wrong["mlp_256"]
     anyone = rows(digits(project, "common", "--at-least", "1", "--count", "100"))[1:-1]
@@ -126,17 +126,17 @@ def test_each_look_up_writes_a_picture_of_its_digits(project, command: str) -> N
     ],
 )
 def test_a_mistake_is_one_line(project, command: str, expected: str) -> None:
-    told = digits(project, *command.split(), status=1)
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
-    assert expected in told
+    output = digits(project, *command.split(), status=1)
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert expected in output
 
 
 def test_missing_or_other_predictions_are_one_line(project) -> None:
     project.edit_json("plots/predictions/cnn.json", lambda columns: columns["label"].reverse())
-    assert "plots/predictions/cnn.json: of other test images" in digits(project, "errors", status=1)
+    assert "plots/predictions/cnn.json: made from other test images" in digits(project, "errors", status=1)
     (project.path / "plots/predictions/cnn.json").unlink()
-    assert "no such file; make it with: dvc repro evaluate@cnn" in digits(project, "common", status=1)
+    assert "no such file; run: dvc repro evaluate@cnn" in digits(project, "common", status=1)
 
 
 def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project) -> None:
@@ -160,7 +160,7 @@ def digit_picture(project: Project, index: int, name: str) -> str:
     return name
 
 
-def test_pictures_that_cannot_be_read_are_told_and_the_others_classified(project) -> None:
+def test_pictures_that_cannot_be_read_are_reported_and_the_others_classified(project) -> None:
     good = [digit_picture(project, index, name) for index, name in enumerate(("a/0.png", "b/0.png"))]
     Image.new("L", (90, 90), 128).save(project.path / "blank.png")
     done = project.run("python", "-m", "tools.digits", "classify", good[0], "blank.png", "no.png", good[1], check=False)
@@ -180,6 +180,6 @@ def test_the_sheet_shows_the_first_pictures_and_says_so(project) -> None:
     name = digit_picture(project, 0, "0.png")
     digits(project, "classify", *[name] * 100, "--output", "all.png")
     printed = digits(project, "classify", *[name] * 104, "--output", "first.png")
-    assert printed.endswith("first.png, of the first 100 pictures\n")
+    assert printed.endswith("first.png (first 100 of 104 pictures)\n")
     assert len(rows(printed)) == 104 + 3
     assert ink(project.path / "first.png") == ink(project.path / "all.png")

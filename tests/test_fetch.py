@@ -1,4 +1,4 @@
-"""Where the data come from: the order of places, downloads that fail, the offline default."""
+"""Where the data come from: the order of places, failing downloads, the offline default."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def test_wrong_content_is_passed_over_and_named(
     archive, _, place = fetch([source(wrong, good, sha256=right.sha256())])
     assert place == good
     assert archive.sha256() == right.sha256()
-    assert f"{wrong}: expected arrays with the digest {right.sha256()}" in capsys.readouterr().err
+    assert f"{wrong}: expected arrays with SHA-256 {right.sha256()}" in capsys.readouterr().err
 
 
 def test_no_place_is_one_line_with_every_reason(tmp_path: Path) -> None:
@@ -115,6 +115,7 @@ def run_fetch(folder: Path, sources: str, *wrapper: str) -> subprocess.Completed
     """Runs the stage as DVC does, in `folder`, with these sources in an otherwise real params.yaml."""
     params = TUTORIALS.read_text()
     rest = params[params.index("\npreprocess:") :]
+    shutil.copytree(ROOT / "stages/requirements", folder / "stages/requirements", dirs_exist_ok=True)
     (folder / "params.yaml").write_text(f"data:\n  sources:\n{sources}\n{rest}")
     return subprocess.run(
         [*wrapper, sys.executable, "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json"],
@@ -131,7 +132,7 @@ def test_a_failed_fetch_leaves_a_good_file_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "out/mnist.npz").write_bytes(b"good")
     done = run_fetch(tmp_path, f"    - {{dataset: MNIST, places: [nowhere.npz, '{NOWHERE}']}}")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: params.yaml: data.sources: no place served the data set")
+    assert done.stderr.startswith("error: params.yaml: data.sources: could not get the data set")
     assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mnist.npz"]
     assert (tmp_path / "out/mnist.npz").read_bytes() == b"good"
@@ -193,7 +194,7 @@ def test_real_mnist_is_what_params_yaml_pins() -> None:
 BAD_PLACES = {
     "encrypted.npz": "is encrypted",
     "method.npz": "compression method",
-    "raw.npz": "x_train is no array",
+    "raw.npz": "x_train is not an array",
     "header.npz": "expected a NumPy .npz archive",
     "lzma.npz": "expected a NumPy .npz archive",
     "names.npz": "found x\\n\\x1b[31mtrain",
@@ -235,17 +236,17 @@ def bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("bad_files")
 @pytest.mark.parametrize("place", BAD_PLACES)
-def test_a_place_that_cannot_be_read_is_told_and_the_next_one_serves(
+def test_a_place_that_cannot_be_read_is_reported_and_the_next_one_serves(
     place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fetch([source(place, "good.npz")])[2] == "good.npz"
-    told = capsys.readouterr().err
-    assert told.startswith(f"not served: {place}: ")
-    assert BAD_PLACES[place] in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith(f"skipped: {place}: ")
+    assert BAD_PLACES[place] in output
+    assert output.count("\n") == 1
 
 
-def test_a_place_without_permission_is_told_and_the_next_one_serves(tmp_path: Path) -> None:
+def test_a_place_without_permission_is_reported_and_the_next_one_serves(tmp_path: Path) -> None:
     write_archive(tmp_path / "good.npz", tiny_archive())
     for name in ("file.npz", "folder/file.npz"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -260,8 +261,8 @@ def test_a_place_without_permission_is_told_and_the_next_one_serves(tmp_path: Pa
     (tmp_path / "folder").chmod(0o755)
     assert done.stdout.startswith("tiny, from good.npz")
     assert done.stderr.splitlines() == [
-        "not served: file.npz: cannot read: Permission denied",
-        "not served: folder/file.npz: cannot read: Permission denied",
+        "skipped: file.npz: cannot read: Permission denied",
+        "skipped: folder/file.npz: cannot read: Permission denied",
     ]
 
 
@@ -284,7 +285,7 @@ def test_the_data_stay_where_no_place_serves_them_any_more(gone: list[str], unre
     for name in gone:
         (unreachable.path / name).unlink()
     done = unreachable.run("dvc", "repro")
-    assert "not served: digits.npz: no such file" in done.stderr
+    assert "skipped: digits.npz: no such file" in done.stderr
     assert Repro(done.stdout).ran == {"fetch"}
     assert outputs(unreachable) == before
 
@@ -293,8 +294,8 @@ def test_no_other_data_set_takes_the_place_of_data_that_are_gone(unreachable: Pr
     for name in ("data/raw", ".dvc/cache"):
         shutil.rmtree(unreachable.path / name)
     done = unreachable.run("dvc", "repro", check=False)
-    assert "error: params.yaml: data.sources: no place served the data set (digits.npz: no such file" in done.stderr
-    assert "digits: for a first run only, unless put first in data.sources" in done.stderr
+    assert "error: params.yaml: data.sources: could not get the data set (digits.npz: no such file" in done.stderr
+    assert "digits: used in a first run only; to use it now, list it first" in done.stderr
     assert Repro(done.stdout).ran == {"fetch"}
     assert (unreachable.path / "data/models/cnn.keras").exists()
 

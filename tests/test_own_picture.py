@@ -221,9 +221,9 @@ def side_by_side(*pictures: Image.Image, margin: int = 20) -> Image.Image:
 
 PICTURE_SIZE = "expected a picture at least 8 pixels high and wide"
 UNREADABLE = {
-    "two digits": (side_by_side(seven(), seven()), "found 2 shapes apart"),
+    "two digits": (side_by_side(seven(), seven()), "found 2 separate shapes"),
     "two digits close together": (side_by_side(seven(), seven(), margin=13), "found 2 shapes side by side"),
-    "three digits": (side_by_side(seven(), seven(), seven()), "found 3 shapes apart"),
+    "three digits": (side_by_side(seven(), seven(), seven()), "found 3 separate shapes"),
     "an empty field": (shape("rectangle", (60, 40, 220, 200), outline=INK, width=4), "found an empty frame"),
     "lined paper": (lined_paper(), "found 6 ruled lines"),
     "a filled square": (shape("rectangle", (60, 40, 140, 120), fill=INK), "found a filled shape"),
@@ -278,12 +278,12 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 300), (300, 300)])
-def test_a_blank_picture_is_told(size: tuple[int, int]) -> None:
+def test_a_blank_picture_is_reported(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"expected a digit, found a blank picture \(contrast 0% of black to white\)"):
         prepare(Image.new("L", size, 128))
 
 
-def test_a_damaged_picture_is_told(tmp_path) -> None:
+def test_a_damaged_picture_is_reported(tmp_path) -> None:
     stream = io.BytesIO()
     seven().save(stream, "png")
     (tmp_path / "half.png").write_bytes(stream.getvalue()[:200])
@@ -292,8 +292,8 @@ def test_a_damaged_picture_is_told(tmp_path) -> None:
 
 
 @pytest.mark.filterwarnings("default::PIL.Image.DecompressionBombWarning")
-def test_a_picture_too_large_to_open_is_told(tmp_path, monkeypatch) -> None:
+def test_a_picture_too_large_to_open_is_reported(tmp_path, monkeypatch) -> None:
     seven().save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(PipelineError, match=r"large.png: too large a picture: "):
+    with pytest.raises(PipelineError, match=r"large.png: picture too large: "):
         read(tmp_path / "large.png")

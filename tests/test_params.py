@@ -1,4 +1,4 @@
-"""Mistakes in params.yaml, told in one line; and the schema that editors use."""
+"""One-line messages for mistakes in params.yaml; and the schema for editors."""
 
 import json
 import re
@@ -18,14 +18,14 @@ HIDDEN = "- Dense: {units: 256, activation: relu, kernel_initializer: random_nor
 MLP = "architectures.mlp_256"
 TRAIN = re.search(r"^train:\n(?:  .*\n)+", PARAMS, re.MULTILINE)[0]
 
-# what stands in params.yaml, what it is changed to, the line that the user reads
+# text in params.yaml, its replacement, the message
 MISTAKES = [
     ("epochs: 10", "epoch: 10", f"{MLP}.fit.epoch: unknown key; did you mean 'epochs'?"),
     ("epochs: 10", "epochs: -3", f"{MLP}.fit.epochs: expected a value greater than 0, found -3"),
     ("epochs: 10", "epochs: ten", f'{MLP}.fit.epochs: expected a valid integer, found "ten"'),
-    ("epochs: 10, ", "", f"{MLP}.fit.epochs: required, but missing"),
+    ("epochs: 10, ", "", f"{MLP}.fit.epochs: required key is missing"),
     ("- Flatten", "- Flaten", f"{MLP}.layers[0]: unknown name 'Flaten'; did you mean 'Flatten'?"),
-    (HIDDEN, "- Dense", f"{MLP}.layers[1].Dense.units: required, but missing"),
+    (HIDDEN, "- Dense", f"{MLP}.layers[1].Dense.units: required key is missing"),
     (HIDDEN, "- Dense: {unit: 3}", f"{MLP}.layers[1].Dense.unit: unknown key; did you mean 'units'?"),
     ("units: 256", "units: many", f"{MLP}.layers[1].Dense.units: expected a positive integer or 'classes'"),
     ("activation: relu", "activation: rell", f"{MLP}.layers[1].Dense.activation: found \"rell\"; did you mean 'relu'?"),
@@ -38,12 +38,12 @@ MISTAKES = [
     ("\n  mlp_256:", "\n  512:", "architectures.512: expected text, found the int 512; put it in quotes"),
     ("\n  mlp_256:", "\n  true:", "architectures.True: expected text, found the bool true; put it in quotes"),
     ("\n  mlp_256:", "\n  2026-11-25:", 'architectures.2026-11-25: expected text, found the date "2026-11-25"'),
-    ("\n  mlp_256:", "\n  CNN:", "architectures.cnn: the same as 'CNN' for the files of macOS and Windows; rename"),
-    ("\n  mlp_256:", "\n  Con:", "architectures.Con: expected a name that files can bear on Windows"),
+    ("\n  mlp_256:", "\n  CNN:", "architectures.cnn: the same file name as 'CNN' on macOS and Windows"),
+    ("\n  mlp_256:", "\n  Con:", "architectures.Con: expected a valid file name, found a name that Windows reserves"),
     ("dataset: MNIST", "dataset: 512", "data.sources[0].dataset: expected text, found the int 512; put it in quotes"),
     ("seed: 10", "seed: true", "train.seed: expected a valid integer, found true"),
     ("kernels: portable", "kernels: fast", "train.kernels: found \"fast\"; expected one of native, portable"),
-    (TRAIN, "", "train: required, but missing"),
+    (TRAIN, "", "train: required key is missing"),
     (TRAIN, "train: 7\n", "train: expected a mapping of keys to values, found 7"),
     ("confidence: 0.95", "confidence: 95", "overview.confidence: expected a value less than 1, found 95"),
     ('sha256: "9', 'sha256: "x', "data.sources[0].sha256: expected text to match pattern"),
@@ -72,7 +72,7 @@ SHAPES = [
     (f"[{{Reshape: {{target_shape: [1, 28, 28]}}}}, Flatten, {HEAD}]", (32, 32, 1), 10,
      "layers[0].Reshape: cannot reshape (32, 32, 1) into (1, 28, 28)"),
     (f"[{{Conv2D: {{filters: 2, kernel_size: 9}}}}, Flatten, {HEAD}]", (8, 8, 1), 10,
-     "layers[0].Conv2D: a window of 9 does not fit into 8 pixels"),
+     "layers[0].Conv2D: a window of 9 pixels does not fit into 8 pixels"),
 ]  # fmt: skip
 
 

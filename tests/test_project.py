@@ -1,4 +1,4 @@
-"""What holds the project together: dvc.yaml, the committed results, README and Makefile."""
+"""Consistency of dvc.yaml, the committed results, the documentation and the Makefile."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from stages.common.errors import PipelineError
 from stages.common.params import load_params
 from tools.common import results
 from tools.common.comparison import read_table
@@ -22,8 +23,9 @@ from tools.overview.readme import results_table, with_table
 from .conftest import ROOT, TUTORIALS
 
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-# Measured by the tutorials' own fit call on real MNIST (Keras 3.15, TensorFlow 2.21), seed 10. The last is the mean
-# of three unseeded runs: seeded, Keras's fit repeats one order of the images in every epoch, which costs it .003.
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Measured with the tutorials' own fit call on real MNIST (Keras 3.15, TensorFlow 2.21), seed 10. The last is the mean
+# of three unseeded runs: with a seed, Keras's fit repeats one order of the images in every epoch, which costs it .003.
 REFERENCE = {
     "mlp_256": 0.9781,
     "mlp_1000": 0.9794,
@@ -81,13 +83,62 @@ def test_the_registry_names_models_that_a_stage_writes() -> None:
         assert artifact["type"] == "model"
 
 
-def test_the_readme_documents_every_make_target() -> None:
-    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
-    readme = (ROOT / "README.md").read_text()
+def make_targets() -> list[str]:
+    return re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+
+
+def test_every_make_target_is_documented() -> None:
+    page = (ROOT / "docs/commands.md").read_text()
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in targets:
-        assert f"make {target}" in readme
+    for target in make_targets():
+        assert f"| `make {target}` |" in page
         assert f"make {target} " in shown
+
+
+def code(page: Path) -> str:
+    """The code spans and code blocks of a Markdown page."""
+    return "\n".join(re.findall(r"(?s)```.*?```|`[^`]+`", page.read_text()))
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_files_that_a_page_names_exist(page: Path) -> None:
+    assert set(re.findall(r"(?:`|^|\$ )make ([a-z]+)", code(page), re.MULTILINE)) <= set(make_targets())
+    for module in re.findall(r"python -m ((?:tools|stages)[\w.]*)", code(page)):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+    for path in re.findall(r"`((?:stages|tools|tests|bench|\.github)/[\w./-]*)`", page.read_text()):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_readme_links_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for page in PAGES[1:]:
+        assert f"](docs/{page.name})" in readme
+
+
+def test_the_architecture_in_the_readme_works_and_its_mistake_is_reported_as_shown(tmp_path: Path) -> None:
+    readme, path = (ROOT / "README.md").read_text(), tmp_path / "params.yaml"
+    block = re.search(r"(?s)```yaml\n(.*?)```", readme)[1]
+    path.write_text(TUTORIALS.read_text() + block)
+    assert "softmax" in load_params(path).architectures
+    path.write_text(TUTORIALS.read_text() + block.replace("Flatten", "Flaten"))
+    with pytest.raises(PipelineError) as caught:
+        load_params(path)
+    assert f"\nerror: {str(caught.value).replace(str(path), 'params.yaml')}\n" in readme
 
 
 def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
@@ -101,7 +152,7 @@ def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
 
 
 @pytest.mark.parametrize(("version", "accepted"), [((3, 10), False), ((3, 11), True), ((3, 14), False)])
-def test_an_unfit_python_is_told_in_one_line(
+def test_an_unsupported_python_is_one_line(
     version: tuple[int, int], accepted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
@@ -120,8 +171,8 @@ def test_requirements_are_pinned() -> None:
 
 
 def local_variables() -> list[str]:
-    told = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True)
-    return told.stdout.split()
+    done = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 def test_no_variable_of_one_repository_reaches_what_tools_start() -> None:

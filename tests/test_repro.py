@@ -235,7 +235,7 @@ def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project:
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate()
     assert process.returncode == 130
-    assert errors == "interrupted; run again to go on\n"
+    assert errors == "interrupted; rerun to continue\n"
     assert not list(project.path.rglob(".partial-*"))
 
     project.params.write_bytes(before)

@@ -1,4 +1,4 @@
-"""`make reproduce`: results that a commit's own params and code do not give are found; so are those that they do."""
+"""`make reproduce`: finds results that a commit's own params and code do not give, and confirms those that they do."""
 
 import json
 
@@ -36,8 +36,8 @@ def record(project: Project, message: str) -> None:
 
 def test_an_honest_commit_is_reproduced_by_a_stranger(reviewer: Project) -> None:
     before = reviewer.run("git", "status", "--porcelain", "--ignored").stdout
-    told = reproduce(reviewer)
-    assert told == "".join(f"{name}: reproduced: the recorded bytes\n" for name in ("data set", "mlp_256", "softmax"))
+    output = reproduce(reviewer)
+    assert output == "".join(f"{name}: reproduced byte for byte\n" for name in ("data set", "mlp_256", "softmax"))
     assert reviewer.run("git", "status", "--porcelain", "--ignored").stdout == f"{before}!! review/\n"
 
     printed = review(reviewer, "HEAD~1", "HEAD")
@@ -50,11 +50,10 @@ def test_an_honest_commit_is_reproduced_by_a_stranger(reviewer: Project) -> None
 def test_a_number_edited_by_hand_shows(project: Project) -> None:
     project.edit_json("metrics/cnn.json", lambda metrics: metrics.update(accuracy=0.999))
     record(project, "a better cnn")
-    told = reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED)
-    assert (
-        "cnn: NOT reproduced: differs in metrics/cnn.json; predictions: same bytes; accuracy: recorded 0.999, " in told
-    )
-    assert "mlp_256" not in told
+    output = reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED)
+    expected = "differs in metrics/cnn.json; predictions: same bytes; accuracy: recorded 0.999, "
+    assert f"cnn: NOT reproduced: {expected}" in output
+    assert "mlp_256" not in output
     printed = review(project, "HEAD~1", "HEAD")
     assert "cnn: NOT reproduced: differs in metrics/cnn.json; " in printed
     for page in pages(project):
@@ -69,10 +68,10 @@ def test_a_model_trained_with_other_code_shows(project: Project) -> None:
     project.run("dvc", "repro", "--quiet", "report@mlp_256")
     module.write_text(honest)
     record(project, "a better mlp_256")
-    told = reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED)
-    assert "mlp_256: NOT reproduced: differs in " in told
-    assert "data/models/mlp_256.keras" in told
-    assert "; predictions: " in told
+    output = reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED)
+    assert "mlp_256: NOT reproduced: differs in " in output
+    assert "data/models/mlp_256.keras" in output
+    assert "; predictions: " in output
 
 
 def units(project: Project) -> None:
@@ -126,21 +125,22 @@ def test_a_commit_that_changes_no_result_needs_no_rerun(project: Project) -> Non
     assert reproduce(project, "--base", "HEAD~1").startswith("nothing to run: HEAD (")
 
 
-def test_other_data_are_told_before_anything_is_trained(reviewer: Project) -> None:
+def test_other_data_are_reported_before_anything_is_trained(reviewer: Project) -> None:
     reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="MNIST", sha256="f" * 64))
     reviewer.commit("recorded with MNIST")
-    told = reproduce(reviewer, status=1)
-    assert told.startswith("error: data/raw/mnist.json: recorded MNIST, found tiny digits; put the data set where ")
+    output = reproduce(reviewer, status=1)
+    expected = "recorded with MNIST, but found tiny digits; put the data set at a place listed in data.sources"
+    assert output.startswith(f"error: data/raw/mnist.json: {expected}")
 
 
-def test_another_environment_is_told(reviewer: Project) -> None:
+def test_another_environment_is_reported(reviewer: Project) -> None:
     (reviewer.path / "requirements.txt").write_text("tensorflow==1.0\n")
     reviewer.commit("an old TensorFlow")
-    assert "requirements.txt in HEAD (" in (told := reproduce(reviewer, status=1))
-    assert "expected tensorflow 1.0, found " in told
+    assert "requirements.txt in HEAD (" in (output := reproduce(reviewer, status=1))
+    assert "expected tensorflow 1.0, found " in output
 
 
-def test_a_file_that_it_did_not_write_is_told(project: Project) -> None:
+def test_a_file_that_it_did_not_write_is_reported(project: Project) -> None:
     (project.path / "review").mkdir()
     (project.path / "review/reproduced.json").write_text(json.dumps({"commit": "x"}))
     assert "expected what make reproduce writes" in review(project, "HEAD", status=1)

@@ -34,5 +34,5 @@ def test_a_written_picture_is_read_again(tmp_path: Path) -> None:
 def test_another_picture_is_refused(mode: str, size: tuple[int, int]) -> None:
     stream = io.BytesIO()
     Image.new(mode, size).save(stream, format="png")
-    with pytest.raises(ValueError, match=f"expected 25 grey images of 4 × 4 pixels in a row, found {size[0]} ×"):
+    with pytest.raises(ValueError, match=f"expected 25 grey images of 4 × 4 pixels per row, found {size[0]} ×"):
         tiles.read(stream.getvalue(), 4, 4)

@@ -1,1 +1,1 @@
-"""What all stages share. To DVC it is one dependency of each: after an edit here, all of them run."""
+"""Code that stages share. dvc.yaml lists for each stage the modules that decide its results."""

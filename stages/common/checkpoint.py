@@ -1,9 +1,9 @@
-"""Training state at the end of an epoch, so that a training that was cut short goes on where it was.
+"""Saves the training state after each epoch, so that an interrupted training can resume.
 
-A checkpoint is no DVC output: it lies in a folder that git and DVC ignore, and is gone once the
-training has succeeded. It is used only by a training that would have written the same: its identity
-covers params, code, data, library versions and kernels. Unlike Keras's `BackupAndRestore` it is
-written whole or not at all, knows what it belongs to, and carries the history.
+Checkpoints are not DVC outputs. They are in a folder that git and DVC ignore, and are deleted when
+the training succeeds. A training resumes only from its own checkpoint: an identity covers params,
+code, data, library versions and kernels. Unlike Keras's `BackupAndRestore`, a checkpoint is written
+whole or not at all, has this identity, and includes the history.
 """
 
 import hashlib
@@ -28,13 +28,14 @@ LIBRARIES = ("keras", "numpy", "tensorflow")
 
 
 def training_identity(recipe: str, data: Iterable[Path]) -> str:
-    """Digest of what decides the bytes of a training.
+    """Digest of everything that decides the result of a training.
 
     Args:
         recipe: the params and the kernels, as text.
-        data: the files that are read.
+        data: the files that the training reads.
 
-    The stages' modules that are loaded, and the libraries' versions, are added.
+    Returns:
+        BLAKE2b, hexadecimal, of these, the loaded modules of `stages`, and the versions of `LIBRARIES`.
     """
     digest = hashlib.blake2b(recipe.encode())
     for path in [*data, *_own_modules()]:
@@ -52,19 +53,19 @@ def _own_modules() -> list[Path]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The checkpoint of one training: where it lies, and the identity that it must have."""
+    """The checkpoint of one training: its path, and the identity it must have."""
 
     path: Path
     identity: str
 
     def save(self, model: "keras.Model", history: list[tuple]) -> None:
-        """Keeps the state of the model, its optimizer and random generators, and the history so far."""
+        """Saves the state of the model, its optimizer and random generators, and the history so far."""
         state = {f"variable_{index}": variable.numpy() for index, variable in enumerate(_variables(model))}
         with replacing(self.path) as partial, partial.open("wb") as stream:
             np.savez(stream, identity=self.identity, history=json.dumps(history), **state)
 
     def restore(self, model: "keras.Model") -> list[tuple]:
-        """Sets the model to the kept state and returns the history; empty if there is none for this training."""
+        """Restores the model and returns the history, empty if there is no checkpoint of this training."""
         try:
             with np.load(self.path, allow_pickle=False) as kept:
                 if kept["identity"] != self.identity:
@@ -75,14 +76,14 @@ class Checkpoint:
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            print(f"{self.path}: not a checkpoint that can be read; training starts anew", file=sys.stderr)
+            print(f"{self.path}: cannot read this checkpoint; training starts from the first epoch", file=sys.stderr)
             return []
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         return history
 
     def remove(self) -> None:
-        """Removes the checkpoint, if there is one."""
+        """Deletes the checkpoint if it exists."""
         self.path.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""What a recipe is where params.yaml does not say."""
+"""Values for arguments that params.yaml leaves out. The train stage depends on this file."""
 
 OPTIMIZER = "Adam"
 LOSS = "CategoricalCrossentropy"

@@ -1,4 +1,4 @@
-"""The data set of an earlier run, which stays when no place serves it any more."""
+"""The data set of an earlier run, used when it is no longer available elsewhere."""
 
 import json
 import subprocess
@@ -15,19 +15,19 @@ from stages.common.params import Source
 from stages.common.yaml import read_yaml
 
 LOCK = Path("dvc.lock")
-LEFT_BY_A_RUN = Path("data/prepared"), Path("data/models")  # git ignores them, so a fresh clone has none
+LEFT_BY_A_RUN = Path("data/prepared"), Path("data/models")  # ignored by git, so missing in a fresh clone
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """What fetch wrote when it last ran: the archive, and the content of its description ({} if that is gone)."""
+    """The outputs of the last fetch: the archive, and the content of its description ({} if missing)."""
 
     path: Path
     description: dict[str, Any]
 
     @classmethod
     def find(cls, archive: Path, description: Path) -> "Earlier":
-        """Looks for these outputs of fetch, before it writes them anew."""
+        """Reads these outputs of fetch, before fetch overwrites them."""
         try:
             content = json.loads(description.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -38,23 +38,23 @@ class Earlier:
         return "an earlier run"
 
     def exists(self) -> bool:
-        """Whether anything has run on this machine: it left the archive, or what is made of it."""
+        """Whether the pipeline has run here: the archive, or what later stages make of it, exists."""
         return any(path.exists() for path in chain(LEFT_BY_A_RUN, self._copies()))
 
     @property
     def place(self) -> str | None:
-        """The place that served it, or the first of those that hold the same arrays."""
+        """The place it came from, or the first of several with the same arrays."""
         return next(iter(self.description.get("source", [])), None)
 
     def is_of(self, source: Source) -> bool:
-        """Whether it came from this source; a pinned digest decides where there is no description."""
+        """Whether it came from this source. Without a description, the pinned digest decides."""
         if not self.description:
             return source.sha256 is not None
         dataset, digest = self.description.get("dataset"), self.description.get("sha256")
         return dataset == source.dataset and source.sha256 in (None, digest)
 
     def read(self) -> Archive:
-        """Reads it from the workspace or DVC's cache; raises `PipelineError` if it is gone or damaged."""
+        """Reads it from the workspace or DVC's cache. Raises `PipelineError` if it is missing or damaged."""
         reasons = []
         for path in self._copies():
             try:
@@ -64,12 +64,12 @@ class Earlier:
                 continue
             if self.description.get("sha256") in (None, archive.sha256()):
                 return archive
-            reasons.append(f"{path}: not what the last run fetched")
-        gone = f"{self.path}: from no earlier run in the workspace or DVC's cache"
+            reasons.append(f"{path}: not the data that the last run fetched")
+        gone = f"{self.path}: no copy in the workspace or DVC's cache"
         raise PipelineError("; ".join(reasons) or gone)
 
     def _copies(self) -> Iterator[Path]:
-        """Yields where it lies: in the workspace, and in DVC's cache as dvc.lock has it."""
+        """Yields the paths of its copies: in the workspace, and in DVC's cache."""
         if self.path.exists():
             yield self.path
         if (md5 := _recorded_md5(self.path)) and (cached := _cache() / md5[:2] / md5[2:]).exists():
@@ -77,7 +77,7 @@ class Earlier:
 
 
 def _recorded_md5(path: Path) -> str | None:
-    """What dvc.lock records of an output."""
+    """The MD5 that dvc.lock records for an output."""
     if not LOCK.exists():
         return None
     stages = (read_yaml(LOCK) or {}).get("stages", {})
@@ -87,6 +87,6 @@ def _recorded_md5(path: Path) -> str | None:
 
 
 def _cache() -> Path:
-    """The folder where DVC's cache keeps files by MD5 (https://dvc.org/doc/user-guide/project-structure)."""
-    told = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=True)
-    return Path(told.stdout.strip()) / "files/md5"
+    """The folder of DVC's cache with files by MD5 (https://dvc.org/doc/user-guide/project-structure)."""
+    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip()) / "files/md5"

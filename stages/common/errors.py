@@ -1,4 +1,4 @@
-"""Errors a user can cause, told in one line, and the exit status that goes with them."""
+"""One-line messages for errors that a user can cause, and their exit status."""
 
 import errno
 import functools
@@ -10,10 +10,10 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class PipelineError(Exception):
-    """An anticipated error: names the key, file or URL, what was expected and found, what to do.
+    """An anticipated error. The text names the key, file or URL, what was expected and found, and what to do.
 
-    The text is shown to the user without a traceback, in one line: what does not print, as in the names that a foreign
-    file holds, is escaped. Anything that is not a `PipelineError` is a fault of ours and keeps its traceback.
+    It is printed in one line, without a traceback; unprintable characters, such as those in names from other people's
+    files, are escaped. Any other exception is a bug and keeps its traceback.
     """
 
     def __init__(self, text: str) -> None:
@@ -21,15 +21,15 @@ class PipelineError(Exception):
 
 
 def one_line(error: BaseException | str) -> str:
-    """What an error says, in one line; its class if it says nothing."""
+    """An error's message in one line, or the name of its class if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorates a command's `main`: an anticipated error becomes one line on stderr and exit status 1.
+    """Decorates a command's `main`: prints an anticipated error as one line on stderr and exits with status 1.
 
-    Anticipated are a `PipelineError`, a full disk wherever it shows, Ctrl-C (exit status 130), and a reader of what is
-    printed that goes away, such as `head` (141, as a shell has it).
+    Anticipated errors are `PipelineError` and a full disk. Ctrl-C exits with 130, and a closed pipe, as behind `head`,
+    with 141, as in a shell.
     """
 
     @functools.wraps(main)
@@ -38,7 +38,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
             main()
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again as it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes again at exit
             sys.exit(141)
         except PipelineError as error:
             sys.exit(f"error: {error}")
@@ -46,9 +46,9 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
             if error.errno not in NO_ROOM:
                 raise
             where = error.filename or "a temporary file"
-            sys.exit(f"error: {where}: cannot write: {error.strerror}; make room and run again")
+            sys.exit(f"error: {where}: cannot write: {error.strerror}; free some space and rerun")
         except KeyboardInterrupt:
-            print("interrupted; run again to go on", file=sys.stderr)
+            print("interrupted; rerun to continue", file=sys.stderr)
             sys.exit(130)
 
     return run

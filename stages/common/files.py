@@ -1,4 +1,4 @@
-"""Writing outputs so that no half-written file ever bears a final name, and always the same bytes."""
+"""Writes output files whole or not at all, and always with the same bytes."""
 
 import contextlib
 import csv
@@ -19,10 +19,9 @@ PARTIAL_PREFIX = ".partial-"
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; moves it to `path` when the block ends without error.
 
-    If the block raises, `path` stays as it was and the temporary file is removed. A full disk or a
-    read-only folder becomes a `PipelineError` that names `path`. The temporary name holds the
-    process's number, so that two processes never write the same one; what a killed process left is
-    removed by the next that writes `path`.
+    If the block raises, `path` is unchanged and the temporary file is removed. A full disk or a read-only
+    folder raises a `PipelineError` that names `path`. The temporary name contains the process ID, so two
+    processes never share one. Files left by a killed process are removed by the next one that writes `path`.
     """
     partial = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
     try:
@@ -31,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        raise PipelineError(f"{path}: cannot write: {error.strerror or error}; mend that and run again") from error
+        raise PipelineError(f"{path}: cannot write: {error.strerror or error}; fix it and rerun") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
@@ -45,13 +44,13 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 with newlines as they are."""
+    """Writes `text` as UTF-8, newlines unchanged."""
     with replacing(path) as partial:
         partial.write_bytes(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, keys in the order given."""
+    """Writes `value` as indented JSON, without sorting keys."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -62,7 +61,7 @@ def write_columns(path: Path, columns: dict[str, Any]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a CSV with a header line and `\\n` line ends on every platform."""
+    """Writes a CSV file with a header, and `\\n` line endings on every platform."""
     with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)

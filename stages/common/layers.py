@@ -1,12 +1,12 @@
-"""The Keras layers an architecture may use: each one's arguments, typed, and the shape it gives.
+"""The Keras layers that an architecture can use: typed arguments, and the output shape.
 
-The class names, argument names and defaults are Keras's own (https://keras.io/api/layers/), so
-Keras's documentation is the documentation of params.yaml. Only what the user writes is passed to
-Keras. To allow another layer, add its class here: that is all (`LAYERS` collects the classes, and
-a test compares each with the real Keras layer).
+Class names, argument names and defaults are Keras's own, so Keras documents them
+(https://keras.io/api/layers/). Only the arguments set in params.yaml are passed to Keras.
+To support another layer, add its class here. `LAYERS` collects the classes, and a test
+compares each with the real Keras layer.
 
-A shape here leaves out the batch axis: `(height, width, channels)` or `(units,)`. A size that is
-not known yet, because the data has not been read, is `None`.
+Shapes leave out the batch axis: `(height, width, channels)` or `(units,)`. Sizes that are
+unknown because the data has not been read yet are `None`.
 """
 
 import math
@@ -54,10 +54,10 @@ Pair = Annotated[
 
 
 class Layer(Named):
-    """A Keras layer as written in params.yaml: its name, or `{name: arguments}`."""
+    """A Keras layer as written in params.yaml: a name, or `{name: arguments}`."""
 
     def output_shape(self, shape: Shape, classes: int | None) -> Shape:
-        """The shape this layer gives for an input of `shape`; `ValueError` says why it cannot."""
+        """The output shape for an input of `shape`. Raises `ValueError` if the layer cannot take it."""
         return shape
 
 
@@ -169,18 +169,18 @@ def _product(shape: Shape) -> int | None:
 
 def _image(shape: Shape) -> Shape:
     if len(shape) != 3:
-        raise ValueError(f"needs (height, width, channels), found {shape}")
+        raise ValueError(f"expected an input of (height, width, channels), found {shape}")
     return shape
 
 
 def _slide(sizes: Shape, windows: Shape, strides: Shape, padding: Padding) -> Shape:
-    """Sizes after sliding a window: ceil(size / stride) when padded, else the places that fit."""
+    """Output sizes of a sliding window: ceil(size / stride) if padded, else the positions that fit."""
     result = []
     for size, window, stride in zip(sizes, windows, strides, strict=True):
         if size is None or padding == "same":
             result.append(size and math.ceil(size / stride))
         elif size < window:
-            raise ValueError(f"a window of {window} does not fit into {size} pixels")
+            raise ValueError(f"a window of {window} pixels does not fit into {size} pixels")
         else:
             result.append((size - window) // stride + 1)
     return tuple(result)

@@ -1,12 +1,12 @@
-"""How params.yaml writes things: sections with fixed keys, and Keras objects by name.
+"""The notation of params.yaml: sections with fixed keys, and Keras objects by name.
 
-A Keras object (a layer, an optimizer, a loss) is its class name, or `{name: keyword arguments}`:
+A Keras object (a layer, an optimizer, a loss) is written as its class name, or as `{name: keyword arguments}`:
 
     - Flatten
     - Dense: {units: 256, activation: relu}
 
-`one_of(Base)` is the pydantic type for any of the named subclasses of `Base`; `explain` turns a
-validation error into the line that the user reads.
+`one_of(Base)` is the pydantic type of any named subclass of `Base`. `explain` turns a validation
+error into a one-line message.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 
 class Section(BaseModel):
-    """A mapping of fixed keys: no others, no conversion of types, no infinities."""
+    """A mapping with fixed keys. Rejects unknown keys, values of another type, and infinities."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -40,7 +40,7 @@ class Section(BaseModel):
 
 
 class Named(Section):
-    """A Keras object as written in params.yaml; the subclass's name is the Keras class's name."""
+    """A Keras object as written in params.yaml. Each subclass has the name of its Keras class."""
 
     @classmethod
     def _unwrap(cls, value: Any) -> Any:
@@ -54,12 +54,12 @@ class Named(Section):
         return type(self).__name__
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments for the Keras class: those that params.yaml gives, no others."""
+        """The keyword arguments for the Keras class; only those that params.yaml sets."""
         return self.model_dump(exclude_unset=True)
 
 
 def by_name(base: type[Named]) -> dict[str, type[Named]]:
-    """The subclasses of `base`, at any depth, by name; those with a leading underscore are bases."""
+    """Subclasses of `base`, at any depth, by name. Names with a leading underscore are base classes and left out."""
     found: dict[str, type[Named]] = {}
     for subclass in base.__subclasses__():
         if not subclass.__name__.startswith("_"):
@@ -69,7 +69,7 @@ def by_name(base: type[Named]) -> dict[str, type[Named]]:
 
 
 def one_of(base: type[Named]) -> Any:
-    """The pydantic type of a named subclass of `base`, written by name or `{name: arguments}`."""
+    """The pydantic type of a subclass of `base`, written as a name or `{name: arguments}`."""
     members = [Annotated[cls, Tag(name)] for name, cls in by_name(base).items()]
     return Annotated[Union[tuple(members)], Discriminator(_name_of), _NamedSchema(base)]  # noqa: UP007
 
@@ -83,7 +83,7 @@ def _name_of(value: Any) -> str | None:
 
 
 class _NamedSchema:
-    """Turns pydantic's JSON Schema of the union into the form that is written in params.yaml."""
+    """Changes pydantic's JSON Schema of the union to the notation of params.yaml."""
 
     def __init__(self, base: type[Named]) -> None:
         self.base = base
@@ -104,7 +104,7 @@ class _NamedSchema:
 
 
 def explain(error: ErrorDetails) -> str:
-    """One line for an error of pydantic's: path, expected, found, nearest valid name."""
+    """A pydantic error as one line: path, expected, found, closest valid name."""
     context, location = error.get("ctx", {}), error["loc"]
     is_key = location[-1:] == ("[key]",)
     if is_key:
@@ -122,14 +122,14 @@ def explain(error: ErrorDetails) -> str:
         case "union_tag_not_found":
             return f"{path}: expected a name or {{name: {{argument: value}}}}, found {found}"
         case "missing":
-            return f"{path}: required, but missing"
+            return f"{path}: required key is missing"
         case "literal_error":
             known = [name.strip("'") for name in context["expected"].replace(" or ", ", ").split(", ")]
             return f"{path}: found {found}{nearest(str(error['input']), known)}"
         case "string_type" if not isinstance(error["input"], (dict, list, NoneType)):
             return f"{path}: expected text, found the {type(error['input']).__name__} {found}; put it in quotes"
         case "string_pattern_mismatch" if is_key:
-            name = "at most 64 letters, digits, _ and -, a letter or digit first"
+            name = "at most 64 letters, digits, _ and -, starting with a letter or digit"
             return f"{path}: expected a name of {name}, found {found}"
         case "model_type":
             return f"{path}: expected a mapping of keys to values, found {found}"
@@ -163,7 +163,7 @@ def _shortened(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown name: the nearest of the known ones, or all of them."""
+    """The end of a message about an unknown name: the closest known name, or a list of all."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; expected one of {', '.join(known)}"

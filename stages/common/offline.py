@@ -1,8 +1,8 @@
-"""The embedded offline default: scikit-learn's handwritten digits in the form of MNIST.
+"""The offline default: scikit-learn's handwritten digits in the format of MNIST.
 
-Scikit-learn ships 1,797 real digits of 8 x 8 pixels (the test set of the UCI "Optical Recognition
-of Handwritten Digits", https://archive.ics.uci.edu/dataset/80). They are no MNIST, but they are
-real, have its ten classes, and need no network.
+Scikit-learn ships 1,797 digits of 8 x 8 pixels (the test set of the UCI "Optical Recognition of
+Handwritten Digits", https://archive.ics.uci.edu/dataset/80). They are not MNIST, but they are real
+handwriting in the same ten classes, and need no network.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ from PIL import Image
 
 from stages.common.arrays import Archive
 
-DIGITS_MAX = 16  # scikit-learn's digits count the black pixels of 4 x 4 blocks: 0…16
+DIGITS_MAX = 16  # a pixel is the number of black pixels in a 4 x 4 block: 0…16
 TEST_FRACTION = 0.2
 SPLIT_SEED = 0
 
 
 def embedded_digits() -> Archive:
-    """Scikit-learn's digits as 28 x 28 uint8 images, split stratified: 1,437 to train, 360 to test."""
+    """Scikit-learn's digits as 28 x 28 uint8 images, in a stratified split: 1,437 for training, 360 for testing."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -31,16 +31,16 @@ def embedded_digits() -> Archive:
 
 
 def fit_like_mnist(ink: np.ndarray, box: int = 20, size: int = 28) -> np.ndarray:
-    """Fits a digit into a square image the way MNIST was made.
+    """Fits a digit into a square image, as MNIST's authors did.
 
     "Size normalized to fit in a 20x20 pixel box while preserving their aspect ratio […] centered
     in a 28x28 image by computing the center of mass of the pixels" (LeCun, Cortes, Burges,
     http://yann.lecun.com/exdb/mnist/).
 
     Args:
-        ink: uint8 (height, width), 0 for paper, 255 for ink; of any size, with some ink.
-        box: the side of the box that the digit is scaled to fit, in pixels.
-        size: the side of the result, in pixels.
+        ink: uint8 (height, width), 0 for paper, 255 for ink; any size, not blank.
+        box: side of the box that the digit is scaled to, in pixels.
+        size: side of the result, in pixels.
 
     Returns:
         uint8 (size, size).
@@ -59,6 +59,6 @@ def fit_like_mnist(ink: np.ndarray, box: int = 20, size: int = 28) -> np.ndarray
 
 
 def _offset(centre_of_mass: float, length: int, size: int) -> int:
-    """Where to put `length` pixels so that their centre of mass lies in the middle of `size`."""
+    """Where to put `length` pixels so that their centre of mass is in the middle of `size`."""
     wanted = round((size - 1) / 2 - centre_of_mass)
     return min(max(wanted, 0), size - length)

@@ -1,8 +1,8 @@
-"""params.yaml as a typed schema.
+"""The typed schema of params.yaml.
 
-`load_params()` reads and checks the whole file before a stage does any work. A mistake anywhere in
-it is a `PipelineError` of one line: the key's path, what was expected and found, the nearest valid
-name. The JSON Schema that editors use (`make schema`) is generated from the same classes.
+`load_params()` reads and checks the whole file before a stage does any work. Mistakes raise a
+`PipelineError` with one line: the path of the key, what was expected and found, the closest valid
+name. `make schema` writes the JSON Schema for editors from the same classes.
 """
 
 import argparse
@@ -32,46 +32,46 @@ NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Source(Section):
-    """One data set and the places that hold it."""
+    """A data set and the places to get it from."""
 
     dataset: NonEmpty = Field(description="name shown in every metrics file, picture and report")
-    sha256: Digest | None = Field(None, description="digest of the arrays (not of the file); null accepts any")
+    sha256: Digest | None = Field(None, description="SHA-256 of the arrays, not of the file; null accepts any")
     places: list[NonEmpty] = Field(
         min_length=1,
-        description="tried in order: 'keras:FILE' in the Keras cache, an http(s) URL, "
-        "'embedded:digits' (scikit-learn's digits), or a path",
+        description="tried in order: 'keras:FILE' (in the Keras cache), an http(s) URL, a path, "
+        "or 'embedded:digits' (scikit-learn's digits)",
     )
 
 
 class Data(Section):
-    sources: list[Source] = Field(min_length=1, description="tried in order; the first that serves is used")
+    sources: list[Source] = Field(min_length=1, description="tried in order; the first available one is used")
 
 
 class Samples(Section):
-    first: int = Field(ge=0, description="index of the first training image on the sample sheet")
-    count: int = Field(ge=1, le=25, description="number of images on the sample sheet")
+    first: int = Field(ge=0, description="index of the first training image in the picture of samples")
+    count: int = Field(ge=1, le=25, description="number of images in the picture of samples")
 
 
 class Preprocess(Section):
-    pixel_max: Annotated[float, Field(gt=0)] = Field(description="pixel value that becomes 1.0")
+    pixel_max: Annotated[float, Field(gt=0)] = Field(description="pixel value that is scaled to 1.0")
     samples: Samples
 
 
 class Train(Section):
     seed: int = Field(ge=0, lt=2**32, description="seeds Python, NumPy and TensorFlow before each training")
     kernels: Kernels = Field(
-        description="of train and evaluate: 'portable' gives the same bytes on any x86-64 processor with AVX2; "
-        "'native' is as fast as this machine goes, GPU included, and its bytes hold on this machine only"
+        description="for train and evaluate: 'portable' gives the same bytes on any x86-64 processor with AVX2; "
+        "'native' uses the full speed of this machine, GPU included, and gives other bytes elsewhere"
     )
 
 
 class Evaluate(Section):
     batch_size: PositiveInt
-    decimals: int = Field(ge=1, le=9, description="decimals recorded of metrics and probabilities")
+    decimals: int = Field(ge=1, le=9, description="decimals of recorded metrics and probabilities")
 
 
 class Published(Section):
-    """Accuracies published elsewhere, to stand beside ours where the data set is the same."""
+    """Accuracies published elsewhere, shown beside ours if the data set is the same."""
 
     dataset: NonEmpty
     accuracy: dict[str, Annotated[float, Field(ge=0, le=1)]]
@@ -79,9 +79,11 @@ class Published(Section):
 
 class Report(Section):
     confused_pairs: PositiveInt = Field(description="rows in the table of most confused pairs")
-    worst_errors: Annotated[int, Field(ge=1, le=100)] = Field(description="images on the sheet of errors")
+    worst_errors: Annotated[int, Field(ge=1, le=100)] = Field(
+        description="images in the picture of the most confident errors"
+    )
     kept_errors: Annotated[int, Field(ge=25, le=10_000, multiple_of=25)] = Field(
-        description="images of the most confident errors, kept in git for reviews; 25 fill a row of the picture"
+        description="images of the most confident errors kept in git for reviews; a multiple of 25, the images per row"
     )
 
 
@@ -110,19 +112,19 @@ class CategoricalCrossentropy(Loss):
 
 
 class Compile(Section):
-    """What Keras's `model.compile` is given; the metric is always accuracy."""
+    """Arguments of Keras's `model.compile`. The metric is always accuracy."""
 
     optimizer: one_of(Optimizer) = by_name(Optimizer)[OPTIMIZER].model_construct()
     loss: one_of(Loss) = by_name(Loss)[LOSS].model_construct()
 
 
 class Fit(Section):
-    """What Keras's `model.fit` is given."""
+    """Arguments of Keras's `model.fit`."""
 
     epochs: PositiveInt
     batch_size: PositiveInt
     validation_split: Annotated[float, Field(ge=0, lt=1)] = Field(
-        VALIDATION_SPLIT, description="last fraction of the training images, held out for validation"
+        VALIDATION_SPLIT, description="fraction of the training images held out for validation, taken from the end"
     )
 
 
@@ -132,10 +134,10 @@ class Architecture(Section):
     fit: Fit
 
     def output_shape(self, image: Shape, classes: int | None) -> Shape:
-        """The model's output shape, batch axis left out, for images of shape (height, width, 1).
+        """The model's output shape, without the batch axis, for images of shape (height, width, 1).
 
-        Raises `PydanticCustomError`, located at the layer, if a layer cannot take what it is given
-        or the last one does not give `(classes,)`. Sizes that are not known yet are `None`.
+        Raises `PydanticCustomError`, located at the layer, if a layer cannot take its input or the
+        last one does not output `(classes,)`. Unknown sizes are `None`.
         """
         shape = image
         for index, layer in enumerate(self.layers):
@@ -170,17 +172,17 @@ def _with_batch(shape: Shape) -> str:
 
 
 ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # on Windows, no file may bear these names
+DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # reserved on Windows: no file can have these names
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Raises `PydanticCustomError`, located at the name, if one cannot name files on every system."""
+    """Raises `PydanticCustomError`, located at the name, if one is not a valid file name on every system."""
     seen: dict[str, str] = {}
     for name in names:
         if DEVICES.fullmatch(name):
-            raise _located(name, "expected a name that files can bear on Windows, found one of its devices; rename it")
+            raise _located(name, "expected a valid file name, found a name that Windows reserves; rename it")
         if (other := seen.setdefault(name.lower(), name)) != name:
-            raise _located(name, f"the same as '{other}' for the files of macOS and Windows; rename one of them")
+            raise _located(name, f"the same file name as '{other}' on macOS and Windows, which ignore case; rename one")
 
 
 class Params(Section):
@@ -201,7 +203,7 @@ class Params(Section):
         return architectures
 
     def check_shapes(self, image: Shape, classes: int) -> None:
-        """Checks every architecture against the data, once the image shape and classes are known."""
+        """Checks every architecture against the image shape and number of classes of the data."""
         for name, architecture in self.architectures.items():
             try:
                 architecture.output_shape(image, classes)
@@ -219,16 +221,16 @@ class Params(Section):
 
 
 def mistake(key: str, expected: object, found: object) -> PipelineError:
-    """The error for a value in params.yaml that does not fit the data."""
+    """The error for a value in params.yaml that does not match the data."""
     return PipelineError(f"{PARAMS_PATH}: {key}: expected {expected}, found {found}")
 
 
 def load_params(path: Path = PARAMS_PATH) -> Params:
-    """Reads and checks params.yaml."""
+    """Reads and checks params.yaml. Raises `PipelineError` for the first mistake."""
     try:
         content = read_yaml(path)
     except OSError as error:
-        raise PipelineError(f"{path}: cannot read: {error.strerror}; run from the project's folder") from error
+        raise PipelineError(f"{path}: cannot read: {error.strerror}; run this in the project's folder") from error
     try:
         return Params.model_validate(content)
     except ValidationError as error:
@@ -244,17 +246,19 @@ def json_schema() -> str:
 
 @command
 def main() -> None:
-    """Checks params.yaml, or writes its JSON Schema for editors."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    """Check params.yaml, or write its JSON Schema for editors."""
+    parser = argparse.ArgumentParser(prog="python -m stages.common.params", description=main.__doc__)
     parser.add_argument("--schema", action="store_true", help=f"write {SCHEMA_PATH} instead")
-    parser.add_argument("--check", action="store_true", help="with --schema: only say whether it is current")
+    parser.add_argument(
+        "--check", action="store_true", help="with --schema: write nothing, fail if the file is out of date"
+    )
     arguments = parser.parse_args()
     if not arguments.schema:
         load_params()
     elif not arguments.check:
         write_text(SCHEMA_PATH, json_schema())
     elif not SCHEMA_PATH.exists() or SCHEMA_PATH.read_text(encoding="utf-8") != json_schema():
-        raise PipelineError(f"{SCHEMA_PATH}: does not match stages/common/params.py; run: make schema")
+        raise PipelineError(f"{SCHEMA_PATH}: out of date with stages/common/params.py; run: make schema")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What TensorFlow computes with other last bits on other processors, computed otherwise.
+"""Replaces the TensorFlow operations whose last bits depend on the processor.
 
-Intel's and AMD's instructions for an approximate 1/√x and 1/x differ. Of what params.yaml offers, batch normalization
-and gelu compute with them, through TensorFlow's `rsqrt` and `erfc`. The QR decomposition, with which the orthogonal
-initializer starts, adds up in blocks as large as the processor's caches.
+Intel's and AMD's instructions for an approximate 1/√x and 1/x differ. Batch normalization and gelu use them, through
+TensorFlow's `rsqrt` and `erfc`. The QR decomposition in the orthogonal initializer adds up in blocks sized to the
+processor's caches.
 """
 
 import functools
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def use_portable_operations(model: "keras.Model") -> None:
-    """Lets the layers of a model compute with the operations below. What is saved of it stays Keras's own."""
+    """Makes the layers of a model use the operations below. The saved model contains only Keras's own layers."""
     import keras
 
     for layer in model.layers:
@@ -28,9 +28,10 @@ def use_portable_operations(model: "keras.Model") -> None:
 
 
 def initialize_orthogonal(model: "keras.Model") -> None:
-    """Starts the weights for which Keras's orthogonal initializer is asked, as it does, by NumPy's QR decomposition.
+    """Initializes weights as Keras's orthogonal initializer does, but with NumPy's QR decomposition.
 
-    A random normal matrix = QR; Q's columns take the signs of R's diagonal (https://arxiv.org/abs/math-ph/0609050).
+    Decomposes a random normal matrix into QR. Q's columns take the signs of R's diagonal
+    (https://arxiv.org/abs/math-ph/0609050).
     """
     import keras
 
@@ -45,7 +46,7 @@ def initialize_orthogonal(model: "keras.Model") -> None:
 
 
 def gelu(x: "tf.Tensor") -> "tf.Tensor":
-    """x/2 (1 + erf(x/√2)), by `erf`, where TensorFlow takes `erfc` (https://arxiv.org/abs/1606.08415)."""
+    """x/2 (1 + erf(x/√2)), with `erf` where TensorFlow uses `erfc` (https://arxiv.org/abs/1606.08415)."""
     import tensorflow as tf
 
     return 0.5 * x * (1 + tf.math.erf(x * math.sqrt(0.5)))
@@ -54,11 +55,11 @@ def gelu(x: "tf.Tensor") -> "tf.Tensor":
 def batch_normalization(
     layer: "keras.layers.BatchNormalization", inputs: "tf.Tensor", training: bool | None = None, **_: None
 ) -> "tf.Tensor":
-    """What the layer's own `call` gives, by TensorFlow's one operation for it, which divides by a square root.
+    """Computes the layer's own `call` with TensorFlow's fused operation, which divides by a square root.
 
     Args:
-        inputs: float32 (n, …, channels); normalised for each channel (https://arxiv.org/abs/1502.03167).
-        training: whether with the mean and variance of these inputs, which then move the layer's own.
+        inputs: float32 (n, …, channels), normalised per channel (https://arxiv.org/abs/1502.03167).
+        training: whether to use the mean and variance of these inputs and update the layer's moving ones.
     """
     import tensorflow as tf
 
@@ -70,7 +71,7 @@ def batch_normalization(
     if training and layer.trainable:
         outputs, mean, variance = normalize(is_training=True)
         count = tf.cast(tf.shape(rows)[0], variance.dtype)
-        variance *= (count - 1) / count  # TensorFlow divides the squares' sum by count - 1, Keras by count
+        variance *= (count - 1) / count  # TensorFlow divides the sum of squares by count - 1, Keras by count
         for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
             moving.assign(moving * layer.momentum + value * (1 - layer.momentum))
     else:

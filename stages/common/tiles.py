@@ -1,6 +1,6 @@
-"""Many small images as one PNG, pixel for pixel: small enough for git, a picture to people, data to tools.
+"""Stores many small images as one PNG, pixel for pixel: small enough for git, and data for tools.
 
-Image k stands in row k // COLUMNS and column k % COLUMNS; the last row is filled up with black.
+Image k is in row k // COLUMNS and column k % COLUMNS. The last row is padded with black.
 """
 
 import io
@@ -15,7 +15,7 @@ COLUMNS = 25
 
 
 def join(images: np.ndarray) -> np.ndarray:
-    """The images, uint8 (n, height, width), as one: uint8 (rows × height, COLUMNS × width), one row at least."""
+    """Joins images, uint8 (n, height, width), into one: uint8 (rows × height, COLUMNS × width), at least one row."""
     count, height, width = images.shape
     rows = max(1, -(-count // COLUMNS))
     filled = np.zeros((rows * COLUMNS, height, width), np.uint8)
@@ -24,20 +24,20 @@ def join(images: np.ndarray) -> np.ndarray:
 
 
 def split(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The inverse of `join`: uint8 (rows × COLUMNS, height, width), the last row's black ones included."""
+    """Inverts `join`: uint8 (rows × COLUMNS, height, width), including the black padding of the last row."""
     return picture.reshape(-1, height, COLUMNS, width).swapaxes(1, 2).reshape(-1, height, width)
 
 
 def write(images: np.ndarray, path: Path) -> None:
-    """Writes the images, uint8 (n, height, width), as a grey PNG."""
+    """Writes images, uint8 (n, height, width), as one greyscale PNG."""
     with replacing(path) as partial:
         Image.fromarray(join(images)).save(partial, format="png", optimize=True)
 
 
 def read(content: bytes, height: int, width: int) -> np.ndarray:
-    """The images of a PNG that `write` wrote, as `split` returns them; raises `ValueError` if it is no such PNG."""
+    """Reads the images of a PNG from `write`, as `split` returns them. Raises `ValueError` for any other PNG."""
     with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
         if picture.mode != "L" or picture.width != COLUMNS * width or picture.height % height:
             found = f"found {picture.width} × {picture.height}, mode {picture.mode}"
-            raise ValueError(f"expected {COLUMNS} grey images of {height} × {width} pixels in a row, {found}")
+            raise ValueError(f"expected {COLUMNS} grey images of {height} × {width} pixels per row, {found}")
         return split(np.asarray(picture), height, width)

@@ -1,4 +1,4 @@
-"""The versions of the libraries that decide the bytes of results: stages/requirements/ pins them."""
+"""Checks the versions of the libraries that decide results, which stages/requirements/ pins."""
 
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -10,12 +10,12 @@ PINS = Path("stages/requirements")
 
 
 def pinned(text: str) -> dict[str, str]:
-    """Versions by package, of the lines `package==version` of a requirements file."""
+    """Versions by package, from the lines `package==version` of a requirements file."""
     return dict(re.findall(r"^([\w.-]+)==([^\s;#]+)", text, re.MULTILINE))
 
 
 def check_versions(*files: str) -> None:
-    """Raises `PipelineError` if another version than one that stages/requirements/FILE.txt pins is installed."""
+    """Raises `PipelineError` if an installed version is not the one that stages/requirements/FILE.txt pins."""
     for name in files:
         path = PINS / f"{name}.txt"
         for package, expected in pinned(path.read_text(encoding="utf-8")).items():
@@ -24,5 +24,5 @@ def check_versions(*files: str) -> None:
             except PackageNotFoundError:
                 found = "none"
             if found != expected:
-                install = "run: make repro (after an edit of the pins, first: make lock)"
+                install = "run: make repro (if you edited the pin, first: make lock)"
                 raise PipelineError(f"{path}: expected {package} {expected}, found {found} installed; {install}")

@@ -1,1 +1,1 @@
-"""How fast the pipeline is, as ratios within one run (`make bench`)."""
+"""Measures the speed of the pipeline (`make bench`)."""

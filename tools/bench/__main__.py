@@ -1,7 +1,7 @@
-"""Measures how fast the pipeline is (`make bench`), beside the tutorials' scripts, bare DVC and the machine's limits.
+"""Measures the pipeline (`make bench`) against the tutorials' scripts, bare DVC and the limits of the machine.
 
-Writes the raw figures (bench/results.json) and what follows from them (bench/results.md), after each round. With MNIST
-in Keras's cache; takes hours, so parts can be measured by themselves. Nothing else should run meanwhile.
+Writes raw figures to bench/results.json and a table to bench/results.md, after each round. Needs MNIST in Keras's
+cache. Takes hours, so parts can be measured separately. Run nothing else meanwhile.
 """
 
 import argparse
@@ -22,17 +22,17 @@ RAW, TABLE = Path("bench/results.json"), Path("bench/results.md")
 
 @command
 def main() -> None:
-    """Measures the parts named, or all."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--rounds", type=number(1), default=3, metavar="N", help="rounds of each part (default: 3)")
-    parser.add_argument("--add", action="store_true", help="to the rounds that are there, rather than anew")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    """Measure the speed of the pipeline, all parts or those given."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=main.__doc__)
+    parser.add_argument("--rounds", type=number(1), default=3, metavar="N", help="rounds per part (default: 3)")
+    parser.add_argument("--add", action="store_true", help="keep the recorded rounds, and add to them")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
-        raise PipelineError(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        raise PipelineError(f"unknown part {', '.join(sorted(unknown))}; expected {', '.join(PARTS)}")
     if not (keras_cache() / "mnist.npz").exists():
-        raise PipelineError(f"{keras_cache() / 'mnist.npz'}: no such file; make bench needs MNIST there")
+        raise PipelineError(f"{keras_cache() / 'mnist.npz'}: no such file; put MNIST there for make bench")
     raw = json.loads(RAW.read_text()) if RAW.exists() else {}
     raw["machine"] = {"cores": [len(os.sched_getaffinity(0))], "bandwidth": memory_bandwidth()}
     for part in arguments.parts or PARTS:

@@ -1,9 +1,9 @@
-"""One training's epochs by the clock: `python -m tools.bench.loop WHO ARCHITECTURE`, one line of JSON.
+"""Times the epochs of one training: `python -m tools.bench.loop WHO ARCHITECTURE` prints one line of JSON.
 
-WHO is "tutorial", or kernels of train.kernels, with which this project trains.
+WHO is "tutorial" for the tutorial's script, or a value of train.kernels for this project.
 
-The epochs after the first, which compiles, from end to end: with validation where there is one and, here, with
-DVCLive and the checkpoint. Beside them the matrix-multiply peak in the same process, before and after.
+Times each epoch after the first, which compiles, including validation and, for this project, the checkpoint.
+Also measures the peak rate of matrix multiplication in the same process.
 """
 
 import itertools
@@ -45,11 +45,11 @@ def matmul_peak() -> float:
 
 
 def flops(model) -> tuple[int, int]:
-    """Floating-point operations of an image's forward pass, and of its training step.
+    """Floating-point operations of the forward pass and of the training step, per image.
 
-    Two for each weight and place where it is used; backward the same for the weights' gradient and, but for the first
-    layer with weights, for the inputs' (https://arxiv.org/abs/2001.08361, section 2.1). Update, bias, activation and
-    pooling are not counted.
+    Counts two per weight and position where it is used; the backward pass as many for the weights' gradient and,
+    except in the first layer with weights, for the inputs' (https://arxiv.org/abs/2001.08361, section 2.1). Does not
+    count update, bias, activation and pooling.
     """
     forward = step = 0
     for layer in model.layers:
@@ -62,7 +62,7 @@ def flops(model) -> tuple[int, int]:
 
 
 class Clock(Checkpoint):
-    """A checkpoint that knows when it was written."""
+    """A checkpoint that records when it is written."""
 
     moments: ClassVar[list[float]] = []
 
@@ -72,7 +72,7 @@ class Clock(Checkpoint):
 
 
 def ours(name: str, count: int, kernels: Kernels) -> list[float]:
-    """The moments at which this project's epochs end."""
+    """Times at which this project's epochs end, in seconds."""
     params = load_params()
     dataset = Dataset.read(PREPARED / "dataset.json")
     make_deterministic(params.train.seed, kernels)
@@ -86,7 +86,7 @@ def ours(name: str, count: int, kernels: Kernels) -> list[float]:
 
 
 def tutorial(name: str, count: int) -> list[float]:
-    """The moments at which the tutorial's epochs end."""
+    """Times at which the tutorial's epochs end, in seconds."""
     for variable in FIXED:
         os.environ.pop(variable, None)
     import keras  # as the tutorial imports it, without this project's settings
@@ -101,7 +101,7 @@ def tutorial(name: str, count: int) -> list[float]:
 
 
 def main() -> None:
-    """Prints images of an epoch, seconds of each, and FLOP of one."""
+    """Prints images per epoch, seconds of each epoch, FLOP per epoch, and the peak in FLOP/s."""
     who, name = sys.argv[1:]
     count = next(count for kind, count in IMAGES.items() if name.startswith(kind))
     architecture = load_params().architecture(name)

@@ -1,4 +1,4 @@
-"""What `make bench` measures, part by part, one round: raw seconds and bytes, the sides of a ratio in turn."""
+"""The measurements of `make bench`, one function per part. Each returns the raw seconds and bytes of one round."""
 
 import json
 import shutil
@@ -25,8 +25,8 @@ from tools.common.surroundings import Run, copy_project, plain_user
 
 TUTORIAL = Path(__file__).with_name("tutorial.py")
 PYTHON = sys.executable
-REPEATED = 3  # short commands, in each round
-OTHER = {"Adam": {"learning_rate": 0.001001}}  # the same work, another result
+REPEATED = 3  # repetitions of short commands per round
+OTHER = {"Adam": {"learning_rate": 0.001001}}  # as much work, another result
 SMALL = {
     "layers": ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}],
     "fit": {"epochs": 1, "batch_size": 100},
@@ -34,14 +34,14 @@ SMALL = {
 
 
 def seconds(run: Run, *command: str) -> float:
-    """Wall time of one command."""
+    """Wall time of one command, in seconds."""
     start = time.perf_counter()
     run.execute(command)
     return time.perf_counter() - start
 
 
 def project(folder: Path) -> Run:
-    """A copy of this project as a clone has it, but for the results in git: no cache, no data; this environment."""
+    """Copies this project as a fresh clone, without results, cache or data, but with this environment."""
     run = plain_user(folder.name, folder)
     copy_project(run.project)
     shutil.copy(LOCK, run.project)
@@ -59,12 +59,12 @@ def edit(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def rivals() -> list[str]:
-    """The architectures of params.yaml for which the tutorials have a script."""
+    """The architectures of params.yaml that have a tutorial script."""
     return [name for name in load_params().architectures if name in TUTORIALS]
 
 
 def memory_bandwidth() -> list[float]:
-    """Bytes a second, read and written, of a copy far larger than any cache."""
+    """Bytes per second, read and written, when copying an array far larger than any cache."""
     source = np.ones(1 << 26, np.float32)
     target, rates = np.zeros_like(source), []
     for _ in range(REPEATED):
@@ -75,7 +75,7 @@ def memory_bandwidth() -> list[float]:
 
 
 def full(folder: Path) -> Raw:
-    """A clean full run, then each tutorial's script and, in turn, `make repro` after an edit of that architecture."""
+    """A clean full run; then, for each architecture, its tutorial script, and `make repro` after an edit."""
     raw = defaultdict(list)
     run = project(folder / "project")
     edit(run, lambda params: params.update(architectures={name: params["architectures"][name] for name in rivals()}))
@@ -88,23 +88,23 @@ def full(folder: Path) -> Raw:
 
 
 def loop(_: Path) -> Raw:
-    """Epochs of the tutorial's `fit` and of ours, with native and portable kernels, in turn."""
+    """Epochs of the tutorial's `fit`, and of ours with native and with portable kernels, in turn."""
     raw = defaultdict(list)
     for name in rivals():
         for who in ("tutorial", "native", "portable"):
             printed = subprocess.run(
                 [PYTHON, "-m", "tools.bench.loop", who, name], capture_output=True, text=True, check=True
             ).stdout
-            told = json.loads(printed.splitlines()[-1])
-            raw[f"{who} {name} images/s"] += [told["images"] / each for each in told["seconds"]]
-            raw[f"peak {who}"].append(told["peak"])
+            found = json.loads(printed.splitlines()[-1])
+            raw[f"{who} {name} images/s"] += [found["images"] / each for each in found["seconds"]]
+            raw[f"peak {who}"].append(found["peak"])
             if who == "portable":
-                raw[f"share {name}"] += [told["flop"] / each / told["peak"] for each in told["seconds"]]
+                raw[f"share {name}"] += [found["flop"] / each / found["peak"] for each in found["seconds"]]
     return raw
 
 
 def trivial(folder: Path, stages: int, like: Run | None = None) -> Run:
-    """A DVC project of trivial stages; with as many dependencies, params and outputs as those of `like`, if given."""
+    """Makes a DVC project of trivial stages, with as many dependencies, params and outputs as `like`, if given."""
     run = plain_user(folder.name, folder)
     run.execute(["git", "init", "--quiet"])
     (run.project / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n")
@@ -129,7 +129,7 @@ def _alike(run: Run, like: Run) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def overhead(folder: Path) -> Raw:
-    """`dvc repro` with nothing to do, ours and of trivial stages; undoing an edit; every report. On offline data."""
+    """`dvc repro` with nothing to do, here and with trivial stages; undoing an edit; all reports. Uses offline data."""
     run = project(folder / "project")
     edit(run, _small)
     run.execute(["make", "repro"])
@@ -151,19 +151,19 @@ def overhead(folder: Path) -> Raw:
         edit(run, lambda params, number=number: params["report"].update(confused_pairs=20 + number))
         raw["reports, dvc repro"].append(seconds(run, *repro))
         edit(run, lambda params, number=number: params["report"].update(worst_errors=24 - number))
-        raw["reports, make repro"].append(seconds(run, "make", "repro"))  # and leaves nothing to do
+        raw["reports, make repro"].append(seconds(run, "make", "repro"))  # leaves nothing to do
     return raw
 
 
 def _small(params: dict[str, Any]) -> None:
-    """The offline data, one epoch."""
+    """Sets offline data and one epoch."""
     params["data"]["sources"] = [params["data"]["sources"][-1]]
     for architecture in params["architectures"].values():
         architecture["fit"]["epochs"] = 1
 
 
 def memory(folder: Path) -> Raw:
-    """Time and peak memory of preprocess on the data set repeated 1, 4 and 16 times."""
+    """Time and peak memory of preprocess, on the data set repeated 1, 4 and 16 times."""
     raw = defaultdict(list)
     archive = read_archive(keras_cache() / "mnist.npz")
     run = project(folder / "project")
@@ -181,7 +181,7 @@ def memory(folder: Path) -> Raw:
 
 
 def _measured(command: list[str], folder: Path) -> tuple[float, float]:
-    """Wall time and peak memory of a command: seconds, bytes."""
+    """Wall time in seconds and peak memory in bytes of a command."""
     start, log = time.perf_counter(), folder / "log"
     code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
     code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
@@ -192,7 +192,7 @@ def _measured(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def growth(folder: Path, architectures: int) -> Raw:
-    """A clean run and a run with nothing to do, with as many small architectures, and of bare DVC. On offline data."""
+    """A clean run and a run with nothing to do, with this many small architectures; and bare DVC. Offline data."""
     raw = defaultdict(list)
     run = project(folder / "project")
     edit(run, lambda params: _many(params, architectures))

@@ -1,28 +1,28 @@
-"""bench/results.md: from raw figures to ratios of medians, each beside what it should reach."""
+"""Writes bench/results.md: ratios of medians of the raw figures, each with its target."""
 
 from collections.abc import Iterator
 from statistics import median
 
-# The nets of which tutorial.py is the script
+# The networks that tutorial.py trains
 TUTORIALS = ("mlp_256", "mlp_1000", "mlp_1000_dropout", "mlp_1000x2_dropout", "cnn", "cnn_1x28x28")
 GROWTH = (6, 24, 96)  # architectures
 
 Raw = dict[str, list[float]]
-Row = tuple[str, float, str, str]  # figure, value, its form, what to reach
+Row = tuple[str, float, str, str]  # figure, value, format, target
 
 
 def page(raw: dict[str, Raw]) -> str:
-    """The page as Markdown; of a part that was not measured, nothing."""
+    """The page as Markdown, without parts that were not measured."""
     machine = raw["machine"]
     lines = [
-        "# How fast it is",
+        "# Benchmarks",
         "",
-        "Written by `make bench`: medians, and ratios of medians, of runs that took turns.",
+        "Written by `make bench`. Figures are medians, and ratios of medians, of interleaved runs.",
     ]
-    lines += ["", "| figure | measured | to reach | |", "|---|---|---|---|"]
+    lines += ["", "| figure | measured | target | |", "|---|---|---|---|"]
     lines += [_line("processor cores", machine["cores"][0], "{}", "")]
     lines += [
-        _line("memory bandwidth, of a copy, read and written", median(machine["bandwidth"]) / 1e9, "{:.0f} GB/s", "")
+        _line("memory bandwidth of a copy, read and written", median(machine["bandwidth"]) / 1e9, "{:.0f} GB/s", "")
     ]
     for part, rows in PARTS.items():
         if part in raw:
@@ -43,7 +43,7 @@ def _full(raw: dict[str, float]) -> Iterator[Row]:
     names = [name for name in TUTORIALS if f"script {name}" in raw]
     scripts = sum(raw[f"script {name}"] for name in names)
     yield "clean full run, `make repro`", raw["clean"], "{:.0f} s", ""
-    yield f"the {len(names)} tutorial scripts in turn", scripts, "{:.0f} s", ""
+    yield f"the {len(names)} tutorial scripts, one after the other", scripts, "{:.0f} s", ""
     yield f"clean full run ÷ the {len(names)} scripts", raw["clean"] / scripts, "{:.2f}", "≤ 0.5"
     for name in names:
         ratio = raw[f"edited {name}"] / raw[f"script {name}"]
@@ -53,7 +53,7 @@ def _full(raw: dict[str, float]) -> Iterator[Row]:
 
 def _loop(raw: dict[str, float]) -> Iterator[Row]:
     for kernels in ("native", "portable"):
-        figure = f"matrix-multiply peak of TensorFlow, float32 2000 × 2000, {kernels} kernels"
+        figure = f"peak of TensorFlow's matrix multiplication, float32 2000 × 2000, {kernels} kernels"
         yield figure, raw[f"peak {kernels}"] / 1e9, "{:.0f} GFLOP/s", ""
     for name in (name for name in TUTORIALS if f"tutorial {name} images/s" in raw):
         ours, theirs, native = (raw[f"{who} {name} images/s"] for who in ("portable", "tutorial", "native"))
@@ -90,7 +90,7 @@ def _growth(raw: dict[str, float]) -> Iterator[Row]:
             for kind in ("clean", "nothing"):
                 ours, bare = raw[f"{kind} {count}"], raw[f"bare {kind} {count}"]
                 figure = f"{count} small architectures, {kind}: {ours:.1f} s; bare DVC on {stages} stages: {bare:.1f} s"
-                yield figure, (ours - bare) / stages, "{:.2f} s a stage more", "constant"
+                yield figure, (ours - bare) / stages, "{:.2f} s more per stage", "constant"
 
 
 PARTS = {"full": _full, "loop": _loop, "overhead": _overhead, "memory": _memory}

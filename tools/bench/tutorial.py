@@ -1,7 +1,7 @@
-"""The tutorials' scripts, as a user would run them: `python tools/bench/tutorial.py cnn`. Nothing of this project.
+"""The tutorials' scripts, as a user would run them: `python tools/bench/tutorial.py cnn`. Uses no code of this project.
 
-The steps and calls are those of the two tutorials (load, prepare, build, `fit`, evaluate, predict, crosstab), without
-their plots, which would only add to their time.
+The steps are those of the two tutorials (load, prepare, build, `fit`, evaluate, predict, crosstab), without their
+plots, which would only take more time.
 """
 
 import os
@@ -17,9 +17,9 @@ IMAGE = {"cnn": (28, 28, 1), "cnn_1x28x28": (1, 28, 28)}
 
 
 def load(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Images float32 (60000, 784) or of the net's form in [0, 1] and one-hot labels, of train, then of test."""
+    """Images, float32 (n, 784) or in the network's input shape, in [0, 1], and one-hot labels; train, then test."""
     home = os.environ.get("KERAS_HOME", Path("~/.keras").expanduser())
-    path = Path(home, "datasets", "mnist.npz")  # where the tutorials' load_data keeps it
+    path = Path(home, "datasets", "mnist.npz")  # where the tutorials' load_data stores it
     x_train, y_train, x_test, y_test = (np.load(path)[key] for key in ("x_train", "y_train", "x_test", "y_test"))
     shape = IMAGE.get(name, (784,))
     x_train = x_train.reshape(x_train.shape[0], *shape).astype("float32") / 255
@@ -28,7 +28,7 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def build(name: str) -> keras.Model:
-    """The compiled model."""
+    """Builds and compiles the model."""
     model = keras.Sequential()
     if name in IMAGE:
         model.add(Input(IMAGE[name]))
@@ -59,7 +59,7 @@ def fit(name: str, model: keras.Model, x: np.ndarray, y: np.ndarray, epochs: int
 
 
 def main() -> None:
-    """The whole script of one net."""
+    """Runs the whole script of one network."""
     name = sys.argv[1]
     x_train, y_train, x_test, y_test = load(name)
     model = build(name)

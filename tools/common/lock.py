@@ -1,4 +1,4 @@
-"""dvc.lock: what DVC recorded of each stage when it last ran."""
+"""Reads dvc.lock, where DVC records each stage's last run."""
 
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,18 @@ LOCK = Path("dvc.lock")
 
 
 def read_lock(path: Path = LOCK) -> dict[str, Any]:
-    """The entries of a dvc.lock by stage; none if there is no such file."""
+    """Entries of a dvc.lock by stage; empty if the file does not exist."""
     content = read_yaml(path) if path.exists() else {}
     return (content or {}).get("stages") or {}
 
 
 def stages_of(revision: Revision) -> dict[str, Any]:
-    """The entries of dvc.lock by stage, without those that DVC leaves of architectures that are no more."""
+    """Entries of dvc.lock by stage, without those that DVC keeps for removed architectures."""
     entries = revision.read_yaml(LOCK).get("stages") or {}
     names = revision.params().get("architectures") or {}
     return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in names}
 
 
 def digests(stage: dict[str, Any], key: str) -> dict[str, str]:
-    """MD5 by path of a stage's `deps` or `outs` in dvc.lock."""
+    """MD5 by path of a stage's `deps` or `outs`."""
     return {item["path"]: item.get("md5") for item in stage.get(key, [])}

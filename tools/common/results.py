@@ -1,4 +1,4 @@
-"""Where each result lies, seen from the project's folder; and whether the overview is drawn from what lies there."""
+"""Paths of all results, relative to the project's folder; and whether the overview is up to date with them."""
 
 import hashlib
 from pathlib import Path
@@ -11,14 +11,14 @@ IN_GIT = (Path("data"), METRICS, PLOTS)  # folders with results that git tracks
 
 PREPARED = Path("data/prepared")  # arrays
 
-# Over all architectures, drawn by `make overview`
+# For all architectures together, drawn by `make overview`
 COMPARISON, TRAINING = PLOTS / "comparison.csv", PLOTS / "training.csv"
 COMPARISON_CHART, TRAINING_CHART = PLOTS / "comparison.png", PLOTS / "training.png"
 OVERVIEW = PLOTS / "report.html"
 OVER_ALL = (COMPARISON, TRAINING, COMPARISON_CHART, TRAINING_CHART, OVERVIEW)
 
 REVIEW = Path("review")
-REPRODUCED = REVIEW / "reproduced.json"  # what `make reproduce` found
+REPRODUCED = REVIEW / "reproduced.json"  # the findings of `make reproduce`
 
 
 def metrics(name: str) -> Path:
@@ -27,7 +27,7 @@ def metrics(name: str) -> Path:
 
 
 def history(name: str) -> Path:
-    """Its loss and accuracy by epoch."""
+    """Its loss and accuracy per epoch."""
     return PLOTS / "history" / f"{name}.csv"
 
 
@@ -57,9 +57,9 @@ def model(name: str) -> Path:
 
 
 def overview_inputs(params: Params) -> str | None:
-    """SHA-256 over all that the overview is drawn from: results, params, code, and its own tables and charts.
+    """SHA-256 of everything the overview depends on: results, params, code, and its own tables and charts.
 
-    `None` if one of them is missing.
+    `None` if a file is missing.
     """
     kinds = (metrics, predictions, history, confusion, worst_errors)
     results = [path(name) for name in sorted(params.architectures) for path in kinds]
@@ -76,6 +76,6 @@ def overview_inputs(params: Params) -> str | None:
 
 
 def overview_is_current(params: Params) -> bool:
-    """Whether the overview bears the digest of what lies in the workspace."""
+    """Whether the overview was drawn from the files in the workspace, by the digest it contains."""
     inputs = overview_inputs(params)
     return inputs is not None and OVERVIEW.exists() and f'content="{inputs}"' in OVERVIEW.read_text("utf-8")[:1000]

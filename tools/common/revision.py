@@ -1,4 +1,4 @@
-"""A state of the project to read results from: a git revision, the workspace or a folder. What is read is in git."""
+"""Reads results from a git revision, the workspace or another folder. All files read are in git."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from stages.common.yaml import parse_yaml
 
 
 def git(*arguments: str, **environment: str) -> bytes:
-    """What a git command prints, with more variables in its environment; raises `PipelineError` if it fails."""
+    """Runs git, with extra environment variables, and returns its output. Raises `PipelineError` if it fails."""
     try:
         done = subprocess.run(["git", *arguments], env=os.environ | environment, capture_output=True, check=False)
     except FileNotFoundError as error:
@@ -28,7 +28,7 @@ def git(*arguments: str, **environment: str) -> bytes:
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit with the name that the user gave it; or the workspace or another folder, which have no commit."""
+    """A commit, under the name that the user gave; or the workspace or another folder, with `commit` None."""
 
     name: str
     commit: str | None
@@ -36,7 +36,7 @@ class Revision:
 
     @classmethod
     def find(cls, name: str) -> "Revision":
-        """The commit that `name` means to git."""
+        """Finds the commit for a name such as main or HEAD~1. Raises `PipelineError` if there is none."""
         try:
             commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").decode().strip()
         except PipelineError as error:
@@ -53,13 +53,13 @@ class Revision:
         return short if self.commit.startswith(self.name) else f"{self.name} ({short})"
 
     def read(self, path: str | Path) -> bytes | None:
-        """A file's content, `None` if there is no such file; the path counts from the project's folder."""
+        """A file's content, or `None` if it does not exist. The path is relative to the project's folder."""
         if self.commit is None:
             return (self.folder / path).read_bytes() if (self.folder / path).is_file() else None
         return git("show", f"{self.commit}:./{path}") if git("ls-tree", self.commit, str(path)) else None
 
     def read_json(self, path: str | Path) -> Any:
-        """A JSON file's content, `None` if there is no such file."""
+        """A JSON file's content, or `None` if it does not exist."""
         content = self.read(path)
         try:
             return None if content is None else json.loads(content)
@@ -67,14 +67,14 @@ class Revision:
             raise PipelineError(f"{path} in {self}: not valid JSON: {error}") from error
 
     def read_yaml(self, path: str | Path) -> dict[str, Any]:
-        """A YAML file's content, {} if there is no such file."""
+        """A YAML file's content, or {} if it does not exist."""
         found = parse_yaml(self.read(path) or b"{}", f"{path} in {self}")
         if not isinstance(found, dict):
             raise PipelineError(f"{path} in {self}: expected keys and values, found {type(found).__name__}")
         return found
 
     def params(self) -> dict[str, Any]:
-        """params.yaml as it is, unchecked: an older one may follow another schema."""
+        """The content of params.yaml, unchecked, because an older one may have another schema."""
         return self.read_yaml(PARAMS_PATH)
 
 
@@ -83,7 +83,7 @@ WORKSPACE = Revision("workspace", None)
 
 @contextmanager
 def checked_out(revision: Revision) -> Iterator[Path]:
-    """A folder with the revision's files: the workspace itself, or a temporary copy that shares nothing with git."""
+    """Yields a folder with the revision's files: the workspace, or a temporary copy with an empty git repository."""
     if revision.commit is None:
         yield Path()
         return
@@ -92,5 +92,5 @@ def checked_out(revision: Revision) -> Iterator[Path]:
         tree, index = Path(folder, "tree"), {"GIT_INDEX_FILE": f"{folder}/index"}
         git("read-tree", revision.commit, **index)
         git("checkout-index", "--all", f"--prefix={tree}/", **index)
-        git("init", "--quiet", str(tree))  # DVC asks for a repository
+        git("init", "--quiet", str(tree))  # DVC requires a repository
         yield tree / prefix

@@ -1,4 +1,4 @@
-"""The surroundings of one run of the project: folder, home, environment, umask, processor cores."""
+"""Runs the project with a given folder, home, environment, umask and number of processor cores."""
 
 import contextlib
 import os
@@ -20,11 +20,11 @@ from stages.fetch import keras_cache
 from tools.common.lock import LOCK, read_lock
 from tools.common.results import OVER_ALL
 
-# What would steer git, DVC, Keras or matplotlib past the home that a run is given, or Python past its folder
+# Variables that would make git, DVC, Keras or matplotlib ignore the run's home, or Python its folder
 STEERING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "PYTHONSAFEPATH", "XDG_")
 OWN_CACHE = "[cache]\n    dir = cache\n"  # relative to .dvc
 
-# Another user: settings that change pictures, models and line ends, unless the project sees to it
+# Another user's settings, which would change pictures, models and line endings if the project used them
 OTHER_SETTINGS = {
     ".config/matplotlib/matplotlibrc": "font.size: 17\naxes.grid: True\nsavefig.bbox: tight\nlines.linewidth: 5\n",
     ".keras/keras.json": '{"backend": "jax", "floatx": "float64", "epsilon": 0.1, '
@@ -50,20 +50,20 @@ exec {qemu} -cpu {processor} {python} "$@" 2> >(grep -v "^{qemu}: warning: TCG d
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its name, its project folder, and what its commands are given."""
+    """A run: its name, project folder, and the environment of its commands."""
 
     name: str
     project: Path
     home: Path
     variables: dict[str, str] = field(default_factory=dict)
-    umask: int = -1  # as it is
+    umask: int = -1  # unchanged
     one_core: bool = False
-    commands: tuple[Path, ...] = ()  # folders that are searched for commands first
+    commands: tuple[Path, ...] = ()  # folders searched first for commands
 
     def prepare(self, settings: dict[str, str]) -> None:
-        """Makes the folders: an empty project with a cache of its own, and a home with these files.
+        """Creates an empty project folder with its own cache, and a home with these files.
 
-        The user's Keras data sets are linked into the home, so that nothing is downloaded again.
+        Links the user's Keras data sets into the home, so that nothing is downloaded again.
         """
         files = {self.project / ".dvc/config.local": OWN_CACHE}
         files |= {self.home / name: text for name, text in settings.items()}
@@ -91,9 +91,9 @@ class Run:
         }
 
     def execute(self, command: Sequence[str]) -> str:
-        """Runs a command and returns what it prints; on a terminal, shows which stage runs.
+        """Runs a command and returns its output. On a terminal, shows which stage is running.
 
-        Raises `PipelineError` if it fails, after showing what it printed.
+        If the command fails, prints its output and raises `PipelineError`.
         """
         with tempfile.TemporaryDirectory() as folder, _cores(self.one_core):
             log = Path(folder) / "log"
@@ -131,7 +131,7 @@ class Run:
 
 @contextlib.contextmanager
 def _cores(one: bool) -> Iterator[None]:
-    """Lets the processes that this thread starts in the block use one processor core only, where the system can."""
+    """Limits processes that this thread starts in the block to one processor core, if the system supports it."""
     if not one or not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -160,7 +160,7 @@ def another_user(name: str, folder: Path) -> Run:
 
 
 def another_processor(name: str, folder: Path, processor: str) -> Run:
-    """A run whose `python` has another x86-64 processor, one of `qemu-x86_64 -cpu help`: its CPUID, emulated."""
+    """A run whose `python` runs on an emulated x86-64 processor, one of `qemu-x86_64 -cpu help`."""
     python = folder / "commands/python"
     python.parent.mkdir(parents=True)
     python.write_text(EMULATED_PYTHON.format(qemu=QEMU, processor=processor, python=shlex.quote(sys.executable)))
@@ -169,17 +169,17 @@ def another_processor(name: str, folder: Path, processor: str) -> Run:
 
 
 def outputs(stage: dict[str, Any]) -> list[str]:
-    """The paths that a stage writes, files and folders."""
+    """Paths of the files and folders that a stage writes."""
     return [out["path"] for out in stage.get("outs", [])]
 
 
 def lies_in(path: str, folder: str) -> bool:
-    """Whether a path is a folder or lies in it."""
+    """Whether a path is the folder or inside it."""
     return Path(path).is_relative_to(folder)
 
 
 def copy_project(to: Path) -> None:
-    """Copies what git tracks or would track, as it stands, without results: what dvc.lock lists, and the overview."""
+    """Copies the files that git tracks or would track, with local edits, but without the results."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         capture_output=True,

@@ -1,8 +1,8 @@
 """Compares the workspace's results with those of a git revision, by predictions (`make compare`).
 
-On another processor the same params give weights whose last bits differ, and so another model file;
-whether it matters shows in the predictions. All that is read is in git, so a clone without DVC's
-cache will do.
+On another kind of processor, the same params can give weights with other last bits, and so another
+model file. The predictions show whether this matters. All files read are in git, so a clone without
+DVC's cache is enough.
 """
 
 import argparse
@@ -16,18 +16,18 @@ from tools.common.predictions import Predictions, agreement, describe_difference
 from tools.common.results import DESCRIPTION, IN_GIT
 from tools.common.revision import WORKSPACE, Revision, git
 
-LISTED = 6  # file names in a line, at most
+LISTED = 6  # maximum number of file names in a line
 COLUMNS = "{:20}{:>17}{:>16}  {:17}{}"
 HEADER = COLUMNS.format("architecture", "same prediction", "largest change", "accuracy", "verdict")
 
 
 def row(name: str, before: Predictions, after: Predictions, decimals: int) -> str:
-    """One architecture's line; its largest change is that of the probability where the prediction is the same.
+    """The line of one architecture. The largest change is that of the probability, where predictions agree.
 
     Args:
         name: the architecture.
         before, after: its predictions.
-        decimals: recorded of a probability; one unit of the last one counts as rounding.
+        decimals: decimals of recorded probabilities; a change by one unit of the last one counts as rounding.
     """
     accuracy = f"{before.accuracy:.4f} → {after.accuracy:.4f}"
     if not np.array_equal(before.label, after.label):
@@ -38,51 +38,49 @@ def row(name: str, before: Predictions, after: Predictions, decimals: int) -> st
 
 
 def rows(base: Revision, names: list[str], decimals: int) -> Iterator[str]:
-    """A line for each architecture, or one that says on which side it has no predictions."""
+    """One line per architecture; if predictions are missing, it says where."""
     for name in names:
         old, new = (Predictions.read(side, name) for side in (base, WORKSPACE))
         if old is None or new is None:
-            missing = " and ".join(str(side) for side, found in ((base, old), (WORKSPACE, new)) if found is None)
+            missing = " or ".join(str(side) for side, found in ((base, old), (WORKSPACE, new)) if found is None)
             yield f"{name}: no predictions in {missing}"
         else:
             yield row(name, old, new, decimals)
 
 
 def data_line(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Says whether the data set is the same, from data/raw/mnist.json on both sides, {} where there is none."""
+    """Whether the data set is the same, from data/raw/mnist.json on both sides, {} if missing."""
     shown = [f"{side['dataset']} ({side['sha256'][:12]}…)" if side else "none" for side in (old, new)]
     same = old and old["sha256"] == new.get("sha256")
-    return f"data set: {shown[0]}, the same arrays" if same else f"data set: differs: {shown[0]} → {shown[1]}"
+    return f"data set: same, {shown[0]}" if same else f"data set: differs, {shown[0]} → {shown[1]}"
 
 
 def params_line(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Says which sections of params.yaml, and which architectures, differ."""
+    """The sections of params.yaml and the architectures that differ."""
     flat = [
         {key: value for key, value in side.items() if key != "architectures"}
         | {f"architectures.{name}": value for name, value in side.get("architectures", {}).items()}
         for side in (before, after)
     ]
     differing = [key for key in flat[0] | flat[1] if flat[0].get(key) != flat[1].get(key)]
-    return f"params: {'differ: ' + ', '.join(differing) if differing else 'the same'}"
+    return f"params: {'differ in ' + ', '.join(differing) if differing else 'same'}"
 
 
 def files_line(base: Revision) -> str:
-    """Says how many of the results in git are the same bytes, and names the same or the others, whichever are fewer."""
+    """How many results in git are identical; names the identical or the differing ones, whichever are fewer."""
     paths = git("ls-tree", "-r", "--name-only", "-z", base.commit, *map(str, IN_GIT)).decode().split("\0")[:-1]
     same = [path for path in paths if base.read(path) == WORKSPACE.read(path)]
     others = [path for path in paths if path not in same]
-    few, kind = (same, "namely") if len(same) < len(others) else (others, "but not")
+    few, kind = (same, ":") if len(same) < len(others) else (others, "; different:")
     names = ", ".join(few[:LISTED]) + (f" and {len(few) - LISTED} more" if len(few) > LISTED else "")
-    return f"files: {len(same)} of {len(paths)} results in git are the same bytes" + (
-        f", {kind} {names}" if few else ""
-    )
+    return f"files: {len(same)} of {len(paths)} results in git are identical" + (f"{kind} {names}" if few else "")
 
 
 @command
 def main() -> None:
-    """Compares the workspace's results with those of a git revision."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("base", nargs="?", default="HEAD", help="a git revision; HEAD unless given")
+    """Compare the workspace's results with those of a git revision."""
+    parser = argparse.ArgumentParser(prog="python -m tools.compare", description=main.__doc__)
+    parser.add_argument("base", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
     base = Revision.find(parser.parse_args().base)
     old, new = (side.params() for side in (base, WORKSPACE))
     names = sorted(old.get("architectures", {}) | new.get("architectures", {}))

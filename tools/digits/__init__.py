@@ -1,1 +1,1 @@
-"""Look-ups: digits and what the architectures make of them (`python -m tools.digits`)."""
+"""Shows digits, errors and predictions (`python -m tools.digits`)."""

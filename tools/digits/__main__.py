@@ -1,4 +1,4 @@
-"""Shows digits, finds errors, classifies pictures of your own."""
+"""Show digits, find errors, classify your own pictures."""
 
 import argparse
 import json
@@ -18,49 +18,48 @@ from tools.common import results
 from tools.common.arguments import number
 from tools.digits import lookups
 
-LISTED = 25  # rows on the terminal and digits in a picture, unless --count says otherwise
-MOST_SHOWN = 100  # digits in a picture
+LISTED = 25  # default number of rows printed and digits drawn
+MOST_SHOWN = 100  # maximum number of digits in a picture
 BATCH = 1000  # images predicted at once
 
 
 def models(names: list[str]) -> list[str]:
-    """The architectures of params.yaml that `names` names; all of them if it names none."""
+    """Checks that params.yaml has these architectures. Returns them, or all architectures if the list is empty."""
     params = load_params()
     for name in names:
         params.architecture(name)
     return names or list(params.architectures)
 
 
-def tell(rows: pd.DataFrame, count: int, what: str) -> None:
-    """Prints the first rows, and how many there are."""
+def print_first(rows: pd.DataFrame, count: int, what: str) -> None:
+    """Prints the first `count` rows, and how many rows there are."""
     if rows.empty:
         print(f"no {what}")
         return
     print_table(rows.head(count))
-    more = f", of which the first {count}" if len(rows) > count else ""
-    print(f"{len(rows):,} {what}{more}")
+    print(f"showing {count:,} of {len(rows):,} {what}" if len(rows) > count else f"{len(rows):,} {what}")
 
 
 def draw(
     rows: pd.DataFrame, images: np.ndarray, arguments: argparse.Namespace, heading: str, names: Sequence[str] = ()
 ) -> None:
-    """Writes the digits of the first rows as a picture, if `--output` asks for one."""
+    """Draws the digits of the first rows, if `--output` is given."""
     if arguments.output is None:
         return
     shown = rows.head(min(arguments.count, MOST_SHOWN))
     digits = images[shown["index"].to_numpy(dtype=int), ..., 0]
     dataset = Dataset.read(results.PREPARED / "dataset.json").dataset
     save(digit_sheet(digits, lookups.titles(shown, names), f"{dataset}: {heading}"), arguments.output)
-    print(f"{arguments.output}{of_the_first(min(arguments.count, len(rows)), 'digits')}")
+    print(f"{arguments.output}{limited(min(arguments.count, len(rows)), 'digits')}")
 
 
-def of_the_first(count: int, what: str) -> str:
-    """What a picture of at most `MOST_SHOWN` leaves out of `count`."""
-    return f", of the first {MOST_SHOWN} {what}" if count > MOST_SHOWN else ""
+def limited(count: int, what: str) -> str:
+    """A remark if `count` digits are more than a picture shows, else an empty text."""
+    return f" (first {MOST_SHOWN} of {count:,} {what})" if count > MOST_SHOWN else ""
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Digits from an index on, with label and, for an architecture, prediction."""
+    """Show digits from an index on, with their labels and, with --architecture, predictions."""
     images, labels = lookups.prepared(arguments.split)
     if not arguments.first < len(labels):
         expected = f"expected an index below {len(labels)}, the number of {arguments.split} images"
@@ -76,12 +75,12 @@ def show(arguments: argparse.Namespace) -> None:
         else:
             found = classified(name, images[chosen])
         rows = rows.assign(prediction=found["prediction"].to_numpy(), probability=found["probability"].to_numpy())
-    tell(rows, arguments.count, f"{arguments.split} images")
+    print_first(rows, arguments.count, f"{arguments.split} images")
     draw(rows, images, arguments, heading)
 
 
 def classified(name: str, images: np.ndarray) -> pd.DataFrame:
-    """Prediction and probability of a trained model for images float32 (n, height, width, 1)."""
+    """Predictions of a trained model, and their probabilities, for images float32 (n, height, width, 1)."""
     probabilities = predict(name, images)
     return pd.DataFrame({"prediction": probabilities.argmax(axis=1), "probability": probabilities.max(axis=1)})
 
@@ -94,29 +93,29 @@ def predict(name: str, images: np.ndarray) -> np.ndarray:
 
 
 def errors(arguments: argparse.Namespace) -> None:
-    """Wrong predictions by architecture, label, prediction and probability, the surest first."""
+    """List wrong predictions, most confident first; filter by architecture, label, prediction and probability."""
     images, labels = lookups.prepared("test")
     names = models(arguments.architecture)
     wrong = lookups.errors({name: lookups.recorded(name, labels) for name in names})
     limits = arguments.min_probability, arguments.max_probability
     rows = lookups.select(wrong, arguments.label, arguments.prediction, *limits)
-    tell(rows, arguments.count, "errors")
+    print_first(rows, arguments.count, "errors")
     draw(rows, images, arguments, f"errors of {', '.join(names) if len(names) < 3 else f'{len(names)} architectures'}")
 
 
 def common(arguments: argparse.Namespace) -> None:
-    """Test images that several architectures read wrong: all of them, or some."""
+    """List test images that all architectures get wrong, or, with --at-least, some."""
     images, labels = lookups.prepared("test")
     names = models(arguments.architecture)
     at_least = arguments.at_least or len(names)
     rows = lookups.common({name: lookups.recorded(name, labels) for name in names}, at_least)
-    these = f"{at_least} or more" if at_least < len(names) else "all"
-    tell(rows, arguments.count, f"test images that {these} of {len(names)} architectures read wrong")
-    draw(rows, images, arguments, f"wrong in {these} of {len(names)} architectures", names)
+    which = f"at least {at_least} of {len(names)}" if at_least < len(names) else f"all {len(names)}"
+    print_first(rows, arguments.count, f"test images that {which} architectures get wrong")
+    draw(rows, images, arguments, f"wrong in {which} architectures", names)
 
 
 def classify(arguments: argparse.Namespace) -> None:
-    """Pictures of your own, one digit each: any size, dark on light or the reverse; what cannot be read is told."""
+    """Classify your own pictures of one digit each, of any size, dark on light or light on dark."""
     from tools.digits import own, sheet
 
     dataset = Dataset.read(results.PREPARED / "dataset.json")
@@ -136,14 +135,14 @@ def classify(arguments: argparse.Namespace) -> None:
         print(f"{heading}:")
         print_table(rows if rows["note"].any() else rows.drop(columns="note"))
         if arguments.output:
-            print(f"{arguments.output}{of_the_first(len(rows), 'pictures')}")
+            print(f"{arguments.output}{limited(len(rows), 'pictures')}")
     refused = len(arguments.file) - sum(map(len, tables))
     if refused:
         sys.exit(1)
 
 
 def print_table(rows: pd.DataFrame) -> None:
-    """Prints rows, the probabilities with four decimals."""
+    """Prints rows, probabilities with four decimals."""
     print(rows.to_string(index=False, formatters={"probability": "{:.4f}".format}))
 
 
@@ -155,22 +154,21 @@ def best() -> str:
         if path.exists():
             accuracy[name] = json.loads(path.read_text(encoding="utf-8"))["accuracy"]
     if not accuracy:
-        raise PipelineError(f"{results.METRICS}/: no architecture is evaluated; make it with: make repro")
+        raise PipelineError(f"{results.METRICS}/: no architecture is evaluated yet; run: make repro")
     return max(sorted(accuracy), key=accuracy.get)
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     output = argparse.ArgumentParser(add_help=False)
     output.add_argument(
-        "--output", type=Path, metavar="PNG", help=f"also write a picture, of {MOST_SHOWN} digits at most"
+        "--output", type=Path, metavar="PNG", help=f"also draw a picture, of at most {MOST_SHOWN} digits"
     )
     listed = argparse.ArgumentParser(add_help=False, parents=[output])
-    listed.add_argument("--count", type=number(1), default=LISTED, help=f"at most so many; {LISTED}")
+    count_help = f"show at most N (default: {LISTED})"
+    listed.add_argument("--count", type=number(1), default=LISTED, metavar="N", help=count_help)
     several = argparse.ArgumentParser(add_help=False)
-    several.add_argument("--architecture", nargs="+", default=[], help="names in params.yaml; all unless given")
-    one = argparse.ArgumentParser(add_help=False)
-    one.add_argument("--architecture", help="its name in params.yaml")
+    several.add_argument("--architecture", nargs="+", default=[], metavar="NAME", help="architectures (default: all)")
 
     parser = argparse.ArgumentParser(prog="python -m tools.digits", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -180,26 +178,29 @@ def arguments() -> argparse.Namespace:
         added.set_defaults(run=run)
         return added
 
-    shown = add(show, listed, one)
-    shown.add_argument("first", type=number(0), help="index of the first")
-    shown.add_argument("--split", choices=("train", "test"), default="test")
+    shown = add(show, listed)
+    shown.add_argument("--architecture", metavar="NAME", help="also show its predictions")
+    shown.add_argument("first", type=number(0), help="index of the first digit")
+    shown.add_argument("--split", choices=("train", "test"), default="test", help="default: test")
     found = add(errors, listed, several)
-    found.add_argument("--label", type=number(0))
-    found.add_argument("--prediction", type=number(0))
-    found.add_argument(
-        "--min-probability", type=number(0, float, most=1), default=0.0, metavar="P", help="of the prediction"
-    )
-    found.add_argument(
-        "--max-probability", type=number(0, float, most=1), default=1.0, metavar="P", help="of the prediction"
-    )
-    add(common, listed, several).add_argument("--at-least", type=number(1), metavar="N", help="not all, but N")
-    add(classify, output, one).add_argument("file", type=Path, nargs="+", help="PNG, JPEG, TIFF or the like")
+    found.add_argument("--label", type=number(0), metavar="CLASS", help="only digits of this class")
+    found.add_argument("--prediction", type=number(0), metavar="CLASS", help="only digits predicted as this class")
+    for limit, default in (("min", 0.0), ("max", 1.0)):
+        limit_help = f"{limit}imum probability of the prediction (default: {default:.0f})"
+        option = f"--{limit}-probability"
+        found.add_argument(option, type=number(0, float, most=1), default=default, metavar="P", help=limit_help)
+    at_least = "images that at least N architectures get wrong (default: all)"
+    add(common, listed, several).add_argument("--at-least", type=number(1), metavar="N", help=at_least)
+    chosen = add(classify, output)
+    best_help = "model to use (default: the architecture with the best test accuracy)"
+    chosen.add_argument("--architecture", metavar="NAME", help=best_help)
+    chosen.add_argument("file", type=Path, nargs="+", help="a picture: PNG, JPEG, TIFF, …")
     return parser.parse_args()
 
 
 @command
 def main() -> None:
-    """Runs the look-up that the command line asks for."""
+    """Runs the command given on the command line."""
     given = arguments()
     given.run(given)
 

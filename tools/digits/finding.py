@@ -1,7 +1,7 @@
-"""Where on a picture the digit is: on which sheet of paper, inside which frame, across which ruled lines.
+"""Finds the digit in a picture: on a sheet of paper, inside a frame, across ruled lines.
 
-All of it goes by shape alone: by the connected parts of the ink, their size, place and straightness.
-What is not understood as one digit is refused with a `ValueError` that says what was found.
+Uses shapes only: the connected parts of the ink, their size, position and straightness. Raises a
+`ValueError` that says what was found if this is not one digit.
 """
 
 from itertools import pairwise
@@ -15,28 +15,29 @@ from tools.digits.shapes import EIGHT, at_border, box, largest, size
 
 Box = tuple[slice, slice]
 
-INK = 0.4  # of the strongest ink: what certainly is drawn
-TOGETHER = 0.1  # of the largest shape's size: strokes with a gap below it are one digit
-HOVERING = 0.6  # of a gap counts where one stroke is above the other, like the bar of a 5
-TALLER = 1.5  # times, at most, a stroke above or below makes a digit; more is another digit
-MARK = 0.4  # of the digit's size: what is smaller, and apart, is a mark beside it
-WIDEST = 2.2  # width to height; MNIST's training digits are below 2.0
-WIDE = 1.5  # width to height, from which on it is noted; 99 % of MNIST's training digits are below
-FULLEST = 0.75  # of the rectangle around a digit, unless it is narrow like a 1; 99.9 % of MNIST's are below 0.7
-TALL = 0.6  # of the height of all, at least: each of two shapes side by side
-LONGEST = 5  # length of all strokes, to the digit's size; MNIST's training digits are below 4
-THICKEST = 0.55  # stroke, to the digit's size; of MNIST's training digits, 99.9 % are below 0.5
+INK = 0.4  # of the strongest ink: above it, a pixel belongs to a drawing
+TOGETHER = 0.1  # of the largest shape's size: strokes with a smaller gap are one digit
+HOVERING = 0.6  # weight of vertical gaps, as below the bar of a 5
+TALLER = 1.5  # maximum factor by which a stroke above or below makes a digit taller; else it is another digit
+MARK = 0.4  # of the digit's size: smaller separate shapes are marks beside it
+WIDEST = 2.2  # maximum ratio of width to height; MNIST's training digits are below 2.0
+WIDE = 1.5  # ratio of width to height above which a note is made; 99 % of MNIST's training digits are below
+FULLEST = 0.75  # of its bounding box: maximum area of a digit not narrow like a 1; 99.9 % of MNIST's are below 0.7
+TALL = 0.6  # of the total height: minimum height of each of two shapes side by side
+LONGEST = 5  # maximum ratio of total stroke length to the digit's size; MNIST's training digits are below 4
+THICKEST = 0.55  # maximum ratio of stroke thickness to the digit's size; 99.9 % of MNIST's are below 0.5
 
 
 def find(light: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Cuts the digit out: its ink, the pixels that certainly belong to it, and notes on what was left out.
+    """Cuts the digit out of a picture.
 
     Args:
-        light: lightness, float32 (height, width) in [0, 1], dark on light or the reverse.
-        least: pixels that the digit must be high or wide.
+        light: lightness, float32 (height, width) in [0, 1], dark on light or light on dark.
+        least: least height or width of the digit, in pixels.
 
     Returns:
-        Ink float32 (rows, columns) in [0, 1], 0 where something else lies; and bool (rows, columns).
+        Ink, float32 (rows, columns) in [0, 1], 0 outside the digit; the pixels of the digit, bool (rows, columns);
+        and notes on what was left out.
     """
     if min(light.shape) < least:
         height, width = light.shape
@@ -45,8 +46,8 @@ def find(light: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray, list[st
     ink = ink_on(light)
     drawn = digit = ink > INK
     for step in (without_surroundings, without_frames, _one_digit):
-        digit, told = step(digit, least)
-        notes = notes + told
+        digit, more = step(digit, least)
+        notes = notes + more
     cut = box(digit)
     ink, drawn, digit = ink[cut], drawn[cut], digit[cut]
     nearest = ndimage.distance_transform_edt(~drawn, return_distances=False, return_indices=True)
@@ -54,7 +55,7 @@ def find(light: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray, list[st
 
 
 def _one_digit(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:
-    """The one digit that is drawn, without specks and small marks beside it."""
+    """Keeps the one digit, without specks and small marks beside it."""
     shapes, count = ndimage.label(drawn, EIGHT)
     areas = ndimage.sum_labels(drawn, shapes, range(1, count + 1))
     kept = np.isin(shapes, 1 + np.flatnonzero(areas >= SPECK * areas.max()))
@@ -66,7 +67,7 @@ def _one_digit(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:
     apart = np.array([not _belongs(group, boxes[main]) for group in boxes])
     large = 1 + np.count_nonzero(apart & (sizes >= MARK * sizes[main]))
     if large > 1:
-        raise ValueError(f"expected one digit, found {large} shapes apart from one another")
+        raise ValueError(f"expected one digit, found {large} separate shapes")
     digit = kept & np.isin(groups, 1 + np.flatnonzero(~apart))
     _check(digit, least)
     notes = ["small marks left out"] if apart.any() else []
@@ -78,7 +79,7 @@ def _one_digit(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:
 
 
 def _belongs(stroke: Box, digit: Box) -> bool:
-    """Whether a stroke lies in, right above or right below a digit; else it is another beside or below it."""
+    """Whether a stroke is part of a digit: inside, right above or right below it."""
     (rows, columns), (all_rows, all_columns) = stroke, digit
     common = min(columns.stop, all_columns.stop) - max(columns.start, all_columns.start)
     height = max(rows.stop, all_rows.stop) - min(rows.start, all_rows.start)
@@ -87,7 +88,7 @@ def _belongs(stroke: Box, digit: Box) -> bool:
 
 
 def _stand_apart(digit: np.ndarray) -> bool:
-    """Whether the two highest shapes stand side by side, with nothing of one above the other, and are wide together."""
+    """Whether two tall shapes are side by side without overlapping, and together wide."""
     height, width = size(digit)
     shapes = ndimage.find_objects(ndimage.label(digit, EIGHT)[0])
     columns = [columns for rows, columns in shapes if rows.stop - rows.start >= TALL * height]
@@ -95,7 +96,7 @@ def _stand_apart(digit: np.ndarray) -> bool:
 
 
 def _check(digit: np.ndarray, least: int) -> None:
-    """Raises `ValueError` if no digit has such a shape."""
+    """Raises `ValueError` if the shape cannot be a digit."""
     height, width = size(digit)
     if max(height, width) < least:
         raise ValueError(f"expected a digit at least {least} pixels high or wide, found {height} x {width} pixels")
@@ -107,7 +108,8 @@ def _check(digit: np.ndarray, least: int) -> None:
     full = 2 * width > height and np.count_nonzero(within) > FULLEST * height * width
     if full or 2 * within.max() - 1 > THICKEST * max(height, width):
         raise ValueError("expected one digit, found a filled shape")
-    thickness = 4 * within[within > 0].mean() - 2  # the way out is a quarter of it, on average, from a pixel's middle
+    thickness = 4 * within[within > 0].mean() - 2  # the average distance to the edge is a quarter of it
     length = np.count_nonzero(within) / thickness
-    if length > LONGEST * max(height, width):
-        raise ValueError(f"expected one digit, found strokes {length / max(height, width):.0f} times as long as it")
+    ratio = length / max(height, width)
+    if ratio > LONGEST:
+        raise ValueError(f"expected one digit, found strokes {ratio:.0f} times as long as the shape")

@@ -1,22 +1,22 @@
-"""What lies around a digit and is no part of it: frames, ruled lines, shapes at the picture's border."""
+"""Removes what surrounds a digit: frames, ruled lines, shapes at the picture's border."""
 
 import numpy as np
 from scipy import ndimage
 
 from tools.digits.shapes import EIGHT, along, at_border, box, largest, shapes_by_size, size
 
-SPECK = 0.05  # of the largest shape's area: what is smaller is no part of the digit
-SMALLEST = 0.08  # of the picture's shorter side: the least size of a digit, where something touches the border
-RULE = 0.5  # of the picture's side, at least: a ruled line
-FRAME = 0.6  # of a frame's side, at least: one of its lines
-SHORTEST = 30  # pixels: in a smaller picture a line cannot be told from a stroke
-ENCLOSED = 0.3  # of a frame's size, at least: the digit in it
-FRAMES = 3  # at most
-GAP = 0.05  # of the digit's height, at least: between it and a short line below
+SPECK = 0.05  # of the largest shape's area: smaller shapes are not part of the digit
+SMALLEST = 0.08  # of the picture's shorter side: minimum size of a digit if something touches the border
+RULE = 0.5  # of the picture's side: minimum length of a ruled line
+FRAME = 0.6  # of a frame's side: minimum length of its lines
+SHORTEST = 30  # pixels: shorter lines cannot be distinguished from strokes
+ENCLOSED = 0.3  # of a frame's size: minimum size of the digit in it
+FRAMES = 3  # maximum number of frames removed
+GAP = 0.05  # of the digit's height: minimum gap to a short line below
 
 
 def without_surroundings(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:
-    """Without what touches the picture's border, ruled lines first, if that leaves something of a digit's size."""
+    """Removes shapes that touch the border, ruled lines first, if something the size of a digit remains."""
     outer = at_border(drawn)
     if not outer.any():
         return drawn, []
@@ -34,7 +34,7 @@ def without_surroundings(drawn: np.ndarray, least: int) -> tuple[np.ndarray, lis
 
 
 def without_frames(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:
-    """Without frames around what is drawn, and lines above, below or beside it that are longer."""
+    """Removes frames around the drawing, and longer lines above, below or beside it."""
     notes = []
     for _ in range(FRAMES):
         frame = shapes_by_size(drawn)[0]
@@ -57,12 +57,12 @@ def without_frames(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]
 
 
 def _holds(inner: np.ndarray, frame: np.ndarray, least: int) -> bool:
-    """Whether something is in a frame, bool (height, width) both, that is large enough for a digit."""
+    """Whether `inner` holds something large enough for a digit in `frame`; both are bool (height, width)."""
     return inner.any() and max(size(largest(inner))) >= max(least, ENCLOSED * max(size(frame)))
 
 
 def _inside(frame: np.ndarray, rules: int) -> np.ndarray:
-    """What lies inside a frame: in its hole, or between its lines where it is open."""
+    """The inside of a frame: its hole, or the area between its lines if it is open."""
     if rules < 2:
         return ndimage.binary_fill_holes(frame) & ~frame
     between = np.zeros_like(frame)
@@ -71,7 +71,7 @@ def _inside(frame: np.ndarray, rules: int) -> np.ndarray:
 
 
 def _is_line(shape: np.ndarray, rest: np.ndarray, below: bool = False) -> bool:
-    """Whether a shape is a line along all of the rest (or, right below it), and not a stroke of it or a 1 beside it."""
+    """Whether a shape is a line as long as the rest (with `below`: right below it), not a stroke or a 1 beside it."""
     for line, other in ((shape, rest), (shape.T, rest.T)):
         (rows, columns), (others, span) = box(line), box(other)
         width, height = columns.stop - columns.start, rows.stop - rows.start
@@ -87,9 +87,9 @@ def _is_line(shape: np.ndarray, rest: np.ndarray, below: bool = False) -> bool:
 
 
 def _without_rules(shapes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, int]:
-    """Without straight lines, across or down, at least `least` (rows, columns) long; and how many there were.
+    """Removes horizontal and vertical lines of at least `least` (rows, columns) pixels, and counts them.
 
-    Strokes that cross a line stay whole.
+    Keeps strokes that cross a line whole.
     """
     across = _rules(shapes, least[1])
     down = [line.T for line in _rules(shapes.T, least[0])]
@@ -104,12 +104,12 @@ def _without_rules(shapes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, i
 
 
 def _rules(shapes: np.ndarray, least: float) -> list[np.ndarray]:
-    """The straight lines across, at least `least` pixels long and up to some ten degrees askew, bool each."""
+    """Horizontal lines at least `least` pixels long, tilted by up to about ten degrees; one bool mask per line."""
     if least < SHORTEST:
         return []
     run, thickest = int(least / 10) | 1, int(least / 12) | 1
     thin = shapes & ~along(shapes, thickest, axis=0)
-    level = ~along(~along(thin, run, axis=1), int(least / 3) | 1, axis=1)  # whole again where a stroke crosses it
+    level = ~along(~along(thin, run, axis=1), int(least / 3) | 1, axis=1)  # rejoins a line that a stroke crosses
     pieces, _ = ndimage.label(level, EIGHT)
     found = []
     for place, (rows, columns) in enumerate(ndimage.find_objects(pieces), start=1):

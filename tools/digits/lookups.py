@@ -1,4 +1,4 @@
-"""Tables of digits and predictions, a row for each digit."""
+"""Tables of digits and predictions, one row per digit."""
 
 from collections.abc import Sequence
 
@@ -14,28 +14,26 @@ from tools.common.revision import WORKSPACE
 
 
 def prepared(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 (n, height, width, 1) in [0, 1] and labels (n,) of "train" or "test"."""
+    """Reads the images, float32 (n, height, width, 1) in [0, 1], and labels (n,) of "train" or "test"."""
     try:
         images, one_hot = load_prepared(results.PREPARED, split)
     except FileNotFoundError as error:
-        raise PipelineError(f"{error.filename}: no such file; make it with: dvc repro preprocess") from error
+        raise PipelineError(f"{error.filename}: no such file; run: dvc repro preprocess") from error
     return images, one_hot.argmax(axis=1)
 
 
 def recorded(name: str, labels: np.ndarray) -> Predictions:
-    """An architecture's predictions for the test images, which must have these labels."""
+    """Reads an architecture's predictions for the test images. Raises `PipelineError` if the labels differ."""
     found = Predictions.read(WORKSPACE, name)
     if found is None:
-        raise PipelineError(f"{results.predictions(name)}: no such file; make it with: dvc repro evaluate@{name}")
+        raise PipelineError(f"{results.predictions(name)}: no such file; run: dvc repro evaluate@{name}")
     if not np.array_equal(found.label, labels):
-        raise PipelineError(
-            f"{results.predictions(name)}: of other test images; make it with: dvc repro evaluate@{name}"
-        )
+        raise PipelineError(f"{results.predictions(name)}: made from other test images; run: dvc repro evaluate@{name}")
     return found
 
 
 def errors(predictions: dict[str, Predictions]) -> pd.DataFrame:
-    """Every wrong prediction, the surest first: architecture, index, label, prediction, probability."""
+    """All wrong predictions, most confident first: architecture, index, label, prediction, probability."""
     found = [tables.errors(item.table).assign(architecture=name) for name, item in predictions.items()]
     together = pd.concat(found, ignore_index=True)
     ordered = together.sort_values(["probability", "index", "architecture"], ascending=[False, True, True])
@@ -43,7 +41,7 @@ def errors(predictions: dict[str, Predictions]) -> pd.DataFrame:
 
 
 def select(wrong: pd.DataFrame, label: int | None, prediction: int | None, least: float, most: float) -> pd.DataFrame:
-    """The errors with this label and prediction (`None`: any), and a probability from `least` to `most`."""
+    """The errors with this label and prediction (`None`: any) and a probability from `least` to `most`."""
     chosen = wrong["probability"].between(least, most)
     for column, value in (("label", label), ("prediction", prediction)):
         if value is not None:
@@ -52,7 +50,10 @@ def select(wrong: pd.DataFrame, label: int | None, prediction: int | None, least
 
 
 def common(predictions: dict[str, Predictions], at_least: int) -> pd.DataFrame:
-    """Test images that `at_least` architectures read wrong, most first: index, label, wrong, a prediction each."""
+    """Test images that at least `at_least` architectures get wrong, those that most get wrong first.
+
+    Columns: index, label, wrong (how many), and the prediction of each architecture.
+    """
     label = next(iter(predictions.values())).label
     wrong = sum((~item.right).astype(int) for item in predictions.values())
     found = pd.DataFrame({"index": np.arange(len(label)), "label": label, "wrong": wrong})
@@ -62,7 +63,7 @@ def common(predictions: dict[str, Predictions], at_least: int) -> pd.DataFrame:
 
 
 def titles(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """What stands above a digit in a picture: `340: l=5,p=3` and the probability, or what each of `names` predicts."""
+    """Titles for digits in a picture: `340: l=5,p=3` and the probability, or the predictions of `names`."""
     lines = []
     for row in rows.to_dict("records"):
         title = f"{row['index']}: l={row['label']}"

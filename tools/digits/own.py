@@ -1,4 +1,4 @@
-"""A person's own picture of a digit, prepared the way MNIST was.
+"""Prepares your own picture of a digit as MNIST was prepared.
 
 MNIST's digits were "size normalized to fit in a 20x20 pixel box while preserving their aspect ratio", with
 grey levels from anti-aliasing, then "centered in a 28x28 image by computing the center of mass of the
@@ -19,14 +19,14 @@ from tools.digits.pictures import lightness, read
 from tools.digits.sheet import Cell, thumbnail
 
 BOX = 20 / 28  # of the image's side
-LEAST = 0.4  # of the box, at least: the digit's height or width in the picture's own pixels
-STROKE = 2 / 28  # of the image's side, at least: two pixels of 28
+LEAST = 0.4  # of the box: the minimum height or width of a digit, in pixels of the picture
+STROKE = 2 / 28  # of the image's side: the minimum thickness of a stroke, 2 pixels of 28
 
 
 def each(paths: Sequence[Path], height: int, width: int, thumbnails: int) -> Iterator[Cell]:
-    """Reads the pictures one after the other, and keeps none: what the model takes, and of the first a small copy.
+    """Yields pictures one at a time, prepared for the model; the first `thumbnails` of them with a small copy.
 
-    A picture that cannot be read as one digit is told on stderr and left out.
+    Skips pictures that do not show one digit, and prints why on stderr.
     """
     for path in paths:
         try:
@@ -43,11 +43,11 @@ def each(paths: Sequence[Path], height: int, width: int, thumbnails: int) -> Ite
 
 
 def prepare(picture: Image.Image, height: int, width: int) -> tuple[np.ndarray, list[str]]:
-    """The digit as a model takes it: float32 (height, width), 0 for paper, 1 for the strongest ink; and notes.
+    """Prepares a digit for the model: float32 (height, width), 0 for paper, 1 for the strongest ink; and notes.
 
-    Dark on light or the reverse. The line of a thin pen is broadened to `STROKE`, which MNIST's pencils and
-    felt pens did not need. The notes say what of the picture was left out. Raises `ValueError` if it shows
-    anything but one digit, or a digit of fewer pixels than `LEAST`.
+    The picture may be dark on light or light on dark. Thin strokes are thickened to `STROKE`; MNIST's, from
+    pencils and felt pens, are not thinner. The notes say what was removed from the picture. Raises
+    `ValueError` if the picture does not show exactly one digit, or the digit is smaller than `LEAST`.
     """
     box = round(BOX * height), round(BOX * width)
     cut, digit, notes = find(lightness(picture), least=round(LEAST * max(box)))
@@ -60,17 +60,17 @@ def prepare(picture: Image.Image, height: int, width: int) -> tuple[np.ndarray, 
 
 
 def _thickness(digit: np.ndarray) -> float:
-    """How thick the strokes of a digit, bool (height, width), are, in pixels: twice the way from their middle out."""
+    """Thickness of the strokes of a digit, bool (height, width), in pixels: twice the distance from middle to edge."""
     return 2 * np.percentile(ndimage.distance_transform_edt(digit)[digit], 90)
 
 
 def _scale(cut: np.ndarray, box: tuple[int, int]) -> float:
-    """The factor by which the cut just fits into the box, its sides in proportion."""
+    """The factor that scales the cut to fit into the box and keeps its proportions."""
     return min(box[0] / cut.shape[0], box[1] / cut.shape[1])
 
 
 def _centred(digit: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The digit with its centre of mass in the middle of an image, or as near to it as it fits."""
+    """Puts the digit's centre of mass in the middle of an image, or as near to it as the digit fits."""
     image = np.zeros((height, width), np.float32)
     centre = ndimage.center_of_mass(digit)
     top, left = (

@@ -1,4 +1,4 @@
-"""The paper of a picture, and the ink on it."""
+"""Separates ink from paper."""
 
 import numpy as np
 from PIL import Image
@@ -7,19 +7,19 @@ from scipy.spatial import ConvexHull
 
 from tools.digits.shapes import border, box, largest
 
-CONTRAST = 0.1  # between paper and ink, of black to white; below it the picture counts as blank
-PAPER = 0.15  # of the strongest ink: what certainly is paper
-SHEET = 0.1  # of the picture's area, at least: a sheet of paper on a desk
-SHEETS = 250  # pixels a side on which a sheet is looked for
-EMPTY = 0.7, 0.998  # of a sheet's area: the paper on which nothing is drawn
-RECTANGLE = 0.85  # of the smallest rectangle around it: the area of a sheet; of a circle, pi / 4
+CONTRAST = 0.1  # of black to white: minimum contrast of ink and paper; below it the picture is blank
+PAPER = 0.15  # of the strongest ink: below it, a pixel is paper
+SHEET = 0.1  # of the picture's area: minimum area of a sheet of paper on a desk
+SHEETS = 250  # pixels per side of the reduced picture in which sheets are searched
+EMPTY = 0.7, 0.998  # of a sheet's area: minimum and maximum part that is blank
+RECTANGLE = 0.85  # of the smallest rectangle around a sheet: its minimum area; a circle's is pi / 4
 
 
 def sheet_of_paper(light: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The sheet of paper on a desk, or the inside of a frame around the whole picture; else all of the picture.
+    """Crops to the sheet of paper on a desk, or to the inside of a frame around the picture, if there is one.
 
-    Lightness float32 (height, width) in [0, 1], and notes. A sheet is a rectangle that differs from most of the
-    picture's border, and on which something is drawn.
+    Takes and returns lightness, float32 (height, width) in [0, 1]; also returns notes. A sheet is a rectangle
+    with a drawing on it that differs from most of the picture's border.
     """
     small = np.asarray(Image.fromarray(light).reduce(-(-max(light.shape) // SHEETS)))
     bright = small > _threshold(small)
@@ -35,7 +35,7 @@ def sheet_of_paper(light: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _is_sheet(light: np.ndarray, whole: np.ndarray, inner: np.ndarray, differs: np.ndarray) -> bool:
-    """Whether a shape is large, neither empty nor full, a rectangle, and has an edge, unlike a change of light."""
+    """Whether a shape is a large rectangle, neither blank nor full, with a sharp edge (unlike a change of light)."""
     paper, area = np.count_nonzero(whole & differs), np.count_nonzero(whole)
     around = ndimage.binary_dilation(whole, iterations=3) & ~whole
     edge = whole & ~inner & differs
@@ -49,7 +49,7 @@ def _is_sheet(light: np.ndarray, whole: np.ndarray, inner: np.ndarray, differs: 
 
 
 def _threshold(values: np.ndarray) -> float:
-    """What separates light from dark best, after N. Otsu, https://doi.org/10.1109/TSMC.1979.4310076."""
+    """Otsu's threshold between light and dark (https://doi.org/10.1109/TSMC.1979.4310076)."""
     counts, edges = np.histogram(values, 256, (0, 1))
     below, sums = np.cumsum(counts), np.cumsum(counts * edges[1:])
     share = below / below[-1]
@@ -68,12 +68,12 @@ def _rectangle(shape: np.ndarray) -> float:
 
 
 def ink_on(light: np.ndarray) -> np.ndarray:
-    """How much darker, or lighter, than the paper around it a pixel is: float32 (height, width) in [0, 1]."""
+    """How much darker (or lighter) each pixel is than the paper around it: float32 (height, width) in [0, 1]."""
     middle = (light.min() + light.max()) / 2
     if np.mean(border(light) > middle) + np.mean(light > middle) < 1:
         light = 1 - light
     side = max(3, max(light.shape) // 3)
-    paper = ndimage.grey_closing(light, size=(side, side))  # light falls unevenly on a photographed page
+    paper = ndimage.grey_closing(light, size=(side, side))  # photographs have uneven light
     ink = paper - light
     if ink.max() < CONTRAST:
         raise ValueError(f"expected a digit, found a blank picture (contrast {ink.max():.0%} of black to white)")

@@ -1,4 +1,4 @@
-"""Shapes: the connected parts of a mask, bool (height, width), diagonal neighbours included."""
+"""Shapes: the connected parts of a mask, bool (height, width), including diagonal neighbours."""
 
 import numpy as np
 from scipy import ndimage
@@ -11,7 +11,7 @@ def border(values: np.ndarray) -> np.ndarray:
 
 
 def at_border(shapes: np.ndarray) -> np.ndarray:
-    """The shapes that touch the picture's border, or nearly."""
+    """The shapes that touch the picture's border, within a small margin."""
     margin = max(1, min(shapes.shape) // 100)
     inner = np.zeros_like(shapes)
     inner[margin:-margin, margin:-margin] = True
@@ -19,7 +19,7 @@ def at_border(shapes: np.ndarray) -> np.ndarray:
 
 
 def box(shape: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns that hold the shape."""
+    """The bounding box of the shape: slices of rows and columns."""
     return tuple(slice(along.argmax(), len(along) - along[::-1].argmax()) for along in (shape.any(1), shape.any(0)))
 
 
@@ -35,13 +35,13 @@ def largest(shapes: np.ndarray) -> np.ndarray:
 
 
 def shapes_by_size(shapes: np.ndarray, count: int = 3) -> list[np.ndarray]:
-    """The `count` shapes with the largest height or width, the largest first."""
+    """The `count` shapes with the greatest height or width, largest first."""
     pieces, _ = ndimage.label(shapes, EIGHT)
     sizes = [max(part.stop - part.start for part in place) for place in ndimage.find_objects(pieces)]
     return [pieces == 1 + place for place in np.argsort(sizes, kind="stable")[: -1 - count : -1]]
 
 
 def along(shapes: np.ndarray, run: int, axis: int) -> np.ndarray:
-    """The pixels that belong to a run of at least `run` along an axis."""
+    """The pixels in runs of at least `run` pixels along an axis."""
     eroded = ndimage.minimum_filter1d(shapes.astype(np.uint8), run, axis=axis)
     return ndimage.maximum_filter1d(eroded, run, axis=axis).astype(bool)

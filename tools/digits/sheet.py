@@ -1,4 +1,4 @@
-"""A sheet of pictures of one's own: each as it is, as the model saw it, and what the model made of it."""
+"""Draws your own pictures: each as it is, as the model saw it, and with the predicted probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-THUMBNAIL = 160  # pixels a side, at most
+THUMBNAIL = 160  # maximum pixels per side
 COLUMNS = 3
-CELL = 3.8, 1.65  # inches: a line of text; below it two squares of an inch, and bars; a line for a note
-LETTERS = 48  # of a path; what is longer loses its beginning
-LABELLED = 0.05  # the least probability that is written in black
+CELL = 3.8, 1.65  # inches: a line of text, two 1-inch squares and bars below it, and a line for a note
+LETTERS = 48  # longer paths are shortened at the start
+LABELLED = 0.05  # minimum probability whose label is black
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One picture: its path, a small copy, what the model saw, float32 (height, width), and what was left out."""
+    """One picture: path, small copy, what the model saw (float32 (height, width)), and a note on what was left out."""
 
     path: str
     picture: Image.Image | None
@@ -27,19 +27,19 @@ class Cell:
 
 
 def thumbnail(picture: Image.Image) -> Image.Image:
-    """A small copy in colours that a screen shows."""
+    """A small copy in RGBA."""
     small = picture.convert("RGBA")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return small
 
 
 def sheet(cells: Sequence[Cell], probabilities: np.ndarray, heading: str) -> Figure:
-    """A grid of the cells; beside each picture the probabilities, float32 (n, classes), as bars."""
+    """Draws a grid of the cells, with the probabilities, float32 (n, classes), as bars beside each picture."""
     columns = min(COLUMNS, len(cells))
     width, height = columns * CELL[0], -(-len(cells) // columns) * CELL[1]
     figure = Figure(figsize=(width, height + 0.5))
     figure.suptitle(heading, x=0.15 / width, y=1 - 0.15 / (height + 0.5), ha="left", va="top")
-    axis = figure.add_axes((0, 0, 1, height / (height + 0.5)), frameon=False, xticks=[], yticks=[])  # one for all: fast
+    axis = figure.add_axes((0, 0, 1, height / (height + 0.5)), frameon=False, xticks=[], yticks=[])  # one is fast
     for place, (cell, shares) in enumerate(zip(cells, probabilities, strict=True)):
         left, top = place % columns * CELL[0] + 0.15, place // columns * CELL[1]
         path = cell.path if len(cell.path) <= LETTERS else "…" + cell.path[1 - LETTERS :]
@@ -53,7 +53,7 @@ def sheet(cells: Sequence[Cell], probabilities: np.ndarray, heading: str) -> Fig
 
 
 def _draw_image(axis: Axes, image: Image.Image | np.ndarray, left: float, top: float, **options: object) -> None:
-    """An image in the middle of a square of one inch."""
+    """Draws an image in the middle of a 1-inch square."""
     height, width = np.shape(image)[:2]
     height, width = height / max(height, width), width / max(height, width)
     left, top = left + (1 - width) / 2, top + (1 - height) / 2
@@ -62,7 +62,7 @@ def _draw_image(axis: Axes, image: Image.Image | np.ndarray, left: float, top: f
 
 
 def _draw_bars(axis: Axes, shares: np.ndarray, left: float, top: float) -> None:
-    """A bar for each class, of 1.2 inches together; the class below, the largest above."""
+    """Draws one bar per class, 1.2 inches wide in total, with the class below and the largest probability above."""
     pitch, foot, tall = 1.2 / len(shares), top + 0.87, 0.6
     places = left + pitch * (np.arange(len(shares)) + 0.5)
     axis.text(left, top + 0.1, f"{shares.argmax()}: {shares.max():.1%}", fontsize=9, va="center")

@@ -1,1 +1,1 @@
-"""What spans the architectures: comparison, training curves, one page (`make overview`)."""
+"""Draws the overview of all architectures: comparison, training curves, report page (`make overview`)."""

@@ -1,4 +1,4 @@
-"""Writes README.md's results table and picture anew from the overview (`make readme`)."""
+"""Updates the results table and picture of README.md from the overview (`make readme`)."""
 
 import argparse
 import math
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
 
 
 def results_table(comparison: pd.DataFrame) -> str:
-    """A Markdown table of what `tools.common.comparison.comparison_table` gave."""
+    """Formats the table of `tools.common.comparison.comparison_table` as Markdown."""
     dataset, confidence = comparison["dataset"][0], comparison["confidence"][0]
     lines = [
         f"| architecture | test accuracy on {dataset} | {confidence:.0%} interval | errors | parameters | published |",
@@ -33,18 +33,18 @@ def results_table(comparison: pd.DataFrame) -> str:
 
 
 def with_table(readme: str, table: str) -> str:
-    """The README with the text between its two result marks replaced."""
+    """Replaces the text between the two result marks of the README."""
     head, begin, rest = readme.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise PipelineError(f"{README}: expected the marks {BEGIN.strip()!r} and {END.strip()!r}, found none")
+        raise PipelineError(f"{README}: expected {BEGIN.strip()!r} and {END.strip()!r} around the table")
     return head + BEGIN + table + END + tail
 
 
 @command
 def main() -> None:
-    """Writes README.md's results table and picture anew from the overview."""
-    argparse.ArgumentParser(description=main.__doc__).parse_args()
+    """Update the results table and picture of README.md from the overview."""
+    argparse.ArgumentParser(prog="python -m tools.overview.readme", description=main.__doc__).parse_args()
     table = results_table(read_table(COMPARISON.read_bytes()))
     write_text(README, with_table(README.read_text(encoding="utf-8"), table))
     with replacing(PICTURE) as partial:

@@ -1,1 +1,1 @@
-"""DVC's charts: the page around them, and as PNG (`make preview`)."""
+"""DVC's charts: the page that shows them, and PNG files of them (`make preview`)."""

@@ -1,7 +1,7 @@
-"""The page around DVC's charts (`plots.html_template` in .dvc/config), with Vega in it: no network needed.
+"""Writes the page around DVC's charts (`plots.html_template` in .dvc/config), which contains Vega and needs no network.
 
-`dvc plots show` and `dvc plots diff` fill it in. It is in git, so that a fresh clone has it; this command
-makes it again from `tools/common/templates/plots.html` and the JavaScript that vl-convert carries.
+`dvc plots show` and `dvc plots diff` fill it in. The page is in git, so a fresh clone has it. This command
+builds it from `tools/common/templates/plots.html` and the JavaScript bundled with vl-convert.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from stages.common.files import write_text
 CHARTS_PAGE = Path(".dvc/plots.html")
 SHELL = Path("tools/common/templates/plots.html")
 LICENCES = Path("tools/common/templates/vega-licences.txt")
-VEGA_LITE = "5.21"  # of the 5.x that the charts in .dvc/plots/ are written for
+VEGA_LITE = "5.21"  # the charts in .dvc/plots/ are written for 5.x
 NOTICE = """\
 <!--
 The script below, as vl-convert-python {vl_convert} bundles it, is
@@ -25,7 +25,7 @@ Vega {vega}, Vega-Lite {vega_lite}, Vega-Embed {embed} and the modules that they
 
 
 def converter() -> ModuleType:
-    """The module that carries Vega; raises `PipelineError` where it is not installed."""
+    """Imports vl_convert, which bundles Vega. Raises `PipelineError` if it is not installed."""
     try:
         import vl_convert
     except ModuleNotFoundError as error:
@@ -34,7 +34,7 @@ def converter() -> ModuleType:
 
 
 def page() -> str:
-    """The whole page, with DVC's own placeholders in it."""
+    """The page, with placeholders for DVC."""
     vl_convert = converter()
     notice = NOTICE.format(
         vl_convert=vl_convert.__version__,
@@ -49,13 +49,13 @@ def page() -> str:
 
 @command
 def main() -> None:
-    """Writes the page that DVC's charts are shown in."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether it is current")
+    """Write the page that DVC's charts are shown in."""
+    parser = argparse.ArgumentParser(prog="python -m tools.plots.page", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
     if not parser.parse_args().check:
         write_text(CHARTS_PAGE, page())
     elif not CHARTS_PAGE.exists() or CHARTS_PAGE.read_text(encoding="utf-8") != page():
-        raise PipelineError(f"{CHARTS_PAGE}: does not match {SHELL}; run: python -m tools.plots.page")
+        raise PipelineError(f"{CHARTS_PAGE}: out of date with {SHELL}; run: python -m tools.plots.page")
 
 
 if __name__ == "__main__":

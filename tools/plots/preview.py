@@ -1,6 +1,6 @@
-"""DVC's charts as PNG, without a browser, for Markdown to show (`make preview`).
+"""Draws DVC's charts as PNG files, without a browser, for use in Markdown (`make preview`).
 
-They are those of `dvc plots show`; with a base revision, those of `dvc plots diff` whose file differs.
+Draws the charts of `dvc plots show`; with a base revision, those of `dvc plots diff` whose data file differs.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from stages.common.files import replacing
 from tools.common.revision import WORKSPACE, Revision
 from tools.plots.page import VEGA_LITE, converter
 
-FOLDER = Path("preview")  # written anew each time
-SCALE = 1.5  # pixels a unit: 730 to 1370 pixels wide
+FOLDER = Path("preview")  # emptied by each run
+SCALE = 1.5  # pixels per unit; pictures are 730 to 1370 pixels wide
 
 
 def specs(base: Revision | None) -> dict[str, dict]:
-    """Each chart's Vega-Lite specification, with its data in it, by the path of the file that it draws."""
+    """Vega-Lite specifications of the charts, including data, by the path of the data file."""
     with tempfile.TemporaryDirectory() as pictures:
         what = ["diff", base.name] if base else ["show"]
         plots = ["dvc", "plots", *what, "--json", "--out", pictures]
@@ -35,9 +35,9 @@ def specs(base: Revision | None) -> dict[str, dict]:
 
 @command
 def main() -> None:
-    """Draws DVC's charts of the workspace as PNG."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("base", nargs="?", help="a git revision: before and after, and only what differs")
+    """Draw DVC's charts of the workspace as PNG files."""
+    parser = argparse.ArgumentParser(prog="python -m tools.plots.preview", description=main.__doc__)
+    parser.add_argument("base", nargs="?", help="a git revision; draws only charts that differ, before and after")
     name = parser.parse_args().base
 
     vl_convert = converter()

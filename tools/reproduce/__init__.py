@@ -1,1 +1,1 @@
-"""Runs a commit again (`make reproduce`)."""
+"""Reruns a commit and compares its results (`make reproduce`)."""

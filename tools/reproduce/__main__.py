@@ -1,9 +1,10 @@
-"""Runs a commit again, as a stranger would, and says whether its results come out (`make reproduce`).
+"""Reruns a commit from scratch and checks that it gives the recorded results (`make reproduce`).
 
-The commit's files go into a temporary folder, without the results that it records, a cache or a remote; there
-`make repro` runs. With a base, only the architectures that the commit changes are run. What comes out is compared
-byte for byte with what git and dvc.lock record: so a number that was edited by hand shows, and a model that was trained
-with other code. Exit status: 0 reproduced; 1 an error; 2 a mistake in the command line; 3 not reproduced.
+Checks out the commit in a temporary folder, without its results, a cache or a remote, and runs `make repro` there;
+with a base, only for the architectures that the commit changes. Compares the output byte for byte with what git and
+dvc.lock record. This finds numbers edited by hand, and models trained with other code.
+
+Exit status: 0 reproduced, 1 error, 2 wrong usage, 3 not reproduced.
 """
 
 import argparse
@@ -26,13 +27,13 @@ from tools.common.revision import Revision, checked_out, git
 from tools.common.surroundings import Run
 
 NOT_REPRODUCED = 3
-SHARED = "data set"  # no name of an architecture
-LISTED = 4  # files named in a line, at most
-SHARED_FILES = ("dvc.yaml", "requirements.txt")  # beside the modules that stages depend on
+SHARED = "data set"  # the space keeps it apart from names of architectures
+LISTED = 4  # maximum number of file names in a line
+SHARED_FILES = ("dvc.yaml", "requirements.txt")  # and the modules that stages depend on
 
 
 def changed(base: Revision, head: Revision) -> list[str]:
-    """The architectures whose params, entries in dvc.lock or results differ; all, if what they share differs."""
+    """The architectures whose params, dvc.lock entries or results differ; all of them if something shared differs."""
     old, new = stages_of(base), stages_of(head)
     files = git("diff", "--name-only", "--relative", "-z", base.commit, head.commit).decode().split("\0")
     written = {out: stage for stage, entry in new.items() for out in digests(entry, "outs")}
@@ -53,7 +54,7 @@ def changed(base: Revision, head: Revision) -> list[str]:
 
 
 def check_environment(head: Revision) -> None:
-    """Raises an error unless the versions that the commit pins are installed."""
+    """Raises `PipelineError` unless the versions that the commit pins are installed."""
     pins = re.findall(r"^([\w.-]+)==([\w.]+)", (head.read("requirements.txt") or b"").decode(), re.MULTILINE)
     for name, version in pins:
         try:
@@ -61,12 +62,12 @@ def check_environment(head: Revision) -> None:
         except importlib.metadata.PackageNotFoundError:
             found = "none"
         if found != version:
-            expected = f"requirements.txt in {head}: expected {name} {version}, found {found} in this environment"
+            expected = f"requirements.txt in {head}: expected {name} {version}, found {found} installed"
             raise PipelineError(f"{expected}; run make reproduce in a checkout of that commit")
 
 
 def rerun(run: Run, head: Revision, names: list[str]) -> None:
-    """Runs these architectures in a folder with the commit's files; first the data, which must be those recorded."""
+    """Reruns these architectures in the checked-out commit. First fetches the data, which must be the recorded data."""
     recorded = stages_of(head)
     for entry in recorded.values():
         for out in digests(entry, "outs"):
@@ -76,15 +77,15 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
     run.execute(["python", "-m", "tools.repro", "fetch"])
     old, new = head.read_json(results.DESCRIPTION) or {}, _folder(run).read_json(results.DESCRIPTION)
     if old.get("sha256") != new["sha256"]:
-        found = f"recorded {old.get('dataset')}, found {new['dataset']}"
+        found = f"recorded with {old.get('dataset')}, but found {new['dataset']}"
         raise PipelineError(
-            f"{results.DESCRIPTION}: {found}; put the data set where data.sources looks for it, and run again"
+            f"{results.DESCRIPTION}: {found}; put the data set at a place listed in data.sources and rerun"
         )
     run.execute(["python", "-m", "tools.repro", *(f"report@{name}" for name in names)])
 
 
 def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str, list[str]]:
-    """The outputs that are not the recorded bytes, by architecture; `SHARED` are those of no one architecture."""
+    """Outputs that differ from the recorded bytes, by architecture; `SHARED` for those of all architectures."""
     found: dict[str, list[str]] = {}
     for stage, entry in read_lock(run.project / LOCK).items():
         name = stage.partition("@")[2] or SHARED
@@ -97,17 +98,17 @@ def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str,
 
 
 def explain(name: str, paths: list[str], head: Revision, run: Run) -> str:
-    """Which files differ, and by how much: predictions, and accuracy."""
+    """Which files differ, and by how much predictions and accuracy differ."""
     more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
-    told = [f"differs in {', '.join(paths[:LISTED])}{more}"]
+    parts = [f"differs in {', '.join(paths[:LISTED])}{more}"]
     old, new = (Predictions.read(side, name) for side in (head, _folder(run)))
     if old and new:
         decimals = head.params().get("evaluate", {}).get("decimals", 9)
-        told.append(f"predictions: {describe_difference(old, new, decimals).removeprefix('predictions ')}")
+        parts.append(f"predictions: {describe_difference(old, new, decimals).removeprefix('predictions ')}")
     old, new = ((side.read_json(results.metrics(name)) or {}).get("accuracy") for side in (head, _folder(run)))
     if name != SHARED:
-        told.append(f"accuracy: recorded {old}, now {new}")
-    return "; ".join(told)
+        parts.append(f"accuracy: recorded {old}, now {new}")
+    return "; ".join(parts)
 
 
 def _folder(run: Run) -> Revision:
@@ -115,30 +116,30 @@ def _folder(run: Run) -> Revision:
 
 
 def reproduce(head: Revision, names: list[str]) -> dict[str, str]:
-    """Runs these architectures of a commit; what is not as recorded of each, and of the data; empty where all is."""
+    """Reruns these architectures of a commit. Returns how each, and the data set, differs; empty if it does not."""
     check_environment(head)
     with checked_out(head) as tree, tempfile.TemporaryDirectory() as home:
         run = Run("the rerun", tree.absolute(), Path(home))
         run.prepare({})
         rerun(run, head, names)
         found = differences(stages_of(head), run, head)
-        told = {name: explain(name, paths, head, run) for name, paths in found.items()}
-    return {name: told.get(name, "") for name in [SHARED, *names]}
+        differing = {name: explain(name, paths, head, run) for name, paths in found.items()}
+    return {name: differing.get(name, "") for name in [SHARED, *names]}
 
 
 def lines(found: dict[str, str]) -> Iterator[str]:
-    """What is told of each."""
+    """One line per result."""
     for name, differs in found.items():
-        yield f"{name}: {f'NOT reproduced: {differs}' if differs else 'reproduced: the recorded bytes'}"
+        yield f"{name}: {f'NOT reproduced: {differs}' if differs else 'reproduced byte for byte'}"
 
 
 @command
 def main() -> None:
-    """Runs a commit again and compares what comes out with what it records, byte for byte."""
-    statuses = "exit status: 0 reproduced, 1 error, 2 usage, 3 not reproduced"
-    parser = argparse.ArgumentParser(description=main.__doc__, epilog=statuses)
-    parser.add_argument("commit", nargs="?", default="HEAD", help="a git revision; HEAD unless given")
-    parser.add_argument("--base", help="a git revision; runs only what the commit changes since it left this one")
+    """Rerun a commit and compare the output with its recorded results, byte for byte."""
+    statuses = "exit status: 0 reproduced, 1 error, 2 wrong usage, 3 not reproduced"
+    parser = argparse.ArgumentParser(prog="python -m tools.reproduce", description=main.__doc__, epilog=statuses)
+    parser.add_argument("commit", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
+    parser.add_argument("--base", help="a git revision; rerun only what the commit changed since this one")
     arguments = parser.parse_args()
     head = Revision.find(arguments.commit)
     names = list(head.params().get("architectures") or {})
@@ -147,14 +148,14 @@ def main() -> None:
         fork = git("merge-base", base.commit, head.commit).decode().strip()
         names = changed(Revision(arguments.base, fork), head)
         if not names:
-            print(f"nothing to run: {head} changes no architecture since it left {base}")
+            print(f"nothing to run: {head} changes no architecture since it branched from {base}")
             return
     found = reproduce(head, names)
     print(*lines(found), sep="\n")
     write_json(results.REPRODUCED, {"commit": head.commit, "results": found})
     if any(found.values()):
         if why := why_not_portable(head.params().get("train", {}).get("kernels", "native")):
-            print(f"{why}: other machines give other bytes; to compare predictions: make compare", file=sys.stderr)
+            print(f"{why}: bytes differ between machines; to compare predictions, run: make compare", file=sys.stderr)
         sys.exit(NOT_REPRODUCED)
 
 
