@@ -35,7 +35,7 @@ bench: $(RUN) ## bench/results.md: how fast it is, beside the tutorials' scripts
 	@python -m tools.bench $(PARTS)
 
 test: $(DEV) ## environment, then all tests
-	python -m pytest --numprocesses auto --dist loadfile
+	python -m pytest --numprocesses auto --dist worksteal
 
 chaos: $(DEV) ## each fault of tests/test_faults.py at 20 random moments; takes about half an hour
 	python -m pytest tests/test_faults.py --times 20 --numprocesses auto

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from ruamel.yaml import YAML
+import yaml
 
+from stages.common.yaml import read_yaml
 from tools.common.lock import read_lock
 
 from .conftest import Project
@@ -50,16 +51,15 @@ def outputs(project: Project) -> dict[str, bytes]:
 
 def make_stale(project: Project, stage: str) -> None:
     """As if the stage had never run: no lock entry, outputs, or run-cache entry."""
-    yaml = YAML()
     path = project.path / "dvc.lock"
-    content = yaml.load(path)
+    content = read_yaml(path)
     entry = content["stages"].pop(stage)
-    yaml.dump(content, path)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     for out in entry["outs"]:
         target = project.path / out["path"]
         shutil.rmtree(target) if target.is_dir() else target.unlink()
     for run in (project.path / ".dvc/cache/runs").glob("*/*/*"):
-        if YAML(typ="safe").load(run)["cmd"] == entry["cmd"]:
+        if read_yaml(run)["cmd"] == entry["cmd"]:
             shutil.rmtree(run.parent)
 
 

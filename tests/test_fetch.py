@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -268,9 +267,7 @@ def test_a_place_without_permission_is_told_and_the_next_one_serves(tmp_path: Pa
 @pytest.fixture
 def unreachable(project: Project) -> Project:
     """The built project, whose source is gone, with another source and a change that makes fetch run again."""
-    lines = f"      places:\n        - digits.npz\n    - dataset: digits\n      places: ['{EMBEDDED}']\n"
-    text = project.params.read_text().replace("      places:\n        - digits.npz\n", lines)
-    project.params.write_text(text)
+    project.edit(lambda params: params["data"]["sources"].append({"dataset": "digits", "places": [EMBEDDED]}))
     (project.path / "digits.npz").unlink()
     return project
 
@@ -279,8 +276,7 @@ def unreachable(project: Project) -> Project:
 def test_the_data_stay_where_no_place_serves_them_any_more(gone: list[str], unreachable: Project) -> None:
     before = outputs(unreachable)
     if "data/raw/mnist.json" in gone:  # then the pinned digest tells whose the data are
-        pin = f"    - dataset: tiny digits\n      sha256: {tiny_archive().sha256()}\n"
-        unreachable.params.write_text(unreachable.params.read_text().replace("    - dataset: tiny digits\n", pin))
+        unreachable.edit(lambda params: params["data"]["sources"][0].update(sha256=tiny_archive().sha256()))
     for name in gone:
         (unreachable.path / name).unlink()
     done = unreachable.run("dvc", "repro")
@@ -300,9 +296,7 @@ def test_no_other_data_set_takes_the_place_of_data_that_are_gone(unreachable: Pr
 
 
 def test_another_data_set_is_taken_when_it_is_named_first(unreachable: Project) -> None:
-    text = unreachable.params.read_text()
-    first, second = re.findall(r"(?m)^    - dataset: .*\n(?:      .*\n)+", text)
-    unreachable.params.write_text(text.replace(first + second, second + first))
+    unreachable.edit(lambda params: params["data"]["sources"].reverse())
     unreachable.run("dvc", "repro", "fetch")
     assert json.loads((unreachable.path / "data/raw/mnist.json").read_text())["dataset"] == "digits"
 
