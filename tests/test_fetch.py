@@ -115,6 +115,7 @@ def run_fetch(folder: Path, sources: str, *wrapper: str) -> subprocess.Completed
     params = TUTORIALS.read_text()
     rest = params[params.index("\npreprocess:") :]
     (folder / "params.yaml").write_text(f"data:\n  sources:\n{sources}\n{rest}")
+    shutil.copytree(ROOT / "stages/requirements", folder / "stages/requirements", dirs_exist_ok=True)
     return subprocess.run(
         [*wrapper, sys.executable, "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json"],
         cwd=folder,
