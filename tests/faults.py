@@ -1,7 +1,6 @@
 """Real faults for real processes: what tests/test_faults.py strikes the tiny project with."""
 
 import contextlib
-import functools
 import http.server
 import os
 import shutil
@@ -18,7 +17,7 @@ import yaml
 from stages.common.yaml import read_yaml
 from tools.common.lock import read_lock
 
-from .conftest import Project
+from .conftest import Project, made_once
 
 # What Python imports at its start if it is on the path: plants a fault in the stage, and there alone.
 IN_THE_STAGE = """\
@@ -63,14 +62,17 @@ def make_stale(project: Project, stage: str) -> None:
             shutil.rmtree(run.parent)
 
 
-@functools.cache
-def duration(project: Path, stage: str) -> float:
-    """Seconds that `dvc repro` takes to run one stale stage."""
-    copy = Project(project).clone(project.parent / f"timed-{os.getpid()}-{stage}")
-    make_stale(copy, stage)
-    start = time.monotonic()
-    copy.ordinary.repro()
-    return time.monotonic() - start
+def duration(project: Project, stage: str) -> float:
+    """Returns the seconds that `dvc repro` takes to run one stale stage; measured once, for all workers."""
+
+    def measure(folder: Path) -> None:
+        copy = project.clone(folder / "project")
+        make_stale(copy, stage)
+        start = time.monotonic()
+        copy.ordinary.repro()
+        (folder / "seconds").write_text(str(time.monotonic() - start))
+
+    return float((made_once(project.path.parent / f"timed-{stage}", measure) / "seconds").read_text())
 
 
 def is_alive_in(session: int, process: psutil.Process) -> bool:

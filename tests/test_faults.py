@@ -79,7 +79,7 @@ def check_completes(
 def test_killed(stage: str, project: Project, built_project, undisturbed, moment) -> None:
     make_stale(project, stage)
     running = Running.start(project)
-    time.sleep(moment.uniform(0, duration(built_project.path, stage)))
+    time.sleep(moment.uniform(0, duration(built_project, stage)))
     moment.choice([running.kill_all, running.kill_stage, running.kill_dvc])()
     running.wait()
     check_completes(project, undisturbed, running)
@@ -101,7 +101,7 @@ def test_killed_anywhere_in_a_first_run(project: Project, undisturbed, moment) -
 def test_an_exception_in_a_stage(project: Project, built_project, undisturbed, moment, tmp_path: Path) -> None:
     stage = moment.choice(STAGES)
     make_stale(project, stage)
-    after = moment.uniform(0.05, duration(built_project.path, stage))
+    after = moment.uniform(0.05, duration(built_project, stage))
     struck = tmp_path / "struck"
     running = Running.start(project, planted(project, tmp_path, STRIKE_AFTER=after, STRUCK=struck))
     told = running.wait()
@@ -152,7 +152,7 @@ def test_two_at_once(project: Project, built_project, undisturbed, moment) -> No
     stage = moment.choice(STAGES)
     make_stale(project, stage)
     first = Running.start(project)
-    time.sleep(moment.uniform(0, duration(built_project.path, stage)))
+    time.sleep(moment.uniform(0, duration(built_project, stage)))
     second = Running.start(project)
     for running in (first, second):
         told = running.wait()

@@ -32,9 +32,8 @@ REFERENCE = {
 }
 
 
-@pytest.mark.parametrize("module", ["fetch", "preprocess", "train", "evaluate", "report"])
-def test_importing_a_stage_does_not_import_tensorflow(module: str) -> None:
-    code = f"import sys, stages.{module}; sys.exit(bool({{'tensorflow', 'keras'}} & set(sys.modules)))"
+def test_importing_the_stages_does_not_import_tensorflow() -> None:
+    code = "import sys, stages.train, stages.evaluate; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -202,8 +202,10 @@ def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_
     convolution = {"Conv2D": {"filters": 2, "kernel_size": 3, "activation": "tanh"}}
     block = {"fit": {"epochs": 1, "batch_size": 50}}
     ann, bob = team.member("ann"), team.member("bob")
-    work(ann, add_softmax)
-    work(bob, add_cnn_tanh)
+    for member, change in ((ann, add_softmax), (bob, add_cnn_tanh)):
+        member.edit(change)
+        member.repro()
+        member.commit(change.__name__)
     both = of("softmax", results(ann)) | of("cnn_tanh", results(bob))
 
     assert ann.run("git", "pull", "-q", "--no-rebase", "../bob", "bob", check=False).returncode != 0

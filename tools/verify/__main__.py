@@ -107,6 +107,7 @@ def third_run(folder: Path, sources: Path, targets: Sequence[str]) -> Run:
 def emulated_run(name: str, folder: Path, sources: Path, processor: str, commands: Sequence[str]) -> Run:
     """Runs the commands of stages on another processor, emulated."""
     run = start(another_processor(name, folder, processor), sources)
+    replace(run, commands=()).execute(["python", "-c", "import matplotlib.font_manager"])  # lists the fonts: slow there
     run.execute(["python", "-m", "tools.verify.stages", *commands])
     return run
 
