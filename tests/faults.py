@@ -84,14 +84,14 @@ def is_alive_in(session: int, process: psutil.Process) -> bool:
 
 
 @dataclass
-class Running:
+class BackgroundRepro:
     """A plain `dvc repro` in a process group of its own, with the ordinary commands."""
 
     process: subprocess.Popen
     log: Path
 
     @classmethod
-    def start(cls, project: Project, environment: dict[str, str] | None = None) -> "Running":
+    def start(cls, project: Project, environment: dict[str, str] | None = None) -> "BackgroundRepro":
         log = project.path.parent / f"repro-{time.monotonic_ns()}.log"
         with log.open("w") as stream:
             process = subprocess.Popen(
