@@ -159,7 +159,7 @@ class Project:
         self.write_params(content)
 
     def write_params(self, content: dict[str, Any]) -> None:
-        self.params.write_text(yaml.safe_dump(content, sort_keys=False))
+        self.params.write_text(f"# a comment\n{yaml.safe_dump(content, sort_keys=False)}")
 
     def edit_json(self, path: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Changes a result by hand."""

@@ -68,6 +68,11 @@ def test_an_edit_reruns_what_it_affects_and_undoing_it_reruns_nothing(
     assert changed.split() in ([], ["M", "dvc.lock"]), "undoing the edit left other results behind"
 
 
+def test_a_comment_makes_nothing_stale(project) -> None:
+    project.params.write_text(f"# a comment\n{project.params.read_text()}")
+    assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
+
+
 @pytest.fixture(scope="module")
 def edited(built_project, tmp_path_factory):
     """A copy of the built project, whose params.yaml is edited, and not run."""
@@ -82,11 +87,6 @@ def test_an_edit_makes_stale_what_it_affects(edited, change: Callable[[dict], No
     stale = set(json.loads(edited.run("dvc", "status", "--json").stdout))
     edited.params.write_bytes(before)
     assert stale == expected
-
-
-def test_a_comment_makes_nothing_stale(project) -> None:
-    project.params.write_text(f"# a comment\n{project.params.read_text()}")
-    assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
 
 
 def test_of_the_shared_modules_only_the_modules_count(project) -> None:
