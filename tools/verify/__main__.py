@@ -20,17 +20,27 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from stages.common.errors import PipelineError, command
 from stages.common.kernels import why_not_portable
 from stages.common.params import Params, load_params
 from tools.common.lock import LOCK, read_lock
 from tools.common.results import OVERVIEW
-from tools.common.surroundings import QEMU, Run, another_processor, another_user, copy_project, plain_user
+from tools.common.surroundings import (
+    QEMU,
+    Run,
+    another_processor,
+    another_user,
+    copy_project,
+    lies_in,
+    outputs,
+    plain_user,
+)
 from tools.verify.differences import difference
 from tools.verify.small import EVERY_LAYER, make_small
 
@@ -41,21 +51,19 @@ PROCESSORS = ("Haswell", "Skylake-Client", "EPYC-Rome")  # `qemu-x86_64 -cpu hel
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """The files of a project by relative path, in the order in which they were written."""
+    """Returns the files of a project by relative path, in the order in which they were written."""
     found = [path for path in folder.rglob("*") if path.is_file()]
     relative = {str(path.relative_to(folder)): path for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)}
     return {name: path for name, path in relative.items() if Path(name).parts[0] not in NOT_COMPARED}
 
 
-def print_differences(run: Run, kept: Path, partly: bool) -> int:
+def print_differences(run: Run, kept: Path, expected: Iterable[str]) -> int:
     """Prints each file in which a run differs from the first, causes before effects; returns their number.
 
-    A run that is compared `partly` ran some of the stages: what it lacks does not count, nor does dvc.lock.
+    Compares the files of the run, and those that are expected of it: a run of some stages does not have all.
     """
-    theirs = files(run.project)
-    names = [name for name in theirs if name != str(LOCK)] if partly else files(kept) | theirs
     differing = 0
-    for name in names:
+    for name in dict.fromkeys([*expected, *files(run.project)]):
         lines = difference(kept / name, run.project / name, ("run 1", run.name))
         if lines:
             differing += 1
@@ -64,7 +72,7 @@ def print_differences(run: Run, kept: Path, partly: bool) -> int:
 
 
 def draw_overview(run: Run, targets: Sequence[str]) -> None:
-    """Draws the overview anew, unless only some stages are run."""
+    """Draws the overview anew, unless only some stages run."""
     if not targets:
         (run.project / OVERVIEW).unlink(missing_ok=True)
         run.execute(["python", "-m", "tools.overview"])
@@ -112,14 +120,14 @@ def emulated_run(name: str, folder: Path, sources: Path, processor: str, command
     return run
 
 
-def commands_of(project: Path, targets: Sequence[str]) -> list[str]:
-    """Reads from a run's dvc.lock what emulated processors run: all of it if it had targets, else one architecture."""
-    stages = {name: entry["cmd"] for name, entry in read_lock(project / LOCK).items()}
-    return [stages[name] for name in stages if targets or name.partition("@")[2] in ("", EVERY_LAYER)]
+def emulated_stages(project: Path, targets: Sequence[str]) -> list[dict[str, Any]]:
+    """Reads the stages that emulated processors run in a run's dvc.lock: of one architecture, or those of targets."""
+    entries = read_lock(project / LOCK).items()
+    return [entry for name, entry in entries if targets or name.partition("@")[2] in ("", EVERY_LAYER)]
 
 
 def why_not_emulated(full: bool, params: Params) -> str:
-    """Why no other processors are emulated; empty if they are."""
+    """Tells why no other processors are emulated; empty if they are."""
     if full:
         return "with --full, an emulated run would take days"
     if why := why_not_portable(params.train.kernels):
@@ -129,8 +137,25 @@ def why_not_emulated(full: bool, params: Params) -> str:
     return ""
 
 
+def compare(runs: dict[str, Future[Run]], kept: Path, emulated: Sequence[str]) -> int:
+    """Waits for the runs and prints how each differs from the first; returns the number of files that differ.
+
+    An emulated processor writes only these paths.
+    """
+    differing = 0
+    for told, pending in runs.items():
+        run = pending.result()
+        expected = files(kept)
+        if run.commands:  # an emulated processor
+            expected = [name for name in expected if any(lies_in(name, path) for path in emulated)]
+        found = print_differences(run, kept, expected)
+        print(f"{told}: {f'{found} files differ' if found else 'same bytes'}")
+        differing += found
+    return differing
+
+
 def verify(folder: Path, full: bool, targets: Sequence[str], processors: Sequence[str]) -> str:
-    """Makes the runs in an empty folder; returns a summary, or raises `PipelineError` if they differ."""
+    """Runs the project in an empty folder and compares; returns a summary, or raises `PipelineError`."""
     sources = folder / "sources"
     copy_project(sources)
     if not full:
@@ -147,16 +172,12 @@ def verify(folder: Path, full: bool, targets: Sequence[str], processors: Sequenc
             "run 2, dvc repro --force in the same folder": pool.submit(second_run, first, targets),
             "run 3, by another user, stages side by side on one core": third,
         }
-        commands = commands_of(kept, targets)
+        stages = emulated_stages(kept, targets)
+        commands = [stage["cmd"] for stage in stages]
         for number, processor in enumerate(processors, start=4):
             run = pool.submit(emulated_run, f"run {number}", folder / processor, sources, processor, commands)
             runs[f"run {number}, on an emulated {processor}"] = run
-        differing = 0
-        for told, pending in runs.items():
-            run = pending.result()
-            found = print_differences(run, kept, partly=bool(run.commands))  # an emulated processor
-            print(f"{told}: {f'{found} files differ' if found else 'same bytes'}")
-            differing += found
+        differing = compare(runs, kept, [path for stage in stages for path in outputs(stage)])
     if differing:
         raise PipelineError("reruns do not give the same bytes; the first file named above is the likeliest cause")
     return f"verified: {1 + len(runs)} runs, {summary}: same bytes"
@@ -166,8 +187,8 @@ def verify(folder: Path, full: bool, targets: Sequence[str], processors: Sequenc
 def main() -> None:
     """Proves that reruns give the same bytes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--full", action="store_true", help="params.yaml as it is, not a small configuration of it")
-    listed = f"to emulate, instead of {', '.join(PROCESSORS)}; may be repeated"
+    parser.add_argument("--full", action="store_true", help="run params.yaml as it is, not a small configuration")
+    listed = f"emulate this processor, not {', '.join(PROCESSORS)}; may be repeated"
     parser.add_argument("--processor", action="append", metavar="NAME", help=listed)
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
