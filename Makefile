@@ -35,7 +35,7 @@ bench: $(RUN) ## measure speed against the tutorials' scripts; takes hours; some
 	@python -m tools.bench $(PARTS)
 
 test: $(DEV) ## install the environment, then run all tests
-	python -m pytest --numprocesses auto --dist loadfile
+	python -m pytest --numprocesses auto --dist worksteal
 
 chaos: $(DEV) ## inject each fault of tests/test_faults.py at 20 random moments; takes about half an hour
 	python -m pytest tests/test_faults.py --times 20 --numprocesses auto

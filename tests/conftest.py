@@ -17,11 +17,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import settings
-from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
 from stages.common.arrays import Archive, write_archive
+from stages.common.yaml import parse_yaml, read_yaml
 from tools.common.arguments import number
 from tools.repro.warm import KERAS, LIBRARIES, warm_commands
 
@@ -45,7 +46,6 @@ settings.load_profile("the same examples in every run")
 DVC = ("dvc.cli", "dvc.commands.repro", "dvc.render", "dvc.repo.reproduce", "dvc.repo.status", "networkx")
 
 TINY_PARAMS = """\
-# a comment
 data:
   sources:
     - dataset: tiny digits
@@ -153,12 +153,13 @@ class Project:
         return self.path / "params.yaml"
 
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Changes params.yaml as an editor does: the rest, comments included, stays as it is."""
-        yaml = YAML()
-        yaml.indent(mapping=2, sequence=4, offset=2)
-        content = yaml.load(self.params)
+        """Changes params.yaml; the lines of the rest stay as they are."""
+        content = read_yaml(self.params)
         change(content)
-        yaml.dump(content, self.params)
+        self.write_params(content)
+
+    def write_params(self, content: dict[str, Any]) -> None:
+        self.params.write_text(f"# a comment\n{yaml.safe_dump(content, sort_keys=False)}")
 
     def edit_json(self, path: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Changes a result by hand."""
@@ -171,18 +172,28 @@ class Project:
         return Project(to)
 
 
-@contextlib.contextmanager
-def shared_by_workers(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
-    """A folder that all workers of pytest-xdist share; one of them at a time is in the block."""
+def shared_by_workers(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that all workers of pytest-xdist share; the first that needs it makes what lies there."""
     base = factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    return made_once((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name, make)
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Makes what lies in a folder, unless another process has done so or does; returns the folder."""
+    done = folder / "done"
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
-def build(project: Project) -> None:
+def build(folder: Path) -> None:
     """Makes the tiny project, runs it with `dvc repro`, and commits."""
+    project = Project(folder / "project")
     for name in COPIED:
         source, target = ROOT / name, project.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +201,7 @@ def build(project: Project) -> None:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    project.params.write_text(TINY_PARAMS)
+    project.write_params(parse_yaml(TINY_PARAMS.encode(), "TINY_PARAMS"))
     write_archive(project.path / "digits.npz", tiny_archive())
     project.run("git", "init", "-q")
     project.commit("the tiny project")
@@ -214,13 +225,7 @@ def built_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]
         warm.start("keras", KERAS)
         warm.start("others", LIBRARIES + DVC)
         Project.commands = warm.folder
-        with shared_by_workers(tmp_path_factory, "built") as folder:
-            project, done = Project(folder / "project"), folder / "done"
-            if not done.exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                build(project)
-                done.touch()
-        yield project
+        yield Project(shared_by_workers(tmp_path_factory, "built", build) / "project")
 
 
 @pytest.fixture
@@ -232,7 +237,6 @@ def project(built_project: Project, tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def changed(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The built project and, on top, a commit that edits one architecture, adds one and removes one."""
-    project = built_project.clone(tmp_path_factory.mktemp("changed") / "project")
 
     def change(params: dict) -> None:
         architectures = params["architectures"]
@@ -244,11 +248,14 @@ def changed(built_project: Project, tmp_path_factory: pytest.TempPathFactory) ->
         }
         del architectures["cnn"]
 
-    project.edit(change)
-    project.repro()
-    project.overview()
-    project.commit("mlp_256 with dropout, softmax in place of cnn")
-    return project
+    def make(folder: Path) -> None:
+        project = built_project.clone(folder / "project")
+        project.edit(change)
+        project.repro()
+        project.overview()
+        project.commit("mlp_256 with dropout, softmax in place of cnn")
+
+    return Project(shared_by_workers(tmp_path_factory, "changed", make) / "project")
 
 
 @pytest.fixture

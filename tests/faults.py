@@ -1,7 +1,6 @@
 """Real faults for real processes: what tests/test_faults.py strikes the tiny project with."""
 
 import contextlib
-import functools
 import http.server
 import os
 import shutil
@@ -13,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from ruamel.yaml import YAML
+import yaml
 
+from stages.common.yaml import read_yaml
 from tools.common.lock import read_lock
 
-from .conftest import Project
+from .conftest import Project, made_once
 
 # What Python imports at its start if it is on the path: plants a fault in the stage, and there alone.
 IN_THE_STAGE = """\
@@ -50,27 +50,29 @@ def outputs(project: Project) -> dict[str, bytes]:
 
 def make_stale(project: Project, stage: str) -> None:
     """As if the stage had never run: no lock entry, outputs, or run-cache entry."""
-    yaml = YAML()
     path = project.path / "dvc.lock"
-    content = yaml.load(path)
+    content = read_yaml(path)
     entry = content["stages"].pop(stage)
-    yaml.dump(content, path)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     for out in entry["outs"]:
         target = project.path / out["path"]
         shutil.rmtree(target) if target.is_dir() else target.unlink()
     for run in (project.path / ".dvc/cache/runs").glob("*/*/*"):
-        if YAML(typ="safe").load(run)["cmd"] == entry["cmd"]:
+        if read_yaml(run)["cmd"] == entry["cmd"]:
             shutil.rmtree(run.parent)
 
 
-@functools.cache
-def duration(project: Path, stage: str) -> float:
-    """Seconds that `dvc repro` takes to run one stale stage."""
-    copy = Project(project).clone(project.parent / f"timed-{os.getpid()}-{stage}")
-    make_stale(copy, stage)
-    start = time.monotonic()
-    copy.ordinary.repro()
-    return time.monotonic() - start
+def duration(project: Project, stage: str) -> float:
+    """Returns the seconds that `dvc repro` takes to run one stale stage; measured once, for all workers."""
+
+    def measure(folder: Path) -> None:
+        copy = project.clone(folder / "project")
+        make_stale(copy, stage)
+        start = time.monotonic()
+        copy.ordinary.repro()
+        (folder / "seconds").write_text(str(time.monotonic() - start))
+
+    return float((made_once(project.path.parent / f"timed-{stage}", measure) / "seconds").read_text())
 
 
 def is_alive_in(session: int, process: psutil.Process) -> bool:
@@ -82,14 +84,14 @@ def is_alive_in(session: int, process: psutil.Process) -> bool:
 
 
 @dataclass
-class Running:
+class BackgroundRepro:
     """A plain `dvc repro` in a process group of its own, with the ordinary commands."""
 
     process: subprocess.Popen
     log: Path
 
     @classmethod
-    def start(cls, project: Project, environment: dict[str, str] | None = None) -> "Running":
+    def start(cls, project: Project, environment: dict[str, str] | None = None) -> "BackgroundRepro":
         log = project.path.parent / f"repro-{time.monotonic_ns()}.log"
         with log.open("w") as stream:
             process = subprocess.Popen(

@@ -1,18 +1,20 @@
 """`make bench`: how figures are computed, not what they are."""
 
 import json
+from typing import TYPE_CHECKING
 
-import keras
 import pytest
 
 from stages.common.arrays import Dataset
-from stages.common.models import build_model
+from stages.common.models import build_model, import_keras
 from stages.common.params import load_params
 from tools.bench.loop import flops
 from tools.bench.table import page
-from tools.bench.tutorial import build
 
 from .conftest import ROOT, TUTORIALS
+
+if TYPE_CHECKING:
+    import keras
 
 MNIST = Dataset("MNIST", 10, (28, 28, 1), train=60_000, test=10_000, sha256="")
 MACHINE = {"machine": {"cores": [2], "bandwidth": [1e10]}}
@@ -34,6 +36,9 @@ def test_the_operations_of_a_training_are_counted(name: str, forward: int, step:
 @pytest.mark.parametrize("name", list(load_params(TUTORIALS).architectures))
 def test_the_rival_trains_the_same_net(name: str) -> None:
     ours = build_model(name, load_params(TUTORIALS).architecture(name), MNIST)
+    import_keras()
+    from tools.bench.tutorial import build
+
     theirs = build(name)
     assert [weight.shape for weight in theirs.weights] == [weight.shape for weight in ours.weights]
     assert type(theirs.optimizer) is type(ours.optimizer)
@@ -41,7 +46,7 @@ def test_the_rival_trains_the_same_net(name: str) -> None:
         assert [each.get_config() for each in initializers(our)] == [each.get_config() for each in initializers(their)]
 
 
-def initializers(layer: keras.Layer) -> list[keras.Initializer]:
+def initializers(layer: "keras.Layer") -> list["keras.Initializer"]:
     return [layer.kernel_initializer] if layer.weights else []
 
 

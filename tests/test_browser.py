@@ -66,24 +66,25 @@ def pages(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> d
     return {name: project.path / path for name, path in (paths | {"review": "review/review.html"}).items()}
 
 
-@pytest.fixture(params=["show", "diff", "report", "review"])
+@pytest.fixture(scope="module", params=["show", "diff", "report", "review"])
 def name(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(scope="module", params=SIZES)
 def size(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=["light", "dark"])
-def colours(request) -> str:
-    return request.param
+@pytest.fixture(scope="module")
+def colours(size) -> str:
+    """Light on the laptop, dark on the phone."""
+    return {"laptop": "light", "phone": "dark"}[size]
 
 
-@pytest.fixture
-def page(chromium, pages, name, size, colours, request, tmp_path) -> Iterator[Page]:
-    """The page, opened, and a screenshot of it; any error in its console or request to outside fails the test."""
+@pytest.fixture(scope="module")
+def page(chromium, pages, name, size, colours, request, tmp_path_factory) -> Iterator[Page]:
+    """The page, opened, and a screenshot of it; any error in its console or request to outside fails the tests."""
     page = chromium.new_page(viewport=SIZES[size], color_scheme=colours)
     faults = []
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
@@ -92,7 +93,7 @@ def page(chromium, pages, name, size, colours, request, tmp_path) -> Iterator[Pa
     page.route(lambda url: not url.startswith(("file:", "data:")), lambda route: route.abort())
     page.goto(pages[name].as_uri())
     page.evaluate("Promise.all(window.charts || []).then(() => null)")
-    folder = Path(request.config.getoption("--screenshots") or tmp_path)
+    folder = Path(request.config.getoption("--screenshots") or tmp_path_factory.mktemp("screenshots"))
     page.screenshot(path=folder / f"{name}-{size}-{colours}.png", full_page=True)
     yield page
     page.close()
@@ -142,7 +143,6 @@ def test_the_page_around_the_charts_is_light_or_dark(page, colours) -> None:
     assert contrast(page, "body") > 7
 
 
-@pytest.mark.parametrize("colours", ["light"], indirect=True)
 @pytest.mark.parametrize("name", ["diff"], indirect=True)
 def test_pictures_of_both_revisions_are_seen_without_scrolling(page, size) -> None:
     pairs = page.evaluate("""
@@ -158,7 +158,6 @@ def test_pictures_of_both_revisions_are_seen_without_scrolling(page, size) -> No
 
 
 @pytest.mark.parametrize("size", ["laptop"], indirect=True)
-@pytest.mark.parametrize("colours", ["light"], indirect=True)
 @pytest.mark.parametrize("name", ["show", "diff"], indirect=True)
 def test_the_numbers_of_a_confusion_matrix_are_legible(page) -> None:
     cells, numbers = page.evaluate(READ_CELLS, ".mark-rect path"), page.evaluate(READ_CELLS, ".mark-text text")
@@ -177,7 +176,6 @@ def charts(page: Page) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("size", ["laptop"], indirect=True)
-@pytest.mark.parametrize("colours", ["light"], indirect=True)
 @pytest.mark.parametrize("name", ["show", "diff"], indirect=True)
 def test_each_chart_drew_marks_under_its_title_with_its_legends(page, name) -> None:
     found = charts(page)

@@ -139,25 +139,23 @@ def test_missing_or_other_predictions_are_one_line(project) -> None:
     assert "no such file; run: dvc repro evaluate@cnn" in digits(project, "common", status=1)
 
 
+def digit_picture(project: Project, index: int, name: str, scale: int = 20) -> str:
+    """Writes a test image as a person's picture, and returns its name."""
+    image = np.load(project.path / "data/prepared/x_test.npy")[index, ..., 0]
+    paper = 255 - np.kron(np.pad(image, 4), np.ones((scale, scale))) * 200
+    (project.path / name).parent.mkdir(exist_ok=True)
+    Image.fromarray(paper.astype(np.uint8)).save(project.path / name)
+    return name
+
+
 def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project) -> None:
-    images = np.load(project.path / "data/prepared/x_test.npy")[:3, ..., 0]
-    for place, image in enumerate(images):
-        paper = 255 - np.kron(np.pad(image, 4), np.ones((20, 20))) * 200
-        Image.fromarray(paper.astype(np.uint8)).save(project.path / f"{place}.png")
+    for index in range(3):
+        digit_picture(project, index, f"{index}.png")
     printed = digits(project, "classify", "0.png", "1.png", "2.png", "--architecture", "cnn", "--output", "seen.png")
     assert printed.startswith("cnn, trained on tiny digits:\n")
     assert [row[0] for row in rows(printed)[2:5]] == ["0.png", "1.png", "2.png"]
     assert all(0 <= int(row[1]) <= 9 and 0.1 <= float(row[2]) <= 1 for row in rows(printed)[2:5])
     assert ink(project.path / "seen.png") > 1000
-
-
-def digit_picture(project: Project, index: int, name: str) -> str:
-    """Writes a test image as a person's picture, and returns its name."""
-    image = np.load(project.path / "data/prepared/x_test.npy")[index, ..., 0]
-    paper = 255 - np.kron(np.pad(image, 4), np.ones((20, 20))) * 200
-    (project.path / name).parent.mkdir(exist_ok=True)
-    Image.fromarray(paper.astype(np.uint8)).save(project.path / name)
-    return name
 
 
 def test_pictures_that_cannot_be_read_are_reported_and_the_others_classified(project) -> None:
@@ -177,7 +175,7 @@ def test_a_note_stands_in_the_pictures_row(project) -> None:
 
 
 def test_the_sheet_shows_the_first_pictures_and_says_so(project) -> None:
-    name = digit_picture(project, 0, "0.png")
+    name = digit_picture(project, 0, "0.png", scale=3)  # a hundred of them are soon read
     digits(project, "classify", *[name] * 100, "--output", "all.png")
     printed = digits(project, "classify", *[name] * 104, "--output", "first.png")
     assert printed.endswith("first.png (first 100 of 104 pictures)\n")

@@ -19,7 +19,7 @@ import pytest
 
 from .conftest import Project
 from .faults import (
-    Running,
+    BackgroundRepro,
     SlowServer,
     as_an_ordinary_user,
     duration,
@@ -49,7 +49,7 @@ def moment(request: pytest.FixtureRequest) -> random.Random:
 def check_completes(
     project: Project,
     undisturbed: dict[str, bytes],
-    struck: Running | None = None,
+    struck: BackgroundRepro | None = None,
     before: dict[str, bytes] | None = None,
 ) -> None:
     """No half-written file; a plain `dvc repro` completes; the outputs are those of an undisturbed run.
@@ -78,8 +78,8 @@ def check_completes(
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed(stage: str, project: Project, built_project, undisturbed, moment) -> None:
     make_stale(project, stage)
-    running = Running.start(project)
-    time.sleep(moment.uniform(0, duration(built_project.path, stage)))
+    running = BackgroundRepro.start(project)
+    time.sleep(moment.uniform(0, duration(built_project, stage)))
     moment.choice([running.kill_all, running.kill_stage, running.kill_dvc])()
     running.wait()
     check_completes(project, undisturbed, running)
@@ -90,7 +90,7 @@ def test_killed_anywhere_in_a_first_run(project: Project, undisturbed, moment) -
     for folder in (".dvc/cache", ".dvc/tmp", "data", "metrics", "plots"):
         shutil.rmtree(project.path / folder)
     (project.path / "dvc.lock").unlink()
-    running = Running.start(project)
+    running = BackgroundRepro.start(project)
     time.sleep(moment.uniform(0, 25))
     running.kill_all()
     running.wait()
@@ -101,9 +101,9 @@ def test_killed_anywhere_in_a_first_run(project: Project, undisturbed, moment) -
 def test_an_exception_in_a_stage(project: Project, built_project, undisturbed, moment, tmp_path: Path) -> None:
     stage = moment.choice(STAGES)
     make_stale(project, stage)
-    after = moment.uniform(0.05, duration(built_project.path, stage))
+    after = moment.uniform(0.05, duration(built_project, stage))
     struck = tmp_path / "struck"
-    running = Running.start(project, planted(project, tmp_path, STRIKE_AFTER=after, STRUCK=struck))
+    running = BackgroundRepro.start(project, planted(project, tmp_path, STRIKE_AFTER=after, STRUCK=struck))
     told = running.wait()
     assert struck.exists() or running.process.returncode == 0, told
     check_completes(project, undisturbed)
@@ -114,7 +114,7 @@ def test_no_room_for_a_file(project: Project, undisturbed, moment, tmp_path: Pat
     stage = moment.choice(STAGES)
     sizes = [file_size(project.path / out["path"]) for out in lock(project)[stage]["outs"]]
     make_stale(project, stage)
-    running = Running.start(project, planted(project, tmp_path, LARGEST_FILE=moment.randrange(max(sizes))))
+    running = BackgroundRepro.start(project, planted(project, tmp_path, LARGEST_FILE=moment.randrange(max(sizes))))
     told = running.wait()
     assert running.process.returncode != 0
     assert "cannot write: File too large" in told
@@ -151,9 +151,9 @@ def test_a_read_only_folder(project: Project, undisturbed, moment) -> None:
 def test_two_at_once(project: Project, built_project, undisturbed, moment) -> None:
     stage = moment.choice(STAGES)
     make_stale(project, stage)
-    first = Running.start(project)
-    time.sleep(moment.uniform(0, duration(built_project.path, stage)))
-    second = Running.start(project)
+    first = BackgroundRepro.start(project)
+    time.sleep(moment.uniform(0, duration(built_project, stage)))
+    second = BackgroundRepro.start(project)
     for running in (first, second):
         told = running.wait()
         assert running.process.returncode == 0 or "is busy" in told or "Unable to acquire lock" in told, told
@@ -166,7 +166,7 @@ def test_a_cancelled_download(project: Project, undisturbed, moment) -> None:
     server = SlowServer((project.path / "digits.npz").read_bytes())
     (project.path / "digits.npz").unlink()
     project.edit(lambda params: params["data"]["sources"][0].update(places=[server.url.decode()]))
-    running = Running.start(project)
+    running = BackgroundRepro.start(project)
     time.sleep(moment.uniform(0.5, 4))
     running.signal_all(moment.choice([signal.SIGINT, signal.SIGKILL]))
     running.wait()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -117,6 +116,7 @@ def run_fetch(folder: Path, sources: str, *wrapper: str) -> subprocess.Completed
     rest = params[params.index("\npreprocess:") :]
     shutil.copytree(ROOT / "stages/requirements", folder / "stages/requirements", dirs_exist_ok=True)
     (folder / "params.yaml").write_text(f"data:\n  sources:\n{sources}\n{rest}")
+    shutil.copytree(ROOT / "stages/requirements", folder / "stages/requirements", dirs_exist_ok=True)
     return subprocess.run(
         [*wrapper, sys.executable, "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json"],
         cwd=folder,
@@ -269,9 +269,7 @@ def test_a_place_without_permission_is_reported_and_the_next_one_serves(tmp_path
 @pytest.fixture
 def unreachable(project: Project) -> Project:
     """The built project, whose source is gone, with another source and a change that makes fetch run again."""
-    lines = f"      places:\n        - digits.npz\n    - dataset: digits\n      places: ['{EMBEDDED}']\n"
-    text = project.params.read_text().replace("      places:\n        - digits.npz\n", lines)
-    project.params.write_text(text)
+    project.edit(lambda params: params["data"]["sources"].append({"dataset": "digits", "places": [EMBEDDED]}))
     (project.path / "digits.npz").unlink()
     return project
 
@@ -280,8 +278,7 @@ def unreachable(project: Project) -> Project:
 def test_the_data_stay_where_no_place_serves_them_any_more(gone: list[str], unreachable: Project) -> None:
     before = outputs(unreachable)
     if "data/raw/mnist.json" in gone:  # then the pinned digest tells whose the data are
-        pin = f"    - dataset: tiny digits\n      sha256: {tiny_archive().sha256()}\n"
-        unreachable.params.write_text(unreachable.params.read_text().replace("    - dataset: tiny digits\n", pin))
+        unreachable.edit(lambda params: params["data"]["sources"][0].update(sha256=tiny_archive().sha256()))
     for name in gone:
         (unreachable.path / name).unlink()
     done = unreachable.run("dvc", "repro")
@@ -301,9 +298,7 @@ def test_no_other_data_set_takes_the_place_of_data_that_are_gone(unreachable: Pr
 
 
 def test_another_data_set_is_taken_when_it_is_named_first(unreachable: Project) -> None:
-    text = unreachable.params.read_text()
-    first, second = re.findall(r"(?m)^    - dataset: .*\n(?:      .*\n)+", text)
-    unreachable.params.write_text(text.replace(first + second, second + first))
+    unreachable.edit(lambda params: params["data"]["sources"].reverse())
     unreachable.run("dvc", "repro", "fetch")
     assert json.loads((unreachable.path / "data/raw/mnist.json").read_text())["dataset"] == "digits"
 

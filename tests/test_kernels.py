@@ -14,7 +14,7 @@ from stages.common.kernels import kernels_identity, why_not_portable
 from stages.common.models import build_model, import_keras, load_model, save_model
 from stages.common.params import Architecture
 from stages.common.portable import batch_normalization, gelu, initialize_orthogonal
-from tools.verify.__main__ import every_layer
+from tools.verify.small import every_layer
 
 from .conftest import ROOT, Project
 from .faults import outputs

@@ -1,8 +1,6 @@
-"""From params.yaml's data to Keras: every layer, the six models, and model files that are the same bytes."""
+"""From params.yaml's data to Keras: every layer, the six models, and back from a model file."""
 
 import io
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,10 +11,10 @@ from hypothesis import strategies as st
 
 from stages.common.arrays import Dataset
 from stages.common.layers import LAYERS, Layer
-from stages.common.models import build_model, import_keras, make_deterministic, model_summary, save_model
+from stages.common.models import build_model, import_keras, model_summary, save_model
 from stages.common.params import Architecture, load_params
 
-from .conftest import ROOT, TUTORIALS
+from .conftest import TUTORIALS
 
 MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), train=60_000, test=10_000, sha256="")
 # ../shared/design and the tutorials' own model.summary()
@@ -115,26 +113,6 @@ def small_architecture() -> Architecture:
             "fit": {"epochs": 1, "batch_size": 10},
         }
     )  # fmt: skip
-
-
-def train_and_save(path: Path) -> None:
-    """Trains a small model from the seed and saves it; also run in processes of its own."""
-    make_deterministic(7, "portable")
-    random = np.random.default_rng(0)
-    images, labels = random.random((50, 28, 28, 1), np.float32), np.eye(10, dtype=np.float32)[np.arange(50) % 10]
-    model = build_model("small", small_architecture(), MNIST)
-    model.fit(images, labels, epochs=2, batch_size=10, verbose=0)
-    save_model(model, path)
-
-
-def test_training_again_in_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name, hash_seed in (("a", "1"), ("b", "2")):
-        command = (
-            f"from pathlib import Path; from tests.test_models import *; train_and_save(Path('{tmp_path}/{name}'))"
-        )
-        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
-        subprocess.run([sys.executable, "-c", command], cwd=ROOT, env=environment, check=True)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_a_saved_model_loads_and_predicts_the_same(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from ruamel.yaml import YAML
 
 from stages.common.errors import PipelineError
 from stages.common.params import SCHEMA_PATH, json_schema, load_params
+from stages.common.yaml import parse_yaml
 
 from .conftest import ROOT, TUTORIALS
 
@@ -111,6 +111,6 @@ def test_an_editor_accepts_params_yaml_and_marks_mistakes(old: str, new: str) ->
     schema = json.loads((ROOT / SCHEMA_PATH).read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     for text in (PARAMS, (ROOT / "params.yaml").read_text()):
-        jsonschema.validate(YAML(typ="safe").load(text), schema)
+        jsonschema.validate(parse_yaml(text.encode(), "params.yaml"), schema)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(YAML(typ="safe").load(PARAMS.replace(old, new, 1)), schema)
+        jsonschema.validate(parse_yaml(PARAMS.replace(old, new, 1).encode(), "params.yaml"), schema)

@@ -191,7 +191,9 @@ def test_branches_that_edit_different_architectures_merge_and_nothing_runs_again
 
 def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_trained_again(team) -> None:
     def add_softmax(params: dict) -> None:
-        params["architectures"].insert(1, "softmax", {**block, "layers": ["Flatten", output]})
+        (first, its), *others = params["architectures"].items()
+        softmax = {**block, "layers": ["Flatten", output]}
+        params["architectures"] = {first: its, "softmax": softmax, **dict(others)}
 
     def add_cnn_tanh(params: dict) -> None:
         params["architectures"]["cnn_tanh"] = {**block, "layers": [convolution, "Flatten", output]}
@@ -200,8 +202,10 @@ def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_
     convolution = {"Conv2D": {"filters": 2, "kernel_size": 3, "activation": "tanh"}}
     block = {"fit": {"epochs": 1, "batch_size": 50}}
     ann, bob = team.member("ann"), team.member("bob")
-    work(ann, add_softmax)
-    work(bob, add_cnn_tanh)
+    for member, change in ((ann, add_softmax), (bob, add_cnn_tanh)):
+        member.edit(change)
+        member.repro()
+        member.commit(change.__name__)
     both = of("softmax", results(ann)) | of("cnn_tanh", results(bob))
 
     assert ann.run("git", "pull", "-q", "--no-rebase", "../bob", "bob", check=False).returncode != 0

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from stages.common.arrays import Dataset
 from stages.common.checkpoint import Checkpoint
-from stages.common.models import build_model
+from stages.common.models import build_model, import_keras
 from stages.common.params import Architecture
 from stages.train import batches, fit_model
 
@@ -22,6 +21,9 @@ LAYERS = ["Flatten", {"Dense": {"units": 8, "activation": "relu"}}, {"Dense": {"
 def test_it_trains_as_keras_alone(
     split: float, steps_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import_keras()
+    import tensorflow as tf
+
     monkeypatch.setattr("stages.train.STEPS_AT_ONCE", steps_at_once)
     random = np.random.default_rng(0)
     images = random.random((50, 4, 4, 1), np.float32)

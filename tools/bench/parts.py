@@ -19,7 +19,7 @@ from stages.common.arrays import Archive, read_archive, write_archive
 from stages.common.params import PARAMS_PATH, load_params
 from stages.common.yaml import read_yaml
 from stages.fetch import keras_cache
-from tools.bench.table import GROWTH, TUTORIALS, Raw
+from tools.bench.table import GROWTH, NETS, Raw
 from tools.common.lock import LOCK, read_lock
 from tools.common.surroundings import Run, copy_project, plain_user
 
@@ -59,8 +59,8 @@ def edit(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def rivals() -> list[str]:
-    """The architectures of params.yaml that have a tutorial script."""
-    return [name for name in load_params().architectures if name in TUTORIALS]
+    """The architectures of params.yaml for which the tutorials have a script."""
+    return [name for name in load_params().architectures if name in NETS]
 
 
 def memory_bandwidth() -> list[float]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from statistics import median
 
-# The networks that tutorial.py trains
-TUTORIALS = ("mlp_256", "mlp_1000", "mlp_1000_dropout", "mlp_1000x2_dropout", "cnn", "cnn_1x28x28")
+# The nets of which tutorial.py is the script
+NETS = ("mlp_256", "mlp_1000", "mlp_1000_dropout", "mlp_1000x2_dropout", "cnn", "cnn_1x28x28")
 GROWTH = (6, 24, 96)  # architectures
 
 Raw = dict[str, list[float]]
@@ -40,7 +40,7 @@ def _line(figure: str, value: float, form: str, goal: str) -> str:
 
 
 def _full(raw: dict[str, float]) -> Iterator[Row]:
-    names = [name for name in TUTORIALS if f"script {name}" in raw]
+    names = [name for name in NETS if f"script {name}" in raw]
     scripts = sum(raw[f"script {name}"] for name in names)
     yield "clean full run, `make repro`", raw["clean"], "{:.0f} s", ""
     yield f"the {len(names)} tutorial scripts, one after the other", scripts, "{:.0f} s", ""
@@ -55,7 +55,7 @@ def _loop(raw: dict[str, float]) -> Iterator[Row]:
     for kernels in ("native", "portable"):
         figure = f"peak of TensorFlow's matrix multiplication, float32 2000 × 2000, {kernels} kernels"
         yield figure, raw[f"peak {kernels}"] / 1e9, "{:.0f} GFLOP/s", ""
-    for name in (name for name in TUTORIALS if f"tutorial {name} images/s" in raw):
+    for name in (name for name in NETS if f"tutorial {name} images/s" in raw):
         ours, theirs, native = (raw[f"{who} {name} images/s"] for who in ("portable", "tutorial", "native"))
         goal = "≥ 2" if name.startswith("cnn") else "≥ 1.5"
         speeds = f"{ours:,.0f} ÷ {theirs:,.0f} images/s"

@@ -1,123 +1,69 @@
-"""Proves that reruns give the same bytes, on other processors too (`make verify`), in temporary folders.
+"""Proves that reruns give the same bytes, on other processors too (`make verify`).
 
-Runs of the project as it stands in the working tree:
+Runs the project as it stands in the working tree, in temporary folders:
 
 1. a first run;
 2. the same folder again, `dvc repro --force`;
 3. another folder, as another user (see `tools.common.surroundings`), as `make repro` runs it: stages side by side, in
    forks of a process that has imported the libraries;
-4. and on: other processors, emulated by qemu-user: of other makers, with other instruction sets and caches.
+4. and on: other processors, emulated by qemu-user: of other makers, with other instruction sets and caches. They run
+   the commands that run 1 recorded in dvc.lock (see `tools.verify.stages`).
 
-They go on two at a time. No run finds a cached result: each has an empty cache of its own or is forced. Every
-file of the project is then compared byte for byte: outputs, overview, dvc.lock and sources. The small configuration
-takes a few hundred of the embedded offline digits, one epoch, a few architectures that together use every kind of
-layer in params.yaml, and one that has every kind on offer, which is what emulated processors run; `--full` takes
-params.yaml as it is, without emulated processors.
+Two runs go on at once. No run finds a cached result: each has an empty cache of its own or is forced. Then every
+file of the project is compared byte for byte: outputs, overview, dvc.lock and sources. The small configuration
+(`tools.verify.small`) takes a few hundred of the embedded offline digits, one epoch, a few architectures that together
+use every kind of layer in params.yaml, and one that has every kind on offer, which is the one that emulated processors
+run. `--full` takes params.yaml as it is, without emulated processors.
 """
 
 import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from stages.common.arrays import Archive, write_archive
 from stages.common.errors import PipelineError, command
 from stages.common.kernels import why_not_portable
-from stages.common.offline import embedded_digits
-from stages.common.params import PARAMS_PATH, Params, load_params
-from stages.common.yaml import parse_yaml, read_yaml
-from tools.common.lock import LOCK
+from stages.common.params import Params, load_params
+from tools.common.lock import LOCK, read_lock
 from tools.common.results import OVERVIEW
-from tools.common.surroundings import QEMU, Run, another_processor, another_user, copy_project, plain_user
+from tools.common.surroundings import (
+    QEMU,
+    Run,
+    another_processor,
+    another_user,
+    copy_project,
+    lies_in,
+    outputs,
+    plain_user,
+)
 from tools.verify.differences import difference
+from tools.verify.small import EVERY_LAYER, make_small
 
 SIDE_BY_SIDE = 4  # stages at once
 AT_ONCE = 2  # runs
 NOT_COMPARED = {".git", ".dvc"}
-DIGITS = "digits.npz"
-TRAIN, TEST = 240, 60  # images; a training on an emulated processor is slower by some hundred times
 PROCESSORS = ("Haswell", "Skylake-Client", "EPYC-Rome")  # `qemu-x86_64 -cpu help` lists more
-EVERY_LAYER = "every_layer"
-LAYERS_ON_OFFER = """\
-layers:
-  - Conv2D: {filters: 8, kernel_size: 3, activation: gelu, kernel_initializer: orthogonal}
-  - BatchNormalization
-  - MaxPooling2D
-  - SpatialDropout2D: {rate: 0.1}
-  - Conv2D: {filters: 16, kernel_size: 3, strides: 2, padding: same, kernel_initializer: he_normal}
-  - Activation: {activation: silu}
-  - AveragePooling2D: {pool_size: 2}
-  - Flatten
-  - Dense: {units: 64, activation: elu, kernel_initializer: orthogonal}
-  - BatchNormalization
-  - Reshape: {target_shape: [2, 2, 16]}
-  - GlobalMaxPooling2D
-  - Dropout: {rate: 0.1}
-  - Reshape: {target_shape: [4, 1, 4]}
-  - Conv2D: {filters: 32, kernel_size: 1, activation: selu}
-  - GlobalAveragePooling2D
-  - Dense: {units: classes, activation: softmax, kernel_initializer: random_normal}
-fit: {epochs: 1, batch_size: 50, validation_split: 0.2}
-"""
-
-
-def representative(params: Params) -> list[str]:
-    """A few architectures that together use every kind of layer."""
-    kinds = {name: {layer.name for layer in each.layers} for name, each in params.architectures.items()}
-    chosen: list[str] = []
-    missing = set().union(*kinds.values())
-    while missing:
-        chosen.append(max(kinds, key=lambda name: len(kinds[name] & missing)))
-        missing -= kinds[chosen[-1]]
-    return chosen
-
-
-def every_layer() -> dict[str, Any]:
-    """A small architecture with every kind of layer that params.yaml may have, and with what is computed portably."""
-    return parse_yaml(LAYERS_ON_OFFER.encode(), EVERY_LAYER)
-
-
-def make_small(folder: Path, targets: Sequence[str]) -> None:
-    """Edits a project's params.yaml: few digits, one epoch, the architectures that the targets name or a few."""
-    path = folder / PARAMS_PATH
-    params = load_params(path)
-    named = {target.partition("@")[2] for target in targets} & set(params.architectures)
-    content = read_yaml(path)
-    content["data"]["sources"] = [{"dataset": "scikit-learn digits", "places": [DIGITS]}]
-    for name in set(params.architectures) - (named or set(representative(params))):
-        del content["architectures"][name]
-    for architecture in content["architectures"].values():
-        architecture["fit"]["epochs"] = 1
-    content["architectures"][EVERY_LAYER] = every_layer()
-    path.write_text(yaml.safe_dump(content))
-    digits = embedded_digits()
-    few = Archive(digits.x_train[:TRAIN], digits.y_train[:TRAIN], digits.x_test[:TEST], digits.y_test[:TEST])
-    write_archive(folder / DIGITS, few)
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """The files of a project by relative path, in the order in which they were written."""
+    """Returns the files of a project by relative path, in the order in which they were written."""
     found = [path for path in folder.rglob("*") if path.is_file()]
     relative = {str(path.relative_to(folder)): path for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)}
     return {name: path for name, path in relative.items() if Path(name).parts[0] not in NOT_COMPARED}
 
 
-def print_differences(run: Run, kept: Path, partly: bool) -> int:
+def print_differences(run: Run, kept: Path, expected: Iterable[str]) -> int:
     """Prints each file in which a run differs from the first, causes before effects; returns their number.
 
-    A run that is compared `partly` ran some of the stages: what it lacks does not count, nor does dvc.lock.
+    Compares the files of the run, and those that are expected of it: a run of some stages does not have all.
     """
-    theirs = files(run.project)
-    names = [name for name in theirs if name != str(LOCK)] if partly else files(kept) | theirs
     differing = 0
-    for name in names:
+    for name in dict.fromkeys([*expected, *files(run.project)]):
         lines = difference(kept / name, run.project / name, ("run 1", run.name))
         if lines:
             differing += 1
@@ -126,7 +72,7 @@ def print_differences(run: Run, kept: Path, partly: bool) -> int:
 
 
 def draw_overview(run: Run, targets: Sequence[str]) -> None:
-    """Draws the overview anew, unless only some stages are run."""
+    """Draws the overview anew, unless only some stages run."""
     if not targets:
         (run.project / OVERVIEW).unlink(missing_ok=True)
         run.execute(["python", "-m", "tools.overview"])
@@ -166,15 +112,22 @@ def third_run(folder: Path, sources: Path, targets: Sequence[str]) -> Run:
     return run
 
 
-def emulated_run(name: str, folder: Path, sources: Path, processor: str, targets: Sequence[str]) -> Run:
-    """Runs the stages that lead to these targets on another processor, emulated."""
+def emulated_run(name: str, folder: Path, sources: Path, processor: str, commands: Sequence[str]) -> Run:
+    """Runs the commands of stages on another processor, emulated."""
     run = start(another_processor(name, folder, processor), sources)
-    run.execute(["dvc", "repro", *targets])
+    replace(run, commands=()).execute(["python", "-c", "import matplotlib.font_manager"])  # lists the fonts: slow there
+    run.execute(["python", "-m", "tools.verify.stages", *commands])
     return run
 
 
+def emulated_stages(project: Path, targets: Sequence[str]) -> list[dict[str, Any]]:
+    """Reads the stages that emulated processors run in a run's dvc.lock: of one architecture, or those of targets."""
+    entries = read_lock(project / LOCK).items()
+    return [entry for name, entry in entries if targets or name.partition("@")[2] in ("", EVERY_LAYER)]
+
+
 def why_not_emulated(full: bool, params: Params) -> str:
-    """Why no other processors are emulated; empty if they are."""
+    """Tells why no other processors are emulated; empty if they are."""
     if full:
         return "with --full, an emulated run would take days"
     if why := why_not_portable(params.train.kernels):
@@ -184,47 +137,58 @@ def why_not_emulated(full: bool, params: Params) -> str:
     return ""
 
 
+def compare(runs: dict[str, Future[Run]], kept: Path, emulated: Sequence[str]) -> int:
+    """Waits for the runs and prints how each differs from the first; returns the number of files that differ.
+
+    An emulated processor writes only these paths.
+    """
+    differing = 0
+    for told, pending in runs.items():
+        run = pending.result()
+        expected = files(kept)
+        if run.commands:  # an emulated processor
+            expected = [name for name in expected if any(lies_in(name, path) for path in emulated)]
+        found = print_differences(run, kept, expected)
+        print(f"{told}: {f'{found} files differ' if found else 'same bytes'}")
+        differing += found
+    return differing
+
+
 def verify(folder: Path, full: bool, targets: Sequence[str], processors: Sequence[str]) -> str:
-    """Makes the runs in an empty folder; returns a summary, or raises `PipelineError` if they differ."""
+    """Runs the project in an empty folder and compares; returns a summary, or raises `PipelineError`."""
     sources = folder / "sources"
     copy_project(sources)
     if not full:
         make_small(sources, targets)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         starting = pool.submit(first_run, folder / "one", sources, targets)
-        others = {
-            "run 3, by another user, stages side by side on one core": pool.submit(
-                third_run, folder / "other", sources, targets
-            )
-        }
-        for number, processor in enumerate(processors, start=4):
-            aim = targets or [f"report@{EVERY_LAYER}"]
-            run = pool.submit(emulated_run, f"run {number}", folder / processor, sources, processor, aim)
-            others[f"run {number}, on an emulated {processor}"] = run
-
+        third = pool.submit(third_run, folder / "other", sources, targets)
         first, kept = starting.result(), folder / "kept"
         shutil.copytree(first.project, kept, ignore=shutil.ignore_patterns(*NOT_COMPARED))
         written = [path for name, path in files(kept).items() if name not in files(sources)]
         summary = f"{len(written)} outputs, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB"
         print(f"run 1, dvc repro: {summary}")
-        again = {"run 2, dvc repro --force in the same folder": pool.submit(second_run, first, targets)}
-        differing = 0
-        for told, pending in (again | others).items():
-            run = pending.result()
-            found = print_differences(run, kept, partly=bool(run.commands))  # an emulated processor
-            print(f"{told}: {f'{found} files differ' if found else 'same bytes'}")
-            differing += found
+        runs = {
+            "run 2, dvc repro --force in the same folder": pool.submit(second_run, first, targets),
+            "run 3, by another user, stages side by side on one core": third,
+        }
+        stages = emulated_stages(kept, targets)
+        commands = [stage["cmd"] for stage in stages]
+        for number, processor in enumerate(processors, start=4):
+            run = pool.submit(emulated_run, f"run {number}", folder / processor, sources, processor, commands)
+            runs[f"run {number}, on an emulated {processor}"] = run
+        differing = compare(runs, kept, [path for stage in stages for path in outputs(stage)])
     if differing:
         raise PipelineError("reruns do not give the same bytes; the first file named above is the likeliest cause")
-    return f"verified: {2 + len(others)} runs, {summary}: same bytes"
+    return f"verified: {1 + len(runs)} runs, {summary}: same bytes"
 
 
 @command
 def main() -> None:
     """Proves that reruns give the same bytes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--full", action="store_true", help="params.yaml as it is, not a small configuration of it")
-    listed = f"to emulate, instead of {', '.join(PROCESSORS)}; may be repeated"
+    parser.add_argument("--full", action="store_true", help="run params.yaml as it is, not a small configuration")
+    listed = f"emulate this processor, not {', '.join(PROCESSORS)}; may be repeated"
     parser.add_argument("--processor", action="append", metavar="NAME", help=listed)
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
-"""Which bytes of two files differ, for `tools.verify`.
+"""Tells which bytes of two files differ, for `tools.verify`.
 
-A zip archive (.npz, .keras) is opened: the member that differs is named, and its bytes compared.
+Opens a zip archive (.npz, .keras), names the member that differs, and compares its bytes.
 """
 
 import zipfile
@@ -14,7 +14,7 @@ Names = tuple[str, str]  # what to call the two sides
 
 
 def difference(one: Path, other: Path, names: Names) -> list[str]:
-    """What differs between two files, in a few lines; empty if they are the same bytes.
+    """Tells what differs between two files, in a few lines; returns none if they are the same bytes.
 
     Args:
         one, other: the files; one of them may be missing.
@@ -51,7 +51,7 @@ def _archive_difference(one: Path, other: Path, names: Names) -> list[str]:
 
 
 def _byte_difference(first: np.ndarray, second: np.ndarray, names: Names) -> list[str]:
-    """How many bytes differ, where the first of them stands, and what stands there, of uint8 (n,) and (m,)."""
+    """Tells how many bytes differ, where the first of them is, and what is there, of uint8 (n,) and (m,)."""
     common = min(len(first), len(second))
     places = np.flatnonzero(first[:common] != second[:common])
     count = len(places) + abs(len(first) - len(second))
@@ -73,7 +73,7 @@ def _is_text(content: np.ndarray) -> bool:
 
 
 def _dump(content: np.ndarray, offset: int) -> str:
-    """The bytes from `offset` on, in hexadecimal and, where they can be printed, as text."""
+    """Shows the bytes from `offset` on, in hexadecimal and, where they can be printed, as text."""
     shown = content[offset : offset + SHOWN].tobytes()
     text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in shown)
     return f"{shown.hex(' '):{3 * SHOWN - 1}}  {text}" if shown else "(its end)"
