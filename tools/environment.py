@@ -1,7 +1,8 @@
 """Writes, checks and installs the locked requirements, by the uv that requirements.txt pins.
 
 Runs before anything is installed, so it needs the standard library alone. uv gets the registry that pip is configured
-for (pip.conf, `PIP_INDEX_URL`), unless uv has settings of its own (`UV_DEFAULT_INDEX`, `UV_INDEX_URL`).
+for (pip.conf, `PIP_INDEX_URL`), and pip, which installs uv, the one that uv is configured for (`UV_INDEX_URL`); where
+both are, each keeps its own.
 """
 
 import argparse
@@ -26,6 +27,8 @@ SETTINGS = {
     "trusted-host": ("UV_INSECURE_HOST",),
     "cert": ("SSL_CERT_FILE",),
     "proxy": ("ALL_PROXY",),
+    "timeout": ("UV_HTTP_TIMEOUT",),
+    "default-timeout": ("UV_HTTP_TIMEOUT",),
 }
 
 
@@ -59,9 +62,10 @@ def writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def install_uv() -> None:
+def install_uv(settings: dict[str, str]) -> None:
     """Installs the pinned uv by pip, checked by its hashes."""
-    pin = re.search(r"^uv==([\w.]+).*\n(?:[ \t].*\n)*", LOCKS[0].read_text(), re.MULTILINE)
+    text = LOCKS[0].read_text() if LOCKS[0].exists() else ""
+    pin = re.search(r"^uv==([\w.]+).*\n(?:[ \t].*\n)*", text, re.MULTILINE)
     if pin is None:
         sys.exit(f"error: {LOCKS[0]}: expected a line uv==…, found none; run: git restore {LOCKS[0]}")
     try:
@@ -69,17 +73,19 @@ def install_uv() -> None:
     except importlib.metadata.PackageNotFoundError:
         found = None
     if found != pin[1]:
+        index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
+        options = ["--index-url", index] if index and "index-url" not in settings else []
         with tempfile.TemporaryDirectory() as folder:
             alone = Path(folder, "uv.txt")
             alone.write_text(pin[0])
-            done = subprocess.run([*PIP, "install", "--quiet", "--require-hashes", "-r", alone], check=False)
+            command = [*PIP, "install", "--quiet", "--require-hashes", *options, "-r", alone]
+            done = subprocess.run(command, check=False)
         if done.returncode:
             sys.exit(f"error: uv {pin[1]}: pip cannot install it; see above")
 
 
-def install(lock: Path) -> None:
+def install(lock: Path, settings: dict[str, str]) -> None:
     """Installs what a lock lists, each file checked by its hashes; what else is installed stays."""
-    settings = pip_settings()
     options = [] if sys.stderr.isatty() else ["--quiet"]
     if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         options += ["--no-index"] + [f"--find-links={place}" for place in settings.get("find-links", "").split()]
@@ -87,9 +93,8 @@ def install(lock: Path) -> None:
     sys.exit(done.returncode)
 
 
-def write(upgrade: list[str]) -> None:
+def write(upgrade: list[str], settings: dict[str, str]) -> None:
     """Writes the locks anew; versions and hashes stay unless the direct requirements or `upgrade` say otherwise."""
-    settings = pip_settings()
     options = ["--upgrade"] if upgrade == ["1"] else [f"--upgrade-package={name}" for name in upgrade]
     for lock in LOCKS:
         done = uv(*COMPILE, *options, "--output-file", lock, lock.with_suffix(".in"), settings=settings)
@@ -97,9 +102,8 @@ def write(upgrade: list[str]) -> None:
             sys.exit(done.returncode)
 
 
-def check() -> None:
+def check(settings: dict[str, str]) -> None:
     """Exits with one line if a lock is not what its direct requirements, and the lock as it is, lead to."""
-    settings = pip_settings()
     for lock in LOCKS:
         direct = lock.with_suffix(".in")
         with tempfile.TemporaryDirectory() as folder:
@@ -123,13 +127,14 @@ def main() -> None:
     commands.add_parser("lock", help="write both locks").add_argument("--upgrade", nargs="*", default=[])
     commands.add_parser("check", help="tell if a lock is out of date")
     arguments = parser.parse_args()
-    install_uv()
+    settings = pip_settings()
+    install_uv(settings)
     if arguments.command == "install":
-        install(arguments.lock)
+        install(arguments.lock, settings)
     elif arguments.command == "lock":
-        write(arguments.upgrade)
+        write(arguments.upgrade, settings)
     else:
-        check()
+        check(settings)
 
 
 if __name__ == "__main__":
