@@ -57,7 +57,8 @@ def changed(base: Revision, head: Revision) -> list[str]:
 
 def check_environment(head: Revision) -> None:
     """Raises an error unless the versions that the commit pins are installed."""
-    pins = re.findall(r"^([\w.-]+)==([\w.]+)", (head.read("requirements.txt") or b"").decode(), re.MULTILINE)
+    text = (head.read("requirements.txt") or b"").decode()
+    pins = re.findall(r"^([\w.-]+)==([\w.]+)\s*(?:[\\#]|$)", text, re.MULTILINE)  # none of other systems' alone
     for name, version in pins:
         try:
             found = importlib.metadata.version(name)
