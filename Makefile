@@ -3,11 +3,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '
 VENV := .venv
 RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
-PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
+ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify bench test chaos check format schema readme clean help
+.PHONY: repro overview compare reproduce review preview verify bench test chaos check lock format schema readme clean help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -46,6 +46,10 @@ check: $(DEV) ## check lint, format, and that generated files are up to date
 	python -m stages.common.params --schema --check
 	python -m tools.overview --check
 	python -m tools.plots.page --check
+	@$(ENVIRONMENT) check
+
+lock: $(VENV)/created ## write requirements.txt and tests/requirements.txt from their .in; newer versions: UPGRADE=1 or UPGRADE="numpy"
+	$(ENVIRONMENT) lock $(if $(UPGRADE),--upgrade $(UPGRADE))
 
 format: $(DEV) ## format the code, and fix what lint can fix
 	ruff check --fix .
@@ -64,13 +68,16 @@ clean: ## remove the environment and tool output; keeps data, models, metrics, p
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-$(RUN): requirements.txt
+$(VENV)/created:
 	@$(or $(PYTHON),false) tools/check_python.py || { test -n "$(PYTHON)" || echo "error: no Python found; install Python 3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -r requirements.txt
 	@echo ../../../.. > $$(echo $(VENV)/lib/python*/site-packages)/project.pth # makes the project importable even with PYTHONSAFEPATH
 	@touch $@
 
+$(RUN): requirements.txt | $(VENV)/created
+	$(ENVIRONMENT) install requirements.txt
+	@touch $@
+
 $(DEV): $(RUN) tests/requirements.txt
-	$(PIP) -r tests/requirements.txt
+	$(ENVIRONMENT) install tests/requirements.txt
 	@touch $@

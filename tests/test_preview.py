@@ -43,4 +43,4 @@ def test_without_the_drawing_library_it_says_what_to_install(project) -> None:
     (project.path / "vl_convert.py").write_text("raise ModuleNotFoundError")  # found before the installed one
     done = project.run("python", "-m", "tools.plots.preview", check=False)
     assert done.returncode == 1
-    assert done.stderr == "error: vl_convert: not installed; run: pip install -r tests/requirements.txt\n"
+    assert done.stderr == "error: vl_convert: not installed; run: make preview, which installs it\n"

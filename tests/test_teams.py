@@ -2,13 +2,13 @@
 
 import re
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import requests
 from moto.server import ThreadedMotoServer
 
 from stages.common.params import load_params
@@ -117,7 +117,7 @@ def s3() -> Iterator[Remote]:
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
-    requests.put(f"{endpoint}/bucket", timeout=30).raise_for_status()
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/bucket", method="PUT"), timeout=30).close()  # noqa: S310
     secrets = {"access_key_id": "test", "secret_access_key": "test"}
     yield Remote("s3://bucket/mnist", shared={"endpointurl": endpoint}, local=secrets)
     server.stop()

@@ -14,15 +14,21 @@ def pinned(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==([^\s;#]+)", text, re.MULTILINE))
 
 
+def other_version(text: str) -> str:
+    """Names the first package of a requirements file of which another version is installed; empty if there is none."""
+    for package, expected in pinned(text).items():
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = "none"
+        if found != expected:
+            return f"expected {package} {expected}, found {found} installed"
+    return ""
+
+
 def check_versions(*files: str) -> None:
-    """Raises `PipelineError` if an installed version is not the one that stages/requirements/FILE.txt pins."""
+    """Raises `PipelineError` if another version than stages/requirements/FILE.txt pins is installed."""
     for name in files:
         path = PINS / f"{name}.txt"
-        for package, expected in pinned(path.read_text(encoding="utf-8")).items():
-            try:
-                found = version(package)
-            except PackageNotFoundError:
-                found = "none"
-            if found != expected:
-                install = "run: make repro (if you edited the pin, first: make lock)"
-                raise PipelineError(f"{path}: expected {package} {expected}, found {found} installed; {install}")
+        if found := other_version(path.read_text(encoding="utf-8")):
+            raise PipelineError(f"{path}: {found}; run: make repro (after an edit of the pins, first: make lock)")

@@ -29,7 +29,7 @@ def converter() -> ModuleType:
     try:
         import vl_convert
     except ModuleNotFoundError as error:
-        raise PipelineError("vl_convert: not installed; run: pip install -r tests/requirements.txt") from error
+        raise PipelineError("vl_convert: not installed; run: make preview, which installs it") from error
     return vl_convert
 
 

@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import track
 
 from stages.common.errors import PipelineError, command, one_line
 from stages.common.files import replacing
@@ -44,7 +45,8 @@ def main() -> None:
     base = Revision.find(name) if name else None
     found = {path: spec for path, spec in specs(base).items() if not base or base.read(path) != WORKSPACE.read(path)}
     shutil.rmtree(FOLDER, ignore_errors=True)
-    for path, spec in tqdm(found.items(), desc="charts", unit="", disable=None, leave=False):
+    console = Console(stderr=True)
+    for path, spec in track(found.items(), "charts", console=console, transient=True, disable=not console.is_terminal):
         picture = (FOLDER / Path(path).relative_to("plots")).with_suffix(".png")
         with replacing(picture) as partial:
             partial.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=SCALE))

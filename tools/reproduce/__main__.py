@@ -8,8 +8,6 @@ Exit status: 0 reproduced, 1 error, 2 wrong usage, 3 not reproduced.
 """
 
 import argparse
-import importlib.metadata
-import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +18,7 @@ from typing import Any
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_json
 from stages.common.kernels import why_not_portable
+from stages.common.versions import PINS, other_version
 from tools.common import results
 from tools.common.lock import LOCK, digests, read_lock, stages_of
 from tools.common.predictions import Predictions, describe_difference
@@ -29,7 +28,7 @@ from tools.common.surroundings import Run
 NOT_REPRODUCED = 3
 SHARED = "data set"  # the space keeps it apart from names of architectures
 LISTED = 4  # maximum number of file names in a line
-SHARED_FILES = ("dvc.yaml", "requirements.txt")  # and the modules that stages depend on
+SHARED_FILES = ("dvc.yaml",)  # and the modules that stages depend on
 
 
 def changed(base: Revision, head: Revision) -> list[str]:
@@ -54,16 +53,10 @@ def changed(base: Revision, head: Revision) -> list[str]:
 
 
 def check_environment(head: Revision) -> None:
-    """Raises `PipelineError` unless the versions that the commit pins are installed."""
-    pins = re.findall(r"^([\w.-]+)==([\w.]+)", (head.read("requirements.txt") or b"").decode(), re.MULTILINE)
-    for name, version in pins:
-        try:
-            found = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found = "none"
-        if found != version:
-            expected = f"requirements.txt in {head}: expected {name} {version}, found {found} installed"
-            raise PipelineError(f"{expected}; run make reproduce in a checkout of that commit")
+    """Raises `PipelineError` unless the library versions that decide the commit's bytes are installed."""
+    for path in sorted(PINS.glob("*.txt")):
+        if found := other_version((head.read(path) or b"").decode()):
+            raise PipelineError(f"{path} in {head}: {found}; run make reproduce in a checkout of that commit")
 
 
 def rerun(run: Run, head: Revision, names: list[str]) -> None:
