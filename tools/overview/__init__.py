@@ -1,1 +1,1 @@
-"""What spans the architectures: comparison, training curves, one page (`make overview`)."""
+"""Compares the architectures: a table, training curves, one page (`make overview`)."""

@@ -17,7 +17,7 @@ BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
 
 
 def results_table(comparison: pd.DataFrame) -> str:
-    """A Markdown table of what `tools.common.comparison.comparison_table` gave."""
+    """Formats what `tools.common.comparison.comparison_table` gave as a Markdown table."""
     dataset, confidence = comparison["dataset"][0], comparison["confidence"][0]
     lines = [
         f"| architecture | test accuracy on {dataset} | {confidence:.0%} interval | errors | parameters | published |",
@@ -33,7 +33,7 @@ def results_table(comparison: pd.DataFrame) -> str:
 
 
 def with_table(readme: str, table: str) -> str:
-    """The README with the text between its two result marks replaced."""
+    """Replaces the text between the two result marks of the README."""
     head, begin, rest = readme.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
