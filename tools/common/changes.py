@@ -67,7 +67,7 @@ class Change:
         return "< 0.001" if self.p < 0.001 else f"{self.p:.2g}"
 
     def verdict(self, confidence: float) -> str:
-        """The note if there is one; BETTER or WORSE where p is below 1 - confidence; else that nothing shows a change."""
+        """The note if there is one; BETTER or WORSE if p is below 1 - confidence; else that nothing shows a change."""
         if self.note:
             return self.note
         if not self.differs:

@@ -21,7 +21,7 @@ class Predictions:
 
     @classmethod
     def read(cls, revision: Revision, name: str) -> "Predictions | None":
-        """Reads an architecture's; `None` if it has none. Raises `PipelineError` if the file is not as evaluate writes it."""
+        """Reads an architecture's; `None` if it has none. Raises `PipelineError` if the file is not evaluate's."""
         path = results.predictions(name)
         columns = revision.read_json(path)
         if columns is None:

@@ -79,6 +79,16 @@ class Review:
         return [item.name for item in self.architectures if not item.changed]
 
     @property
+    def compared(self) -> list[Change]:
+        """Those of the changed architectures whose predictions are compared."""
+        return [item for item in self.changed if not item.note]
+
+    @property
+    def shows_reruns(self) -> bool:
+        """Whether one of the changed architectures was run again."""
+        return any(self.rerun(item.name) for item in self.changed)
+
+    @property
     def compared_metrics(self) -> list[Difference]:
         """The metrics that both sides have and that differ, without those of one class."""
         return [item for item in self.metrics if item.in_both and not item.of_a_class]

@@ -92,6 +92,6 @@ def on_one_side(metrics: list[Difference]) -> list[str]:
     for (side, path), found in keys.items():
         files[side, ", ".join(found)].append(path)
     return [
-        f"only in {side}: {found}, in {f'{len(paths)} files' if len(paths) > LISTED else ', '.join(paths)}"
+        f"Only in {side}: {found} ({f'{len(paths)} files' if len(paths) > LISTED else ', '.join(paths)})"
         for (side, found), paths in files.items()
     ]

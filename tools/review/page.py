@@ -5,22 +5,27 @@ from collections import defaultdict
 
 from stages.common.pictures import DPI
 from tools.common import charts
+from tools.common.changes import BETTER, REMOVED, WORSE, interval, percent
 from tools.common.templates import data_uri, render
 from tools.review.content import Review
 from tools.review.sections import Digit, Section
 
 LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
+WORDS = {"percent": percent, "interval": interval, "better": BETTER, "worse": WORSE, "removed": REMOVED}
 SHOWN = 60  # digits shown as pictures, at most; all are listed
 
 
 def html(review: Review, sections: list[Section], missing: list[str]) -> str:
     """Renders the page, with its pictures in it; `missing` lists the pictures that are missing, a line each."""
-    return render("review.html.j2", review=review, sections=sections, missing=missing, curves=curves, shown=SHOWN)
+    names = {section.architecture.name for section in sections}
+    shown = {"sections": sections, "names": names, "missing": missing, "curves": curves, "shown": SHOWN}
+    return render("review.html.j2", review=review, **WORDS, **shown)
 
 
 def markdown(review: Review, sections: list[Section], pictures: str | None) -> str:
     """Renders the comment. It shows the head's pictures if `pictures` is the URL where the head's files can be seen."""
-    text = render("review.md.j2", review=review, sections=sections, pictures=pictures, by_pair=by_pair)
+    shown = {"sections": sections, "pictures": pictures, "by_pair": by_pair}
+    text = render("review.md.j2", review=review, **WORDS, **shown)
     if len(text) <= LONGEST:
         return text
     return text[:LONGEST].rpartition("\n")[0] + "\n\n… cut here: too long for a comment. The HTML page has all of it.\n"
