@@ -1,7 +1,7 @@
 """Stage 4: scores one trained model on the test set.
 
-Writes the metrics, and the prediction for every test image; and copies the training history,
-which train leaves in DVC's cache, to where git keeps it.
+Writes the metrics and the prediction for every test image. Copies the training history, which train
+leaves in DVC's cache, to a file in git.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import log_loss, precision_recall_fscore_support
+from sklearn.metrics import log_loss
 
 from stages.common.arrays import Dataset, load_prepared
 from stages.common.errors import PipelineError, command
@@ -22,27 +22,25 @@ from stages.common.versions import check_versions
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    """Test metrics from integer labels (n,) and class probabilities float32 (n, classes).
+    """Computes the test metrics: accuracy, loss and errors.
 
-    `loss` is the mean categorical cross-entropy in nats, whatever loss the model was trained with;
-    precision and recall are per class, 0 where a class is never predicted or never occurs.
+    `loss` is the mean categorical cross-entropy in nats, whatever loss the model was trained with. Precision and recall
+    of each class follow from the predictions (`stages.common.tables.class_figures`).
+
+    Args:
+        labels: integers (n,).
+        probabilities: float32 (n, classes).
     """
-    classes = list(range(probabilities.shape[1]))
-    predictions = probabilities.argmax(axis=1)
-    precision, recall, _, _ = precision_recall_fscore_support(labels, predictions, labels=classes, zero_division=0)
-    errors = int((labels != predictions).sum())
+    errors = int((labels != probabilities.argmax(axis=1)).sum())
     return {
         "accuracy": 1 - errors / len(labels),
-        "loss": float(log_loss(labels, probabilities, labels=classes)),
+        "loss": float(log_loss(labels, probabilities, labels=list(range(probabilities.shape[1])))),
         "errors": errors,
-        "test_images": len(labels),
-        "precision": dict(zip(map(str, classes), precision.tolist(), strict=True)),
-        "recall": dict(zip(map(str, classes), recall.tolist(), strict=True)),
     }
 
 
 def prediction_columns(dataset: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    """The predictions by column, in the order of the test set, and the confusion counts that DVC draws.
+    """Lists the predictions by column, in the order of the test set, and the confusion counts that DVC draws.
 
     Args:
         dataset: its name.
@@ -51,8 +49,8 @@ def prediction_columns(dataset: str, labels: np.ndarray, probabilities: np.ndarr
 
     Returns:
         `label`, `prediction` and `probability` (that of the prediction), lists of n; and `confusion`,
-        a row for each pair of label and prediction that occurs. DVC's plots take a list of mappings
-        for rows and pass over lists of numbers: so one small file in git serves both.
+        a row for each pair of label and prediction that occurs. One small file in git holds both: DVC's plots
+        draw a list of mappings and ignore lists of numbers.
     """
     table = pd.DataFrame({"label": labels, "prediction": probabilities.argmax(axis=1)})
     counts = table.groupby(["label", "prediction"]).size().reset_index(name="images")
@@ -66,7 +64,7 @@ def prediction_columns(dataset: str, labels: np.ndarray, probabilities: np.ndarr
 
 
 def overfitting(history: pd.DataFrame) -> dict[str, float]:
-    """Accuracies after the last epoch and their gap, train minus validation; empty without validation.
+    """Computes the accuracies after the last epoch and their gap, train minus validation; {} without validation.
 
     `history` has the columns of `stages.train.HISTORY_COLUMNS`.
     """
@@ -82,7 +80,7 @@ def overfitting(history: pd.DataFrame) -> dict[str, float]:
 
 
 def rounded(value: Any, decimals: int) -> Any:
-    """A copy of nested dictionaries and lists with every float in them rounded."""
+    """Copies nested dictionaries and lists, and rounds every float in them."""
     if isinstance(value, dict):
         return {key: rounded(item, decimals) for key, item in value.items()}
     if isinstance(value, list):
@@ -91,7 +89,7 @@ def rounded(value: Any, decimals: int) -> Any:
 
 
 def predict(path: Path, images: np.ndarray, batch_size: int, kernels: Kernels) -> tuple[np.ndarray, int]:
-    """Loads a saved model; returns its class probabilities float32 (n, classes) and parameter count."""
+    """Loads a saved model; returns its class probabilities, float32 (n, classes), and its number of parameters."""
     if not path.is_file():
         raise PipelineError(f"{path}: no such model; train it with: dvc repro train@{path.stem}")
     import_keras()
@@ -121,8 +119,8 @@ def main() -> None:
     labels = one_hot.argmax(axis=1)
     probabilities, parameters = predict(arguments.model, images, settings.batch_size, params.train.kernels)
 
-    metrics = {"dataset": dataset.dataset, "parameters": parameters}
-    metrics |= score(labels, probabilities) | overfitting(pd.read_csv(arguments.history))
+    metrics = {"dataset": dataset.dataset, **score(labels, probabilities)}
+    metrics |= overfitting(pd.read_csv(arguments.history)) | {"parameters": parameters}
     predictions = prediction_columns(dataset.dataset, labels, probabilities)
     write_json(arguments.metrics, rounded(metrics, settings.decimals))
     write_text(arguments.history_copy, arguments.history.read_text(encoding="utf-8"))

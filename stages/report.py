@@ -1,10 +1,9 @@
-"""Stage 5: what one architecture gets wrong, as pictures (PNG) and tables (CSV)."""
+"""Stage 5: shows what one architecture gets wrong, as pictures (PNG) and tables (CSV)."""
 
 import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,54 +18,45 @@ from stages.common.versions import check_versions
 
 @dataclass(frozen=True)
 class Findings:
-    """One architecture's metrics and the tables worked out from its predictions."""
+    """The tables worked out from one architecture's predictions."""
 
     name: str
-    metrics: dict[str, Any]
     confusion: pd.DataFrame
     pairs: pd.DataFrame
     classes: pd.DataFrame
     errors: pd.DataFrame
 
     @classmethod
-    def read(cls, name: str, metrics: Path, predictions: Path, settings: Report, classes: int) -> "Findings":
-        """Reads what evaluate recorded, and works out the tables."""
-        figures = _read_json(metrics, name)
-        columns = _read_json(predictions, name)
+    def read(cls, name: str, path: Path, settings: Report, classes: int) -> "Findings":
+        """Reads the predictions that evaluate wrote to `path`, and works out the tables."""
+        try:
+            columns = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise PipelineError(f"{path}: no such file; make it with: dvc repro evaluate@{name}") from error
         table = pd.DataFrame({column: columns[column] for column in ("label", "prediction", "probability")})
-        return cls.of(name, figures, table, settings, classes)
+        return cls.of(name, table, settings, classes)
 
     @classmethod
-    def of(
-        cls, name: str, metrics: dict[str, Any], predictions: pd.DataFrame, settings: Report, classes: int
-    ) -> "Findings":
+    def of(cls, name: str, predictions: pd.DataFrame, settings: Report, classes: int) -> "Findings":
         """Works out the tables from label, prediction and probability of each test image, in order."""
         counts = tables.confusion(predictions, classes)
         return cls(
             name=name,
-            metrics=metrics,
             confusion=counts,
             pairs=tables.confused_pairs(counts, settings.confused_pairs),
-            classes=tables.class_figures(counts, metrics),
+            classes=tables.class_figures(counts),
             errors=tables.errors(predictions),
         )
 
     @property
     def best(self) -> pd.Series:
-        """The class with the highest recall, the lower class where two tie."""
+        """The class with the highest recall; the first of those that tie."""
         return self.classes.loc[self.classes["recall"].idxmax()]
 
     @property
     def worst(self) -> pd.Series:
-        """The class with the lowest recall, the lower class where two tie."""
+        """The class with the lowest recall; the first of those that tie."""
         return self.classes.loc[self.classes["recall"].idxmin()]
-
-
-def _read_json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PipelineError(f"{path}: no such file; make it with: dvc repro evaluate@{name}") from error
 
 
 def draw_confusion(findings: Findings, dataset: str, path: Path) -> None:
@@ -86,13 +76,16 @@ def draw_worst_errors(findings: Findings, images: np.ndarray, dataset: str, limi
 
 
 def write_errors(findings: Findings, images: np.ndarray, limit: int, path: Path) -> None:
-    """Writes the most confident errors' images, float32 (n, height, width, 1) in [0, 1], as tiles in that order."""
+    """Writes the images of the most confident errors as tiles, in that order.
+
+    `images` are the test images, float32 (n, height, width, 1) in [0, 1].
+    """
     kept = images[tables.most_confident(findings.errors, limit)["index"].to_numpy(), ..., 0]
     tiles.write(np.round(255 * kept.clip(0, 1)).astype(np.uint8), path)
 
 
 def write_tables(findings: Findings, folder: Path) -> None:
-    """Writes the tables as CSV."""
+    """Writes the tables as CSV: confusion counts and shares, confused pairs, figures of each class, errors."""
     _write_table(findings.confusion.reset_index(), folder / "confusion.csv")
     _write_table(tables.normalised(findings.confusion).round(6).reset_index(), folder / "confusion_normalised.csv")
     _write_table(findings.pairs, folder / "confused_pairs.csv")
@@ -110,7 +103,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("architecture", help="its name in params.yaml")
     parser.add_argument("prepared", type=Path, help="the folder that preprocess wrote")
-    parser.add_argument("metrics", type=Path, help="the metrics that evaluate wrote")
     parser.add_argument("predictions", type=Path, help="the predictions that evaluate wrote")
     parser.add_argument("confusion", type=Path, help="the picture of the confusion matrix to write, .png")
     parser.add_argument("worst_errors", type=Path, help="the sheet of the most confident errors to write, .png")
@@ -123,7 +115,7 @@ def main() -> None:
     dataset = Dataset.read(arguments.prepared / "dataset.json")
     images, _ = load_prepared(arguments.prepared, "test")
     name = arguments.architecture
-    findings = Findings.read(name, arguments.metrics, arguments.predictions, settings, dataset.classes)
+    findings = Findings.read(name, arguments.predictions, settings, dataset.classes)
     draw_confusion(findings, dataset.dataset, arguments.confusion)
     draw_worst_errors(findings, images, dataset.dataset, settings.worst_errors, arguments.worst_errors)
     write_errors(findings, images, settings.kept_errors, arguments.errors)

@@ -23,7 +23,6 @@ def test_a_full_run_writes_what_each_stage_owes(built_project) -> None:
     assert metrics["dataset"] == "tiny digits"
     assert metrics["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
     assert metrics["errors"] == round((1 - metrics["accuracy"]) * 100)
-    assert set(metrics["recall"]) == set(metrics["precision"]) == set("0123456789")
     gap = metrics["train_accuracy"] - metrics["validation_accuracy"]
     assert metrics["train_validation_gap"] == pytest.approx(gap, abs=2e-6)
     assert "train_validation_gap" not in json.loads((path / "metrics/cnn.json").read_text())
@@ -35,6 +34,43 @@ def test_a_full_run_writes_what_each_stage_owes(built_project) -> None:
     assert sorted(rows) == [(epoch, split, metric) for epoch in "12" for split in splits for metric in metrics_]
     for picture in ("samples", "comparison", "training", "confusion/cnn", "worst_errors/mlp_256"):
         assert (path / f"plots/{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_metrics_of_a_model_fit_on_a_screen(built_project) -> None:
+    shown = built_project.run("dvc", "metrics", "show", "--md").stdout.splitlines()
+    deciding = ["accuracy", "loss", "errors", "train_accuracy", "validation_accuracy", "train_validation_gap"]
+    columns = [cell.strip() for cell in shown[0].strip("|").split("|")]
+    assert sorted(columns) == sorted(["Path", "dataset", *deciding, "parameters"])
+    names = ("cnn", "mlp_256")
+    recorded = {name: json.loads((built_project.path / f"metrics/{name}.json").read_text()) for name in names}
+    assert list(recorded["mlp_256"]) == ["dataset", *deciding, "parameters"]
+    assert list(recorded["cnn"]) == ["dataset", *deciding[:3], "parameters"], "trained without a validation split"
+
+
+def test_recall_and_precision_of_each_class_are_in_a_table_and_on_the_page(built_project) -> None:
+    predictions = json.loads((built_project.path / "plots/predictions/mlp_256.json").read_text())
+    pairs = list(zip(predictions["label"], predictions["prediction"], strict=True))
+    with (built_project.path / "plots/tables/mlp_256/classes.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    page = (built_project.path / "plots/report.html").read_text()
+    section = page[page.index('<section id="mlp_256">') :]
+    assert [row["class"] for row in rows] == list("0123456789")
+    for digit, row in enumerate(rows):
+        found = pairs.count((digit, digit))
+        recall = found / sum(label == digit for label, _ in pairs)
+        precision = found / max(1, sum(prediction == digit for _, prediction in pairs))
+        assert (float(row["recall"]), float(row["precision"])) == pytest.approx((recall, precision), abs=1e-6)
+        cells = (digit, row["images"], row["errors"], f"{recall:.1%}", f"{precision:.1%}")
+        assert "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" in section
+
+
+def test_what_is_data_for_reviews_is_in_git_and_no_plot(edited_project) -> None:
+    tracked = edited_project.run("git", "ls-files", "plots/errors").stdout.split()
+    assert tracked == ["plots/errors/cnn.png", "plots/errors/mlp_256.png"]
+    for plots in (["show"], ["diff", "HEAD"]):
+        drawn = json.loads(edited_project.run("dvc", "plots", *plots, "--json", "--out", "drawn").stdout)["data"]
+        assert "plots/worst_errors/cnn.png" in drawn
+        assert not [path for path in drawn if path.startswith("plots/errors/")]
 
 
 def test_the_error_table_lists_every_wrong_test_image(built_project) -> None:

@@ -28,9 +28,9 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def page_of_a_perfect_model(dataset: str) -> str:
     """The page of one architecture without errors, after its report was written."""
     labels, probabilities = np.arange(3), np.eye(3, dtype=np.float32)
-    metrics = {"dataset": dataset, "parameters": 1} | score(labels, probabilities)
+    metrics = {"perfect": {"dataset": dataset, "parameters": 1} | score(labels, probabilities)}
     predictions = pd.DataFrame({"label": labels, "prediction": labels, "probability": 1.0})
-    findings = Findings.of("perfect", metrics, predictions, SETTINGS, classes=3)
+    findings = Findings.of("perfect", predictions, SETTINGS, classes=3)
     draw_confusion(findings, dataset, Path("plots/confusion/perfect.png"))
     draw_worst_errors(findings, np.zeros((3, 8, 8, 1)), dataset, 10, Path("plots/worst_errors/perfect.png"))
     write_tables(findings, Path("plots/tables/perfect"))
@@ -41,7 +41,7 @@ def page_of_a_perfect_model(dataset: str) -> str:
     )
     arrays = {"x_train": {"shape": [9, 8, 8]}, "x_test": {"shape": [3, 8, 8]}}
     description = {"dataset": dataset, "classes": 3, "arrays": arrays}
-    overview = Overview(description, comparison_table({"perfect": metrics}, 0.95, {}), history, [findings])
+    overview = Overview(description, comparison_table(metrics, 3, 0.95, {}), history, [findings])
     overview.draw()
     return overview.page(inputs="")
 
@@ -61,8 +61,8 @@ def test_the_page_escapes_the_name_of_the_data_set() -> None:
 
 
 def test_results_that_are_not_there_are_one_line() -> None:
-    with pytest.raises(PipelineError, match=r"metrics/cnn.json: no such file; make it with: dvc repro evaluate@cnn"):
-        Findings.read("cnn", Path("metrics/cnn.json"), Path("cnn.json"), SETTINGS, classes=10)
+    with pytest.raises(PipelineError, match="cnn.json: no such file; make it with: dvc repro evaluate@cnn"):
+        Findings.read("cnn", Path("cnn.json"), SETTINGS, classes=10)
 
 
 VIEWS = ("comparison.csv", "training.csv", "comparison.png", "training.png", "report.html")

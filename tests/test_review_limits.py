@@ -76,7 +76,7 @@ def test_another_data_set_is_not_compared(reviewer) -> None:
     reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="KMNIST", sha256="f" * 64))
     reviewer.edit_json("plots/predictions/mlp_256.json", lambda columns: columns.update(prediction=columns["label"]))
     printed = review(reviewer, "HEAD", "--fail-on", "regression")
-    assert "mlp_256: 100.00 % [" in printed
+    assert "mlp_256: 100.00 %, not compared: another data set" in printed
     assert printed.count("not compared: another data set") == 2
     markdown, html = pages(reviewer)
     for page in (markdown, html):

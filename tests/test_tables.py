@@ -1,4 +1,4 @@
-"""The figures of metrics and report, on cases small enough to check by hand."""
+"""Checks the figures of metrics and report on cases small enough to work out by hand."""
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,15 @@ def test_confused_pairs_come_most_first() -> None:
     assert len(tables.confused_pairs(COUNTS, limit=1)) == 1
 
 
+def test_recall_and_precision_of_each_class() -> None:
+    figures = tables.class_figures(COUNTS)
+    assert figures["class"].tolist() == [0, 1, 2, 3]
+    assert figures["images"].tolist() == [3, 2, 1, 0]
+    assert figures["errors"].tolist() == [2, 1, 0, 0]
+    assert figures["recall"].tolist() == [0.333333, 0.5, 1.0, 0.0], "a class without test images"
+    assert figures["precision"].tolist() == [0.5, 0.333333, 1.0, 0.0], "a class that is never predicted"
+
+
 def test_errors_name_the_test_index() -> None:
     wrong = tables.errors(PREDICTIONS)
     assert wrong.to_numpy().tolist() == [[1, 0, 1, 0.8], [2, 0, 1, 0.6], [4, 1, 0, 0.8]]
@@ -38,19 +47,19 @@ def test_errors_name_the_test_index() -> None:
 
 
 def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> None:
-    figures = {"dataset": "d", "test_images": 100, "loss": 0.1, "parameters": 5}
+    figures = {"dataset": "d", "loss": 0.1, "parameters": 5}
     metrics = {
         "b": figures | {"accuracy": 0.9, "errors": 10},
         "c": figures | {"accuracy": 0.95, "errors": 5, "train_validation_gap": 0.02},
         "a": figures | {"accuracy": 0.9, "errors": 10},
     }
-    table = comparison_table(metrics, 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
+    table = comparison_table(metrics, 100, 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
     assert table["architecture"].tolist() == ["c", "a", "b"]
     assert table["published_is"].tolist() == ["below", "above", "inside"]
     assert (table["low"] < table["accuracy"]).all()
     assert (table["accuracy"] < table["high"]).all()
     pd.testing.assert_frame_equal(
-        table, comparison_table(dict(reversed(metrics.items())), 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
+        table, comparison_table(dict(reversed(metrics.items())), 100, 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
     )
 
 
@@ -60,10 +69,8 @@ LABELS = np.array([0, 1, 1, 2])
 
 def test_score() -> None:
     figures = score(LABELS, PROBABILITIES)
-    assert (figures["accuracy"], figures["errors"], figures["test_images"]) == (0.5, 2, 4)
+    assert (figures["accuracy"], figures["errors"]) == (0.5, 2)
     assert figures["loss"] == pytest.approx(-np.log([0.7, 0.8, 0.4, 0.2]).mean(), rel=1e-5)
-    assert figures["recall"] == {"0": 1.0, "1": 0.5, "2": 0.0}
-    assert figures["precision"] == {"0": pytest.approx(1 / 3), "1": 1.0, "2": 0.0}
 
 
 def test_prediction_columns_hold_every_image_and_the_confusion_counts() -> None:

@@ -131,7 +131,7 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
     summary = tmp_path / "summary.md"
     statuses = run_job("review", runner, values, PATH=path, GITHUB_STEP_SUMMARY=str(summary))
     assert statuses == [0, 3, 0]  # results by hand: dvc.lock does not match
-    assert "cnn: 100.00 % [" in summary.read_text()
+    assert "| cnn | 100.00 %<br>" in summary.read_text()
     assert "evaluate@cnn: plots/predictions/cnn.json modified" in summary.read_text()
     assert (
         f"](https://github.com/team/mnist/raw/{values['github.event.pull_request.head.sha']}/plots/"
@@ -139,7 +139,7 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
     )
     assert "reproduced" not in summary.read_text(), "the pull request changes what gives the verdict"
     artefact = runner / "review"
-    assert "cnn: 100.00 %" in (artefact / "review.html").read_text()
+    assert ">100.00 % <" in (artefact / "review.html").read_text()
 
     stand_in = tmp_path / "bin/gh"
     stand_in.parent.mkdir()
@@ -168,7 +168,7 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
         assert asked[:2] == ["GET", "repos/team/mnist/issues/7/comments"]
         assert written[:2] == expected
         assert written[2].startswith("<!-- review.yml -->\n### Review: ")
-        assert "cnn: 100.00 % [" in written[2]
+        assert "| cnn | 100.00 %<br>" in written[2]
         assert "(https://github.com/team/mnist/actions/runs/99)" in written[2]
 
 
@@ -191,5 +191,5 @@ def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_requ
 
     assert run_job("review", runner, values, **environment)[:2] == [0, 3]
     review = (runner / "review/review.md").read_text()
-    assert " · NOT reproduced" in review
+    assert "| **NOT reproduced** |" in review
     assert "Run again, the commit did not give the results that it records" in review

@@ -1,4 +1,4 @@
-"""The tables of the report: pure functions over predictions, metrics and histories."""
+"""Tables worked out from the predictions: pure functions, for the report and for reviews."""
 
 import numpy as np
 import pandas as pd
@@ -25,16 +25,23 @@ def confused_pairs(counts: pd.DataFrame, limit: int) -> pd.DataFrame:
     return ordered.head(limit).reset_index(drop=True)
 
 
-def class_figures(counts: pd.DataFrame, metrics: dict) -> pd.DataFrame:
-    """Per class: test images, errors, recall and precision (the last two as evaluate recorded them)."""
-    images = counts.sum(axis=1).to_numpy()
+def class_figures(counts: pd.DataFrame) -> pd.DataFrame:
+    """Images, errors, recall and precision of each class, in test images.
+
+    Recall is the share of a class's images that are predicted as it, precision the share of its predictions that are
+    right. Recall is 0 for a class without images, precision 0 for one that is never predicted.
+
+    Args:
+        counts: confusion counts, int (classes, classes): row = label, column = prediction.
+    """
+    right, images, predicted = np.diag(counts), counts.sum(axis=1).to_numpy(), counts.sum(axis=0).to_numpy()
     return pd.DataFrame(
         {
             "class": counts.index,
             "images": images,
-            "errors": images - np.diag(counts),
-            "recall": list(metrics["recall"].values()),
-            "precision": list(metrics["precision"].values()),
+            "errors": images - right,
+            "recall": (right / images.clip(min=1)).round(6),
+            "precision": (right / predicted.clip(min=1)).round(6),
         }
     )
 

@@ -1,4 +1,4 @@
-"""The charts over all architectures, drawn with matplotlib. Every heading names the data set."""
+"""Draws the charts of all architectures with matplotlib. Every heading names the data set."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ CURVES = ("accuracy", "loss")
 
 
 def comparison(table: pd.DataFrame, heading: str) -> Figure:
-    """Test accuracy of each architecture with its interval, and the published figure where there is one.
+    """Draws each architecture's test accuracy with its interval, and the published one where there is one.
 
     `table` has the columns of `tools.common.comparison.comparison_table`, best first.
     """
@@ -37,12 +37,12 @@ def comparison(table: pd.DataFrame, heading: str) -> Figure:
 
 
 def training_curves(history: pd.DataFrame, heading: str) -> Figure:
-    """Accuracy and loss over epochs, train against validation, one row of panels an architecture.
+    """Draws accuracy and loss over epochs, train against validation, one row of panels per architecture.
 
     `history` has the columns architecture, epoch, split, metric, value.
     """
     names = list(history["architecture"].unique())
-    height = 2.3 * len(names) + 0.6  # inches, as are the margins; a layout that works them out takes a second more
+    height = 2.3 * len(names) + 0.6  # inches, as are the margins; computing the layout takes a second more
     figure = Figure(figsize=(8, height))
     figure.suptitle(heading, y=1 - 0.15 / height, va="top")
     figure.subplots_adjust(left=0.09, right=0.98, bottom=0.6 / height, top=1 - 0.85 / height, hspace=0.6, wspace=0.2)
@@ -56,9 +56,9 @@ def training_curves(history: pd.DataFrame, heading: str) -> Figure:
 
 
 def before_and_after(base: pd.DataFrame | None, head: pd.DataFrame | None, heading: str) -> Figure:
-    """One architecture's accuracy and loss over epochs: faint as in base, strong as now; `None` where a side has none.
+    """Draws one architecture's accuracy and loss over epochs: the base faint, now strong.
 
-    The histories have the columns epoch, split, metric, value.
+    The histories have the columns epoch, split, metric, value; `None` for a side that has none.
     """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     figure.suptitle(heading)
@@ -74,7 +74,7 @@ def before_and_after(base: pd.DataFrame | None, head: pd.DataFrame | None, headi
 
 
 def _curves(axis: Axes, history: pd.DataFrame, metric: str, prefix: str = "", **style: Any) -> None:
-    """One metric's curves, a line for each split that there is."""
+    """Draws one metric's curves, a line for each split in the history."""
     for split, (colour, line) in SPLITS.items():
         curve = history[(history["metric"] == metric) & (history["split"] == split)]
         if len(curve):

@@ -1,4 +1,4 @@
-"""How the architectures compare: over their metrics, and as the tables that git holds of a revision."""
+"""Compares the architectures by their metrics, and gives the tables that git holds of a revision."""
 
 import io
 from collections.abc import Iterable
@@ -14,11 +14,14 @@ from tools.common.revision import Revision
 from tools.common.statistics import wilson_interval
 
 
-def comparison_table(metrics: dict[str, dict], confidence: float, published: dict[str, float]) -> pd.DataFrame:
-    """The architectures side by side, best accuracy first, by name where they tie.
+def comparison_table(
+    metrics: dict[str, dict], images: int, confidence: float, published: dict[str, float]
+) -> pd.DataFrame:
+    """Lists the architectures, best accuracy first, by name where they tie.
 
     Args:
         metrics: what evaluate recorded, by architecture.
+        images: number of test images.
         confidence: level of the Wilson interval (`low`, `high`) around the accuracy.
         published: accuracies published elsewhere, by architecture; absent ones stay empty.
 
@@ -29,8 +32,7 @@ def comparison_table(metrics: dict[str, dict], confidence: float, published: dic
     rows = []
     for name in sorted(metrics, key=lambda name: (-metrics[name]["accuracy"], name)):
         figures = metrics[name]
-        correct = figures["test_images"] - figures["errors"]
-        low, high = wilson_interval(correct, figures["test_images"], confidence)
+        low, high = wilson_interval(images - figures["errors"], images, confidence)
         rows.append(
             {
                 "dataset": figures["dataset"],
@@ -54,44 +56,57 @@ def _position(published: float | None, low: float, high: float) -> str:
     return "above" if published > high else "below" if published < low else "inside"
 
 
-def tables(side: Revision, names: Iterable[str], overview: dict[str, Any]) -> dict[Path, pd.DataFrame]:
-    """The comparison and the training curves of these architectures, by path, from what git holds of their results.
+def read_description(side: Revision) -> dict[str, Any]:
+    """Reads the description of the data set that fetch wrote; raises `PipelineError` if it is not there."""
+    return present(results.DESCRIPTION, side.read_json(results.DESCRIPTION), "fetch")
 
-    `overview` is that section of params.yaml; the accuracies published there count for the same data set only. Raises
-    `PipelineError` if a result is not there.
+
+def tables(
+    side: Revision, description: dict[str, Any], names: Iterable[str], overview: dict[str, Any]
+) -> dict[Path, pd.DataFrame]:
+    """Builds the comparison and the training curves of these architectures, by path, from results in git.
+
+    Args:
+        side: where to read the results.
+        description: of the data set, as `read_description` gives it.
+        names: the architectures.
+        overview: that section of params.yaml; its published accuracies count only for the data set that they name.
+
+    Raises:
+        PipelineError: a result is not there.
     """
-    dataset = present(results.DESCRIPTION, side.read_json(results.DESCRIPTION), "fetch")["dataset"]
     paths = {name: results.metrics(name) for name in names}
     metrics = {name: present(path, side.read_json(path), f"evaluate@{name}") for name, path in paths.items()}
     published = overview.get("published") or {}
-    accuracies = published["accuracy"] if published.get("dataset") == dataset else {}
-    comparison = comparison_table(metrics, overview["confidence"], accuracies)
+    accuracies = published["accuracy"] if published.get("dataset") == description["dataset"] else {}
+    images = description["arrays"]["x_test"]["shape"][0]
+    comparison = comparison_table(metrics, images, overview["confidence"], accuracies)
     histories = {name: results.history(name) for name in comparison["architecture"]}  # in this order
     read = [read_table(present(path, side.read(path), f"evaluate@{name}")) for name, path in histories.items()]
     return {results.COMPARISON: comparison, results.TRAINING: pd.concat(read, ignore_index=True)}
 
 
 def present(path: str | Path, content: Any, stage: str) -> Any:
-    """What was read of a result; raises `PipelineError` that names the stage which makes it if nothing was there."""
+    """Returns what was read of a result; if that is nothing, raises `PipelineError` naming the stage that makes it."""
     if content is None:
         raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}")
     return content
 
 
 def read_table(content: bytes) -> pd.DataFrame:
-    """A table of architectures, one of which may be named "null" or "007"."""
+    """Reads a table of architectures; one of them may be named "null" or "007"."""
     return pd.read_csv(io.BytesIO(content), converters={"architecture": str})
 
 
 def stale_tables(side: Revision) -> list[str]:
-    """The tables in git that the results of a revision do not give, a line each.
+    """Lists the tables in git that do not match the revision's results, a line each.
 
-    Nothing is said where results are not there or not readable, which dvc.lock tells, nor of columns that only one of
-    the two has, as another version of this project may have drawn the tables.
+    Ignores results that are missing or not readable, as dvc.lock tells of them; and columns that only one of the two
+    has, as another version of this project may have drawn the tables.
     """
     params = side.params()
     try:
-        drawn = tables(side, params["architectures"], params["overview"])
+        drawn = tables(side, read_description(side), params["architectures"], params["overview"])
     except (PipelineError, LookupError, TypeError, ValueError, AttributeError):
         return []
     return [
@@ -104,7 +119,7 @@ def stale_tables(side: Revision) -> list[str]:
 def _same_cells(found: bytes, expected: bytes) -> bool:
     try:
         old, new = (pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False) for text in (found, expected))
-    except ValueError:  # as pandas' errors of empty and damaged files, and of their encoding
+    except ValueError:  # pandas' errors for empty, damaged and wrongly encoded files are ValueErrors
         return False
     shared = [column for column in new if column in old]
     return "architecture" in shared and old[shared].equals(new[shared])

@@ -1,4 +1,4 @@
-"""What evaluate recorded of one architecture's test images, read from a revision."""
+"""Reads the predictions that evaluate recorded for one architecture, from a revision."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Predictions:
 
     @classmethod
     def read(cls, revision: Revision, name: str) -> "Predictions | None":
-        """Those of an architecture, `None` if it has none; `PipelineError` if the file is not what evaluate writes."""
+        """Reads an architecture's; `None` if it has none. Raises `PipelineError` if the file is not evaluate's."""
         path = results.predictions(name)
         columns = revision.read_json(path)
         if columns is None:
@@ -55,13 +55,13 @@ class Predictions:
 
 
 def agreement(before: Predictions, after: Predictions) -> tuple[np.ndarray, float]:
-    """Whether each prediction is the same, bool (n,); and the largest change of the probability of those that are."""
+    """Says which predictions are the same, bool (n,); and by how much, at most, the probability of these changed."""
     agree = before.prediction == after.prediction
     return agree, float(np.abs(before.probability - after.probability)[agree].max(initial=0))
 
 
 def describe_difference(before: Predictions, after: Predictions, decimals: int) -> str:
-    """How much two sides' predictions differ, whose probabilities were recorded with so many decimals."""
+    """Says how much two sides' predictions differ; their probabilities were recorded with `decimals` decimals."""
     if not np.array_equal(before.label, after.label):
         return "other test images: not compared"
     agree, change = agreement(before, after)

@@ -1,8 +1,7 @@
-"""What spans the architectures: comparison, training curves, one page. A view of the results, not a result.
+"""Compares the architectures: a table, training curves, one page. A view of the results, not a result.
 
-No DVC stage writes it, so that no two branches fight over it: it is drawn (`make overview`, and at
-the end of `make repro`) from files that are in git, for the architectures in params.yaml. If
-nothing has changed since, nothing is drawn.
+No DVC stage writes it, so that it never conflicts between branches. `make overview` draws it, and so does `make repro`
+at its end, from files in git, for the architectures in params.yaml. If nothing has changed since, nothing is drawn.
 """
 
 import argparse
@@ -26,7 +25,7 @@ def draw(params: Params) -> None:
 
 
 def check(params: Params) -> None:
-    """Raises `PipelineError` if a table in git is not what the results give."""
+    """Raises `PipelineError` if a table in git does not match the results."""
     from tools.overview.drawing import Overview
 
     for path, text in Overview.read(params).tables().items():

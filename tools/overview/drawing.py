@@ -1,6 +1,5 @@
-"""The overview as tables, charts and one HTML page. Imported only when there is something to draw."""
+"""Draws the overview as tables, charts and one HTML page. Imported only when there is something to draw."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +10,15 @@ from stages.common.params import Params
 from stages.common.pictures import save
 from stages.report import Findings
 from tools.common import charts, results
-from tools.common.comparison import present, tables
-from tools.common.results import COMPARISON, COMPARISON_CHART, DESCRIPTION, PLOTS, TRAINING, TRAINING_CHART
+from tools.common.comparison import present, read_description, tables
+from tools.common.results import COMPARISON, COMPARISON_CHART, PLOTS, TRAINING, TRAINING_CHART
 from tools.common.revision import WORKSPACE
 from tools.common.templates import data_uri, render
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What git holds of the architectures in params.yaml, best test accuracy first."""
+    """The results of the architectures in params.yaml, best test accuracy first; all of them are in git."""
 
     description: dict
     comparison: pd.DataFrame
@@ -28,15 +27,17 @@ class Overview:
 
     @classmethod
     def read(cls, params: Params) -> "Overview":
-        """Reads the results; published accuracies stand beside them if they are of the same data set."""
-        drawn = tables(WORKSPACE, params.architectures, params.overview.model_dump())
-        comparison = drawn[COMPARISON]
-        description = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
-        findings = [_read_findings(name, params, description["classes"]) for name in comparison["architecture"]]
-        return cls(description, comparison, drawn[TRAINING], findings)
+        """Reads the results, and beside them the accuracies published for the same data set."""
+        description = read_description(WORKSPACE)
+        drawn = tables(WORKSPACE, description, params.architectures, params.overview.model_dump())
+        findings = [
+            Findings.read(name, results.predictions(name), params.report, description["classes"])
+            for name in drawn[COMPARISON]["architecture"]
+        ]
+        return cls(description, drawn[COMPARISON], drawn[TRAINING], findings)
 
     def tables(self) -> dict[Path, str]:
-        """The text of each table, by path."""
+        """Returns the text of each table, by path."""
         tables = {COMPARISON: self.comparison, TRAINING: self.training}
         return {path: table.to_csv(index=False, lineterminator="\n") for path, table in tables.items()}
 
@@ -49,7 +50,7 @@ class Overview:
         save(charts.training_curves(self.training, f"Training on {dataset}"), TRAINING_CHART)
 
     def page(self, inputs: str) -> str:
-        """The self-contained HTML page with the pictures in `plots`; `inputs` is the digest that it bears."""
+        """Renders the self-contained HTML page with the pictures in `plots`; `inputs` is the digest that it carries."""
         return render(
             "overview.html.j2",
             inputs=inputs,
@@ -58,10 +59,6 @@ class Overview:
             sections=self.findings,
             picture=_picture,
         )
-
-
-def _read_findings(name: str, params: Params, classes: int) -> Findings:
-    return Findings.read(name, results.metrics(name), results.predictions(name), params.report, classes)
 
 
 def _picture(path: str) -> str:

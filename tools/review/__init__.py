@@ -1,1 +1,1 @@
-"""What a change did, for a pull request (`make review`)."""
+"""Reviews a change, for a pull request (`make review`)."""

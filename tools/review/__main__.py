@@ -1,8 +1,8 @@
-"""Reviews a change: a Markdown and an HTML page, from git alone (`make review`).
+"""Writes a review of a change, as Markdown and as HTML, from git alone (`make review`).
 
-It compares the workspace, or a revision, with a base revision. All that it reads is in git, so a clone
-without DVC's cache or a remote will do. Exit status: 0 written; 1 an error, and nothing written;
-2 a mistake in the command line; 3 written, but a gate of --fail-on failed.
+Compares the workspace, or a revision, with a base revision. All that it reads is in git, so it works in a clone
+without DVC's cache or a remote. Exit status: 0 written; 1 an error, and nothing written; 2 a mistake in the command
+line; 3 written, but a gate of --fail-on failed.
 """
 
 import argparse
@@ -22,7 +22,7 @@ GATE_FAILED = 3
 
 @command
 def main() -> None:
-    """Reviews a change: the workspace, or a revision, against a base revision."""
+    """Reviews a change: compares the workspace, or a revision, with a base revision."""
     statuses = "exit status: 0 written, 1 error, 2 usage, 3 written but a gate failed"
     parser = argparse.ArgumentParser(description=main.__doc__, epilog=statuses)
     parser.add_argument("base", help="a git revision, such as origin/main")
@@ -37,7 +37,7 @@ def main() -> None:
     shown, missing = sections(review)
     write_text(arguments.output / "review.md", markdown(review, shown, arguments.pictures))
     write_text(arguments.output / "review.html", html(review, shown, missing))
-    print(*review.warnings, *review.headlines, sep="\n")
+    print(*review.warnings, *review.summaries, sep="\n")
     print(f"all of it: {arguments.output}/review.html, {arguments.output}/review.md")
     failures = review.failures(arguments.fail_on)
     if failures:

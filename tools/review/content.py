@@ -1,12 +1,13 @@
-"""What a review says: all of it, before it becomes a page."""
+"""Gathers all that a review says, before it becomes a page."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tools.common.changes import WORSE, Change, changes, data_change
+from tools.common import results
+from tools.common.changes import NEW, REMOVED, WORSE, Change, changes, data_change
 from tools.common.comparison import stale_tables
 from tools.common.revision import Revision, git
-from tools.review.dvc_diff import Difference, differences
+from tools.review.dvc_diff import Difference, differences, on_one_side
 from tools.review.reproduced import read_reproduced
 from tools.review.stages import stage_changes, stale
 
@@ -15,11 +16,18 @@ GATES = ("regression", "stale")
 
 @dataclass(frozen=True)
 class Review:
-    """Two revisions compared. `other_data` says how the data set differs; then no results are compared.
+    """Two revisions compared.
 
-    `stale` and `base_stale` say why a side's dvc.lock does not match its params, code and results; `stale_tables`,
-    which tables of the overview the head's results do not give; `reproduced`, of what was run again, in what it differs
-    from what the head records, "" where in nothing.
+    Attributes:
+        confidence: level of the intervals and of the tests' verdicts.
+        other_data: how the data set differs; if it does, no results are compared. Empty if it does not.
+        architectures: what the change did to each.
+        params, metrics: what differs in them.
+        stages: the stages that differ in dvc.lock, and in what.
+        stale, base_stale: why a side's dvc.lock does not match its params, code and results, a line each.
+        stale_tables: the tables of the overview that do not match the head's results, a line each.
+        base_ahead: the number of commits that the base has and the head lacks.
+        reproduced: by architecture that was run again, in what it differs from the head's records; "" if in nothing.
     """
 
     base: Revision
@@ -38,9 +46,9 @@ class Review:
 
     @classmethod
     def of(cls, base: Revision, head: Revision, confidence: float) -> "Review":
-        """Compares two revisions; intervals and tests are at the level `confidence`."""
+        """Compares two revisions."""
         other_data = data_change(base, head)
-        with ThreadPoolExecutor() as pool:  # of processes that wait for DVC
+        with ThreadPoolExecutor() as pool:  # its threads wait for DVC's processes
             params, metrics = (pool.submit(differences, what, base, head) for what in ("params", "metrics"))
             head_stale, base_stale = (pool.submit(stale, revision) for revision in (head, base))
             head_tables = pool.submit(stale_tables, head)
@@ -66,35 +74,63 @@ class Review:
         return [item for item in self.architectures if item.changed]
 
     @property
+    def unchanged(self) -> list[str]:
+        """The names of the others: every prediction and probability is as in the base."""
+        return [item.name for item in self.architectures if not item.changed]
+
+    @property
+    def compared(self) -> list[Change]:
+        """Those of the changed architectures whose predictions are compared."""
+        return [item for item in self.changed if not item.note]
+
+    @property
+    def shows_reruns(self) -> bool:
+        """Whether one of the changed architectures was run again."""
+        return any(self.rerun(item.name) for item in self.changed)
+
+    @property
+    def compared_metrics(self) -> list[Difference]:
+        """The metrics that both sides have and that differ, without those of one class."""
+        return [item for item in self.metrics if item.in_both and not item.of_a_class]
+
+    @property
+    def other_metrics(self) -> list[str]:
+        """The metrics that only one side has, a line each, without those of new and removed architectures."""
+        apart = {str(results.metrics(item.name)) for item in self.architectures if item.note in (NEW, REMOVED)}
+        return on_one_side([item for item in self.metrics if item.path not in apart])
+
+    @property
     def differing(self) -> int:
         """The number of architectures whose predictions were tested for a difference."""
         return max((item.several for item in self.architectures), default=0)
 
     @property
-    def headlines(self) -> list[str]:
+    def summaries(self) -> list[str]:
         """A line for each changed architecture, and one for the others."""
-        same = [item.name for item in self.architectures if not item.changed]
-        lines = [item.headline(self.confidence) + self._reproduced(item.name) for item in self.changed]
-        return lines + ([f"same predictions as in base: {', '.join(same)}"] if same else [])
+        lines = [
+            ", ".join(filter(None, [item.summary(self.confidence), self.rerun(item.name)])) for item in self.changed
+        ]
+        return lines + ([f"same predictions as in base: {', '.join(self.unchanged)}"] if self.unchanged else [])
+
+    def rerun(self, name: str) -> str:
+        """Says whether an architecture was reproduced; empty if it was not run again."""
+        differs = self.reproduced.get(name)
+        return "" if differs is None else "NOT reproduced" if differs else "reproduced"
 
     @property
     def warnings(self) -> list[str]:
-        """What to know before the headlines, a line each."""
+        """What to know before the summaries, a line each."""
         other = [f"the data set changed, so no results are compared: {self.other_data}"] if self.other_data else []
         stale = [f"dvc.lock does not match: {line}" for line in self.stale]
         return other + stale + self.stale_tables + self.not_reproduced
 
     @property
     def not_reproduced(self) -> list[str]:
-        """What was run again and did not give what is recorded, a line each."""
+        """The architectures that gave other results when they were run again, a line each."""
         return [f"{name}: NOT reproduced: {differs}" for name, differs in self.reproduced.items() if differs]
 
-    def _reproduced(self, name: str) -> str:
-        differs = self.reproduced.get(name)
-        return "" if differs is None else " · NOT reproduced" if differs else " · reproduced"
-
     def failures(self, gates: list[str]) -> list[str]:
-        """Why each gate of `gates` that fails does so, a line each."""
+        """Says which of these gates fail, and why, a line each."""
         worse = [item.name for item in self.architectures if item.verdict(self.confidence) == WORSE]
         stale = [f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else []
         found = {

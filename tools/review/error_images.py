@@ -1,4 +1,4 @@
-"""Pictures of test images from git alone: those that a revision's models read wrong (plots/errors/)."""
+"""Reads test images from git alone: those that a revision's models get wrong (plots/errors/)."""
 
 import hashlib
 from pathlib import Path
@@ -14,11 +14,11 @@ from tools.common.revision import Revision
 
 
 def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tuple[dict[int, np.ndarray], list[str]]:
-    """The images by index in the test set, uint8 (height, width); and why an architecture's are missing, a line each.
+    """Reads the images by index in the test set, uint8 (height, width); and says which are missing, a line each.
 
-    `predictions` are those of the revision's architectures: image k of a picture is that of the k-th
-    most confident error. dvc.lock must say that the picture was made from just these predictions, so
-    that no image ever stands beside another's label.
+    Image k of an architecture's picture is that of its k-th most confident error, by `predictions`, which are those of
+    the revision. dvc.lock must say that the picture was made from just these predictions, so that no image stands
+    beside another's label.
     """
     images, missing = {}, []
     stages = stages_of(revision)
@@ -27,7 +27,7 @@ def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tup
         content = revision.read(path)
         entry = stages.get(f"report@{name}", {})
         if content is None:
-            missing.append(f"{path}: not in {revision}, so these digits are shown without pictures")
+            missing.append(f"{path}: not in {revision}, so these digits have no pictures")
         elif not (
             _recorded(entry, "outs", revision, path) and _recorded(entry, "deps", revision, results.predictions(name))
         ):
@@ -44,12 +44,12 @@ def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tup
 
 
 def _recorded(entry: dict, key: str, revision: Revision, path: Path) -> bool:
-    """Whether dvc.lock's entry of a stage has the digest of a file as it is."""
+    """Whether a stage's entry in dvc.lock has the file's digest."""
     return digests(entry, key).get(str(path)) == hashlib.md5(revision.read(path), usedforsecurity=False).hexdigest()
 
 
 def _shape(revision: Revision) -> tuple[int, int]:
-    """Height and width of an image; raises `ValueError` if data/raw/mnist.json does not say."""
+    """Reads an image's height and width from data/raw/mnist.json; raises `ValueError` if it does not say."""
     try:
         _, height, width = map(int, revision.read_json(results.DESCRIPTION)["arrays"]["x_test"]["shape"])
     except (TypeError, KeyError, ValueError) as error:

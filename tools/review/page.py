@@ -1,33 +1,38 @@
-"""A review as Markdown, for a comment, and as one HTML page that stands alone."""
+"""Renders a review as Markdown, for a comment, and as one self-contained HTML page."""
 
 import io
 from collections import defaultdict
 
 from stages.common.pictures import DPI
 from tools.common import charts
+from tools.common.changes import BETTER, REMOVED, WORSE, interval, percent
 from tools.common.templates import data_uri, render
 from tools.review.content import Review
 from tools.review.sections import Digit, Section
 
 LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
+WORDS = {"percent": percent, "interval": interval, "better": BETTER, "worse": WORSE, "removed": REMOVED}
 SHOWN = 60  # digits shown as pictures, at most; all are listed
 
 
 def html(review: Review, sections: list[Section], missing: list[str]) -> str:
-    """The page, with its pictures in it. `missing` says which pictures are missing, a line each."""
-    return render("review.html.j2", review=review, sections=sections, missing=missing, curves=curves, shown=SHOWN)
+    """Renders the page, with its pictures in it; `missing` lists the pictures that are missing, a line each."""
+    names = {section.architecture.name for section in sections}
+    shown = {"sections": sections, "names": names, "missing": missing, "curves": curves, "shown": SHOWN}
+    return render("review.html.j2", review=review, **WORDS, **shown)
 
 
 def markdown(review: Review, sections: list[Section], pictures: str | None) -> str:
-    """The comment. It shows pictures that the head has in git, if `pictures` is the URL where its files can be seen."""
-    text = render("review.md.j2", review=review, sections=sections, pictures=pictures, by_pair=by_pair)
+    """Renders the comment. It shows the head's pictures if `pictures` is the URL where the head's files can be seen."""
+    shown = {"sections": sections, "pictures": pictures, "by_pair": by_pair}
+    text = render("review.md.j2", review=review, **WORDS, **shown)
     if len(text) <= LONGEST:
         return text
-    return text[:LONGEST].rpartition("\n")[0] + "\n\n… cut here, for its length: the HTML page has all of it.\n"
+    return text[:LONGEST].rpartition("\n")[0] + "\n\n… cut here: too long for a comment. The HTML page has all of it.\n"
 
 
 def by_pair(digits: list[Digit]) -> list[tuple[str, str]]:
-    """The digits' numbers by label and wrong prediction, the most frequent pair first: `("7 as 2", "340, 1226")`."""
+    """Groups the digits by label and wrong prediction, most frequent pair first: `("7 as 2", "340, 1226")`."""
     numbers = defaultdict(list)
     for digit in digits:
         numbers[digit.label, digit.wrong].append(str(digit.index))
@@ -36,7 +41,7 @@ def by_pair(digits: list[Digit]) -> list[tuple[str, str]]:
 
 
 def curves(section: Section) -> str:
-    """The training curves before and after, as a picture in a URI."""
+    """Draws the training curves before and after, as a picture in a URI."""
     before = section.base.history if section.base else None
     figure = charts.before_and_after(before, section.head.history, f"{section.architecture.name}: training")
     stream = io.BytesIO()

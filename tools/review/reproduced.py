@@ -1,4 +1,4 @@
-"""What `make reproduce` found of a commit."""
+"""Reads what `make reproduce` found out about a commit."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ from tools.common.revision import Revision
 
 
 def read_reproduced(head: Revision, path: Path = REPRODUCED) -> dict[str, str]:
-    """By architecture that was run again: what differs from what is recorded, empty if nothing does.
+    """Says, for each architecture that was run again, what differs from its recorded results; "" if nothing does.
 
-    Nothing is known where there is no such file, or it is of another commit.
+    Returns {} if there is no such file, or if it is about another commit.
     """
     if not path.is_file():
         return {}

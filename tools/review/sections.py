@@ -1,4 +1,4 @@
-"""What a review shows of one changed architecture: digits, classes, confusion, training."""
+"""Gathers what a review shows of one changed architecture: digits, classes, confusion, training."""
 
 import io
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Images = dict[int, np.ndarray]  # by index in the test set, uint8 (height, width
 
 @dataclass(frozen=True)
 class Digit:
-    """A test image whose prediction became right or wrong; `probability` is that of the wrong prediction."""
+    """A test image that became right or wrong; `probability` is that of its wrong prediction."""
 
     index: int
     label: int
@@ -31,32 +31,38 @@ class Digit:
 
     @property
     def wrong(self) -> int:
-        """The prediction that is wrong, the old or the new one."""
+        """The wrong prediction, which is the old or the new one."""
         return self.old if self.new == self.label else self.new
 
 
 @dataclass(frozen=True)
 class Training:
-    """How one side's training went: columns epoch, split, metric, value; and train minus validation accuracy."""
+    """One side's training: its history, with the columns epoch, split, metric, value; and the metrics afterwards."""
 
     history: pd.DataFrame | None
-    gap: float | None
+    metrics: dict[str, int | float]
 
     @classmethod
     def read(cls, revision: Revision, name: str) -> "Training":
-        """`None` stands for what is not there or not readable."""
+        """Reads them; what is not there or not readable is `None` or empty."""
         content, metrics = revision.read(results.history(name)), revision.read_json(results.metrics(name))
         try:
             history = pd.read_csv(io.BytesIO(content or b""))
-        except ValueError:  # pandas' errors of empty and damaged files, and of their encoding, are ValueErrors
+        except ValueError:  # pandas' errors for empty, damaged and wrongly encoded files are ValueErrors
             history = pd.DataFrame()
-        gap = metrics.get("train_validation_gap") if isinstance(metrics, dict) else None
-        return cls(history if set(history) >= HISTORY_COLUMNS else None, gap if isinstance(gap, float) else None)
+        items = metrics.items() if isinstance(metrics, dict) else ()
+        numbers = {key: value for key, value in items if type(value) in (int, float)}
+        return cls(history if set(history) >= HISTORY_COLUMNS else None, numbers)
+
+    @property
+    def gap(self) -> float | None:
+        """Train minus validation accuracy after the last epoch; `None` without validation."""
+        return self.metrics.get("train_validation_gap")
 
 
 @dataclass(frozen=True)
 class Section:
-    """One architecture: newly wrong and newly right digits, the surest wrong prediction first, and the training.
+    """One architecture: its newly wrong and newly right digits, most confident error first, and its training.
 
     A new architecture has no `base` and no digits.
     """
@@ -73,13 +79,13 @@ class Section:
 
 
 def sections(review: Review) -> tuple[list[Section], list[str]]:
-    """Those of the changed architectures that can be shown; and which pictures are missing, a line each."""
+    """Builds a section for each changed architecture that can be shown; and lists the missing pictures, a line each."""
     images, missing = _images(review)
     return [_section(item, review, images) for item in review.changed if not item.note or item.note == NEW], missing
 
 
 def _images(review: Review) -> tuple[Images, list[str]]:
-    """Test images from both sides; none if the data set is another."""
+    """Reads the test images of both sides; none if the data set differs."""
     if review.other_data:
         return {}, []
     before = error_images(review.base, {item.name: item.base for item in review.architectures if item.base})
@@ -96,7 +102,7 @@ def _section(item: Change, review: Review, images: Images) -> Section:
 
 
 def _digits(item: Change, indices: np.ndarray, wrong: Predictions, images: Images) -> list[Digit]:
-    """The digits at `indices`, of which `wrong` are the wrong predictions, the surest first."""
+    """Lists the digits at `indices`, most confident error first; `wrong` holds their wrong predictions."""
     return [
         Digit(
             int(index),
@@ -111,7 +117,7 @@ def _digits(item: Change, indices: np.ndarray, wrong: Predictions, images: Image
 
 
 def _png(image: np.ndarray) -> bytes:
-    """The image dark on light, as one writes."""
+    """Encodes the image dark on light, as ink on paper."""
     stream = io.BytesIO()
     Image.fromarray(255 - image).save(stream, format="png")
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""dvc.lock: what it says of a revision's stages, and whether params, code and results in git are as it says."""
+"""Compares dvc.lock with a revision's params, code and results in git, and with another revision's dvc.lock."""
 
 import json
 import subprocess
@@ -16,9 +16,9 @@ LISTED = 4  # stages or files named in a line, at most
 
 
 def stale(revision: Revision) -> list[str]:
-    """Why a revision's dvc.lock does not match its params, code and results in git: a line each; empty if it does.
+    """Says why a revision's dvc.lock does not match its params, code and results in git, a line each; [] if it does.
 
-    What DVC's cache holds need not be there.
+    Ignores outputs that only DVC's cache holds.
     """
     with checked_out(revision) as tree:
         done = subprocess.run(["dvc", "status", "--json"], cwd=tree, capture_output=True, text=True, check=False)
@@ -33,7 +33,7 @@ def stale(revision: Revision) -> list[str]:
 
 
 def _reasons(entries: list[Any], tree: Path) -> Iterator[str]:
-    """What `dvc status --json` says of one stage, without outputs that only DVC's cache holds."""
+    """Reads what `dvc status --json` says of one stage, without outputs that only DVC's cache holds."""
     files = [item for entry in entries if isinstance(entry, dict) for kind in entry.values() for item in kind.items()]
     if (str(PARAMS_PATH), "new") in files:
         yield f"not in {LOCK}"
@@ -51,7 +51,7 @@ def _ignored(path: str, tree: Path) -> bool:
 
 
 def _broken_links(stages: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Stages that ran on another version of a file than the stage that writes it last wrote."""
+    """Finds stages that ran before the stage that writes their input last wrote it."""
     written = {path: digest for stage in stages.values() for path, digest in digests(stage, "outs").items()}
     for name, stage in stages.items():
         for path, digest in digests(stage, "deps").items():
@@ -60,7 +60,7 @@ def _broken_links(stages: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def stage_changes(base: Revision, head: Revision) -> list[tuple[str, str]]:
-    """Which stages differ between two dvc.lock, and in what: added, removed, or what they ran on that differs."""
+    """Lists the stages that differ between two dvc.lock, and in what: added, removed, or in what they ran on."""
     before, after = stages_of(base), stages_of(head)
     written = {path for stages in (before, after) for stage in stages.values() for path in digests(stage, "outs")}
     changes = {}
@@ -74,7 +74,7 @@ def stage_changes(base: Revision, head: Revision) -> list[tuple[str, str]]:
 
 
 def _causes(before: dict[str, Any], after: dict[str, Any], written: set[str]) -> Iterator[str]:
-    """What a stage ran on that differs; files that other stages write are `its inputs`, together."""
+    """Lists what a stage ran on that differs; files that other stages write are together `its inputs`."""
     if before.get("cmd") != after.get("cmd"):
         yield "its command"
     old, new = (side.get("params", {}).get(str(PARAMS_PATH), {}) for side in (before, after))
@@ -90,7 +90,7 @@ def _unequal(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def grouped(reasons: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """Stages and what is said of them; those of one kind (train@…) of which the same is said stand together."""
+    """Groups stages of one kind (train@…) of which the same is said: pairs of the stages and what is said."""
     groups = defaultdict(list)
     for stage, said in reasons.items():
         more = [f"and {len(said) - LISTED} more"] if len(said) > LISTED else []

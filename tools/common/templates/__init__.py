@@ -1,4 +1,4 @@
-"""The templates of the pages that tools write, and how they are filled in."""
+"""Fills in the templates of the pages that tools write."""
 
 import base64
 import re
@@ -7,15 +7,15 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-# What means something to Markdown in the middle of a line; underscores, tildes and brackets only where they do
+# Markdown's markup within a line; underscores, tildes and brackets only where they are markup
 MARKUP = r"[\\`*|]|(?<!\w)_|_(?!\w)|~~|!?\[(?=[^\]]*\][(\[])|<(?=[\w/!?])|&(?=#?\w+;)|(?<!\w)@|://"
 
 
 def render(template: str, **context: Any) -> str:
-    """A template of this folder with the context filled in.
+    """Fills a template of this folder in.
 
-    In HTML every text is escaped; a Markdown template passes texts through `md`, or through `fenced` in
-    a block of code.
+    HTML templates escape every text. A Markdown template passes texts through the filter `md`, or through `fenced`
+    in a block of code.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -29,16 +29,16 @@ def render(template: str, **context: Any) -> str:
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG as a URI that holds it, for pages that stand alone."""
+    """Encodes a PNG as a data URI, for self-contained pages."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _markdown(value: Any) -> str:
-    """Text that Markdown shows as it is, in one line: no markup, no HTML, no link, no mention of a user."""
+    """Escapes text so that Markdown shows it as it is, in one line: no markup, HTML, link or mention of a user."""
     line = " ".join(str(value).split())
     return re.sub(MARKUP, lambda found: "".join(f"&#{ord(character)};" for character in found[0]), line)
 
 
 def _fenced(value: Any) -> str:
-    """One line in a block of code, which it cannot end."""
+    """Makes text one line of a block of code, which it cannot end."""
     return " ".join(str(value).splitlines()).replace("```", "'''")
