@@ -11,7 +11,7 @@ unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # they are for t
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## environment, then the whole pipeline: runs what params.yaml, code or data changed
-	@python -m tools.repro || { [ $$? = 1 ] && python -m tools.repro.mend && python -m tools.repro; }
+	@REPRO_MAKE=$$PPID python -m tools.repro
 
 overview: $(RUN) ## plots/report.html and the comparison of all architectures, from the results in the workspace
 	python -m tools.overview
