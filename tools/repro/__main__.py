@@ -11,7 +11,7 @@ import sys
 from stages.common.errors import PipelineError, command
 from tools.common.arguments import number
 from tools.repro.client import NEED_KERAS
-from tools.repro.ending import end_when_asked
+from tools.repro.ending import Make, end_when_asked
 from tools.repro.warm import Warm, warm_commands
 
 
@@ -25,19 +25,20 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
     end_when_asked()
+    make = Make()
     with warm_commands() as warm:
         temporary = warm.folder / "tmp"  # is removed with the folder, whatever is left in it
         temporary.mkdir()
         warm.environment["TMPDIR"] = str(temporary)
         warm.start("dvc")  # first, as it is needed first; TensorFlow takes longest
         warm.start("keras")
-        _reproduce_or_mend(arguments, warm)
+        _reproduce_or_mend(arguments, warm, make)
 
 
-def _reproduce_or_mend(arguments: argparse.Namespace, warm: Warm) -> None:
+def _reproduce_or_mend(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
     """Runs once more if a run fails, and what a killed DVC has left broken could be mended."""
     try:
-        _reproduce(arguments, warm)
+        _reproduce(arguments, warm, make)
     except PipelineError as error:
         from tools.repro.mend import mend
 
@@ -45,10 +46,10 @@ def _reproduce_or_mend(arguments: argparse.Namespace, warm: Warm) -> None:
         if not mended:
             raise
         print(f"error: {error}", *(f"mended: {line}; runs again" for line in mended), sep="\n", file=sys.stderr)
-        _reproduce(arguments, warm)
+        _reproduce(arguments, warm, make)
 
 
-def _reproduce(arguments: argparse.Namespace, warm: Warm) -> None:
+def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
     from stages.common.params import load_params  # while these are imported here, others are there
     from tools.common.results import overview_is_current
     from tools.repro import no_git
@@ -63,7 +64,7 @@ def _reproduce(arguments: argparse.Namespace, warm: Warm) -> None:
     if plan.outdated:
         warm.start("tables")
         alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
-        reproduce(plan, arguments.jobs or (1 if alone else at_once()), warm, verbose=arguments.verbose)
+        reproduce(plan, arguments.jobs or (1 if alone else at_once()), warm, make, arguments.verbose)
     else:
         print("nothing to run: data, models and results are up to date")
     if not arguments.targets and not overview_is_current(params):

@@ -31,7 +31,7 @@ FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, wh
 
 
 def plan(targets: Sequence[str]) -> dict[str, Any]:
-    """The stages that `dvc repro` would look at for these targets, in its order, as the fields of `tools.repro.plan.Plan`.
+    """The stages that `dvc repro` would look at, in its order, as the fields of `tools.repro.plan.Plan`.
 
     Without targets, as `dvc repro`: for the stages of this folder's dvc.yaml, and what they need elsewhere.
     """

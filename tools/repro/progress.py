@@ -26,7 +26,7 @@ from tools.repro.warm import Warm
 EVERY = 10  # moments of the schedule: five times a second
 
 
-def reproduce(plan: Plan, jobs: int, warm: Warm, verbose: bool = False) -> None:
+def reproduce(plan: Plan, jobs: int, warm: Warm, make: Make, verbose: bool = False) -> None:
     """Runs what is outdated. For each stage that ended, prints what it did and how long it took.
 
     What a stage printed is shown in full if it failed, or if `verbose`. On a terminal, bars show what runs.
@@ -35,7 +35,6 @@ def reproduce(plan: Plan, jobs: int, warm: Warm, verbose: bool = False) -> None:
     sys.stdout.reconfigure(errors="replace")  # a terminal may not know the letters of a name
     console = Console(force_terminal=sys.stdout.isatty())  # whatever FORCE_COLOR says
     environment = warm.environment | ({SHOW_PROGRESS: "yes"} if console.is_terminal else {})
-    make = Make()
     with (
         tempfile.TemporaryDirectory(dir=warm.folder) as logs,
         _in_order(plan),

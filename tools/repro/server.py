@@ -151,7 +151,7 @@ class Server:
             signal.signal(number, lambda *_: self.end_all())
 
     def _wait(self) -> list:
-        """Waits until something can be read, and returns it; imports a library instead of waiting, if there is one left."""
+        """Waits until something can be read, and returns it; while libraries are left, imports one instead."""
         watched = [self.woken, *(command.client for command in self.commands if command.client)]
         if not self.ending:
             watched += [self.listening, sys.stdin, *self.clients]

@@ -40,7 +40,8 @@ class Warm:
 
     Attributes:
         folder: has the servers' sockets.
-        environment: for commands; `python` is this one in it, warm or not.
+        commands: environment variables by which `python` and `dvc` find the servers; without any, this Python.
+        environment: these and all others, for commands.
         python, dvc: what a command line begins with.
     """
 
@@ -48,13 +49,13 @@ class Warm:
         self.folder, self.servers = folder, dict[str, subprocess.Popen[bytes]]()
         self.possible = possible()
         paths = [*([str(BIN)] if self.possible else []), str(Path(sys.executable).parent)]
-        self.environment = {
-            **os.environ,
+        self.commands = {
             "PATH": os.pathsep.join([*paths, os.environ.get("PATH", os.defpath)]),
             "REPRO_PYTHON": sys.executable,
             SERVERS: str(folder),
             STARTED_WITH: python_variables(os.environ),
         }
+        self.environment = os.environ | self.commands
         self.python = [str(BIN / "python") if self.possible else sys.executable]
         self.dvc = [str(BIN / "dvc")] if self.possible else [sys.executable, "-m", "dvc"]
 
