@@ -11,7 +11,7 @@ unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the 
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
-	@python -m tools.repro || { [ $$? = 1 ] && python -m tools.repro.mend && python -m tools.repro; }
+	@REPRO_MAKE=$$PPID python -m tools.repro
 
 overview: $(RUN) ## draw plots/report.html and the comparison from the results in the workspace
 	python -m tools.overview

@@ -24,7 +24,7 @@ from sklearn.datasets import load_digits
 from stages.common.arrays import Archive, write_archive
 from stages.common.yaml import parse_yaml, read_yaml
 from tools.common.arguments import number
-from tools.repro.warm import KERAS, LIBRARIES, warm_commands
+from tools.repro.warm import LIBRARIES, Warm, warm_commands
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "tests/params.yaml"
@@ -42,8 +42,6 @@ COPIED = (
 
 settings.register_profile("the same examples in every run", derandomize=True, deadline=None)
 settings.load_profile("the same examples in every run")
-
-DVC = ("dvc.cli", "dvc.commands.repro", "dvc.render", "dvc.repo.reproduce", "dvc.repo.status", "networkx")
 
 TINY_PARAMS = """\
 data:
@@ -113,10 +111,10 @@ class Repro:
 class Project:
     """A project folder with git and DVC, run with the real commands.
 
-    Its `python` and `dvc` are warm ones (tools/repro/warm.py), those of `ordinary` are the environment's.
+    Warm servers (tools/repro/warm.py) run its `python` and `dvc`, real processes those of `ordinary`.
     """
 
-    commands: ClassVar[Path] = Path(sys.executable).parent  # once `built_project` is there, the warm ones' folder
+    warm: ClassVar[Warm | None] = None  # the servers, once `built_project` is there
     path: Path
     is_warm: bool = True
 
@@ -126,9 +124,12 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        folders = [str(self.commands)] * self.is_warm + [str(Path(sys.executable).parent), os.environ["PATH"]]
-        return os.environ | {
-            "PATH": os.pathsep.join(folders),
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        commands = self.warm.commands if self.is_warm and self.warm else {}
+        return {
+            **os.environ,
+            "PATH": path,
+            **commands,
             "DVC_SITE_CACHE_DIR": f"{self.path}.site-cache",
             **{f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
         }
@@ -221,10 +222,10 @@ def _signals_as_on_a_terminal() -> None:
 @pytest.fixture(scope="session")
 def built_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
-    with warm_commands(("dvc", "python")) as warm:
-        warm.start("keras", KERAS)
-        warm.start("others", LIBRARIES + DVC)
-        Project.commands = warm.folder
+    with warm_commands() as warm:
+        for name in LIBRARIES:
+            warm.start(name)
+        Project.warm = warm
         yield Project(shared_by_workers(tmp_path_factory, "built", build) / "project")
 
 

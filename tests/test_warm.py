@@ -11,8 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tools.repro.warm import warm_commands
+from tools.repro import warm as warm_module
+from tools.repro.warm import Warm, warm_commands
 
+from .conftest import Project
 from .test_ending import wait_until
 
 PROBE = """\
@@ -34,17 +36,18 @@ except KeyboardInterrupt:
     input()
     raise SystemExit(7)
 """
-# What the process that forks leaves for its own end, and what a command does
+# What a library leaves for the end of the process, as matplotlib does; and what a command does
 LIBRARY = """\
-import atexit, tempfile
-atexit.register(print, "not the command's")
-folder = tempfile.TemporaryDirectory()
+import atexit, shutil, tempfile
+atexit.register(print, "the library's end")
+folder = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, folder)
 """
 LEAVES = """\
 import atexit, concurrent.futures, pathlib, tempfile, threading, a_library
 open_file = open("written", "w")
 open_file.write("to the end")
-print(pathlib.Path(a_library.folder.name).exists())
+print(pathlib.Path(a_library.folder).exists())
 folder = tempfile.TemporaryDirectory()
 print(folder.name)
 pool = concurrent.futures.ThreadPoolExecutor()
@@ -64,65 +67,63 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The commands of a process that has imported a library which Python does not import by itself."""
-    far_away = (
-        tmp_path / "a rather long name of a temporary folder" / "and another in it, longer than a socket's path may be"
-    )
+def warm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warm]:
+    """A server that has imported a library which Python does not import by itself."""
+    far_away = tmp_path / "a rather long name of a folder" / "and another in it, longer than a socket's path may be"
     far_away.mkdir(parents=True)
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(far_away))
     with warm_commands() as warm:
-        warm.start("others", ["json.tool"])
-        yield warm.folder
+        warm.start("tables", ["json.tool"])
+        yield warm
 
 
-def run(python: Path, project: Path, *arguments: str) -> tuple[int, str, str]:
-    environment = os.environ | {"WORD": "ü b"}
-    done = subprocess.run([python, *arguments], cwd=project, env=environment, text=True, capture_output=True)
+def run(warm: Warm, project: Path, *arguments: str, **more: str) -> tuple[int, str, str]:
+    environment = warm.environment | {"WORD": "ü b"} | more
+    done = subprocess.run(["python", *arguments], cwd=project, env=environment, text=True, capture_output=True)
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_command_has_its_arguments_environment_folder_streams_and_status(commands, project) -> None:
-    told = run(commands / "python", project, "-m", "stages.probe", "3", "a b")
+def test_a_command_has_its_arguments_environment_folder_streams_and_status(warm, project) -> None:
+    told = run(warm, project, "-m", "stages.probe", "3", "a b")
     assert told == (3, f"['3', 'a b'] ü b {project.name} True\n", "to stderr\n")
 
 
-def test_it_reads_the_code_anew(commands, project) -> None:
+def test_it_reads_the_code_anew(warm, project) -> None:
     for word in ("one", "two"):
         (project / "stages/probe.py").write_text(f"print('{word}')")
-        assert run(commands / "python", project, "-m", "stages.probe") == (0, f"{word}\n", "")
+        assert run(warm, project, "-m", "stages.probe") == (0, f"{word}\n", "")
 
 
-def test_an_error_keeps_its_traceback(commands, project) -> None:
+def test_an_error_keeps_its_traceback(warm, project) -> None:
     (project / "stages/probe.py").write_text("1 / 0")
-    status, _, errors = run(commands / "python", project, "-m", "stages.probe")
+    status, _, errors = run(warm, project, "-m", "stages.probe")
     assert status == 1
     assert errors.endswith("ZeroDivisionError: division by zero\n")
 
 
-def test_another_command_is_run_by_python_itself(commands, project) -> None:
-    assert run(commands / "python", project, "-c", "import sys; print(sys.executable)") == (
+def test_another_command_is_run_by_python_itself(warm, project) -> None:
+    assert run(warm, project, "-c", "import sys; print(sys.executable)") == (
         0,
         f"{sys.executable}\n",
         "",
     )
 
 
-def test_without_the_process_the_command_is_run_by_python_itself(commands, project) -> None:
-    (commands.parent / "others").unlink()
-    assert run(commands / "python", project, "-m", "stages.probe", "0")[:2] == (
+def test_without_a_server_the_command_is_run_by_python_itself(warm, project) -> None:
+    warm.stop("tables")
+    assert run(warm, project, "-m", "stages.probe", "0")[:2] == (
         0,
         f"['0'] ü b {project.name} False\n",
     )
 
 
 @pytest.fixture
-def started(commands, project) -> Iterator[subprocess.Popen[str]]:
+def started(warm, project) -> Iterator[subprocess.Popen[str]]:
     """A command that does not end by itself."""
     (project / "stages/probe.py").write_text(ENDLESS)
-    command = [commands / "python", "-m", "stages.probe"]
-    with subprocess.Popen(command, cwd=project, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+    command, streams = ["python", "-m", "stages.probe"], {"stdin": -1, "stdout": -1, "stderr": -1}
+    with subprocess.Popen(command, cwd=project, env=warm.environment, **streams, text=True) as process:
         yield process
 
 
@@ -148,23 +149,83 @@ def test_what_is_to_be_done_at_the_end_is_done(tmp_path, project, monkeypatch) -
     (project / "stages/probe.py").write_text(LEAVES)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with warm_commands() as warm:
-        warm.start("others", ["a_library"])
+        warm.start("tables", ["a_library"])
         for _ in range(2):
-            status, printed, errors = run(warm.folder / "python", project, "-m", "stages.probe")
+            status, printed, errors = run(warm, project, "-m", "stages.probe")
             is_there, folder, *more = printed.splitlines()
-            assert (status, is_there, more) == (0, "True", ["pool", "thread", "at exit"])
+            assert (status, is_there, more) == (0, "True", ["pool", "thread", "at exit", "the library's end"])
             assert "ZeroDivisionError" in errors
             assert not Path(folder).exists()
             assert (project / "written").read_text() == "to the end"
 
 
 @pytest.mark.parametrize(("code", "status"), [("None", 0), ("True", 1), ("256 + 3", 3), ("-1", 255), ("[1]", 1)])
-def test_the_status_is_as_python_has_it(commands, project, code: str, status: int) -> None:
+def test_the_status_is_as_python_has_it(warm, project, code: str, status: int) -> None:
     (project / "stages/probe.py").write_text(f"raise SystemExit({code})")
-    assert run(commands / "python", project, "-m", "stages.probe")[0] == status
+    assert run(warm, project, "-m", "stages.probe")[0] == status
 
 
-def test_what_cannot_be_printed_is_a_failure(commands, project) -> None:
+def test_what_cannot_be_printed_is_a_failure(warm, project) -> None:
     (project / "stages/probe.py").write_text("print('no room for it')")
     with Path("/dev/full").open("w") as full:
-        assert subprocess.run([commands / "python", "-m", "stages.probe"], cwd=project, stdout=full).returncode == 120
+        done = subprocess.run(["python", "-m", "stages.probe"], cwd=project, env=warm.environment, stdout=full)
+    assert done.returncode == 120
+
+
+def test_a_command_that_a_signal_ends_is_told_as_such(warm, project) -> None:
+    (project / "stages/probe.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert run(warm, project, "-m", "stages.probe")[0] == -signal.SIGSEGV
+
+
+def test_a_stopped_client_stops_its_command(started) -> None:
+    command = psutil.Process(int(started.stdout.readline().split()[0]))
+    started.send_signal(signal.SIGTSTP)
+    wait_until(lambda: command.status() == psutil.STATUS_STOPPED)
+    started.send_signal(signal.SIGCONT)
+    wait_until(lambda: command.status() != psutil.STATUS_STOPPED)
+    started.kill()
+
+
+def test_what_a_command_leaves_running_ends_with_it(warm, project) -> None:
+    (project / "stages/probe.py").write_text("import subprocess; print(subprocess.Popen(['sleep', '1000']).pid)")
+    status, child, _ = run(warm, project, "-m", "stages.probe")
+    wait_until(lambda: not psutil.pid_exists(int(child)))
+    assert status == 0
+
+
+def test_a_command_ends_with_a_server_that_is_killed(warm, started) -> None:
+    command = int(started.stdout.readline().split()[0])
+    warm.servers["tables"].kill()
+    wait_until(lambda: not psutil.pid_exists(command))
+    assert started.wait() == 1
+    assert started.stderr.read() == "error: stages.probe: the warm server that ran it has died; run it again\n"
+
+
+def test_what_python_reads_when_it_starts_is_heeded(warm, project) -> None:
+    (project / "stages/probe.py").write_text("import sys; print(sys.flags.optimize)")
+    assert run(warm, project, "-m", "stages.probe", PYTHONOPTIMIZE="2")[1] == "2\n"
+
+
+def test_a_server_forks_from_one_thread_though_libraries_would_start_more(built_project: Project) -> None:
+    for name, server in built_project.warm.servers.items():
+        assert psutil.Process(server.pid).num_threads() == 1, name
+
+
+def test_a_folder_for_temporary_files_has_nothing_executable(warm) -> None:
+    assert [path for path in warm.folder.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("why", ["another system", "a ZIP download lost the executable bit"])
+def test_where_no_server_can_be_used_the_real_commands_run(why: str, tmp_path, project, monkeypatch) -> None:
+    if why == "another system":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    else:
+        for name in ("python", "dvc"):
+            (tmp_path / name).touch()
+        monkeypatch.setattr(warm_module, "BIN", tmp_path)
+    with warm_commands() as warm:
+        warm.start("tables")
+        assert not warm.servers
+        assert run(warm, project, "-m", "stages.probe", "3")[0] == 3
+        version = [*warm.dvc, "--version"]
+        assert subprocess.run(version, env=warm.environment, capture_output=True, check=True).stdout

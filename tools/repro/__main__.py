@@ -1,74 +1,90 @@
-"""`make repro`: what `dvc repro` does, faster and to the same bytes, then the overview.
+"""`make repro`: what `dvc repro` does, faster and to the same bytes, then the overview and what has changed.
 
 DVC runs one stage after the other. Here those that do not wait for one another go side by side, each as `dvc repro
 --single-item`, on Python's libraries imported once (tools/repro/warm.py).
 """
 
 import argparse
-import contextlib
-import os
 import subprocess
-import tempfile
-from collections.abc import Iterator
+import sys
 
-from stages.common.errors import command
+from stages.common.errors import PipelineError, command
 from tools.common.arguments import number
 from tools.repro.client import NEED_KERAS
-from tools.repro.ending import end_stages, when_told
-from tools.repro.warm import KERAS, LIBRARIES, Warm, warm_commands
-
-
-@contextlib.contextmanager
-def _environment(warm: Warm) -> Iterator[None]:
-    """Puts the warm commands first on PATH, and all temporary files into a folder that is removed at the end."""
-    temporary = warm.folder.parent / "tmp"
-    temporary.mkdir()
-    before = dict(os.environ)
-    if os.access(warm.folder / "python", os.X_OK):  # not where temporary files may not be executed: then the real ones
-        os.environ["PATH"] = f"{warm.folder}{os.pathsep}{before.get('PATH', os.defpath)}"
-    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        tempfile.tempdir = None
+from tools.repro.ending import Make, end_when_asked
+from tools.repro.warm import Warm, warm_commands
 
 
 @command
 def main() -> None:
-    """Runs what params.yaml, code or data changed, and draws the overview."""
+    """Runs what params.yaml, code or data changed, draws the overview, and says what differs from HEAD."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     stages = "stages at once; by default what cores and memory allow"
     parser.add_argument("--jobs", type=number(1), metavar="N", help=stages)
+    parser.add_argument("--verbose", action="store_true", help="show all that each stage prints")
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
-    when_told(end_stages)
-    with warm_commands() as warm, _environment(warm):
-        warm.start("keras", KERAS)  # takes longest
-        _reproduce(arguments, warm)
+    end_when_asked()
+    make = Make()
+    with warm_commands() as warm:
+        temporary = warm.folder / "tmp"  # is removed with the folder, whatever is left in it
+        temporary.mkdir()
+        warm.environment["TMPDIR"] = str(temporary)
+        warm.start("dvc")  # first, as it is needed first; TensorFlow takes longest
+        warm.start("keras")
+        _reproduce_or_mend(arguments, warm, make)
 
 
-def _reproduce(arguments: argparse.Namespace, warm: Warm) -> None:
+def _reproduce_or_mend(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
+    """Runs once more if a run fails, and what a killed DVC has left broken could be mended."""
+    try:
+        _reproduce(arguments, warm, make)
+    except PipelineError as error:
+        from tools.repro.mend import mend
+
+        mended = mend()
+        if not mended:
+            raise
+        print(f"error: {error}", *(f"mended: {line}; runs again" for line in mended), sep="\n", file=sys.stderr)
+        _reproduce(arguments, warm, make)
+
+
+def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
     from stages.common.params import load_params  # while these are imported here, others are there
     from tools.common.results import overview_is_current
     from tools.repro import no_git
+    from tools.repro.plan import Plan
     from tools.repro.progress import reproduce
-    from tools.repro.schedule import Plan, at_once
+    from tools.repro.schedule import at_once
 
     params = load_params()
     no_git.adapt()
-    plan = Plan.read(arguments.targets)
-    if not plan.needs(NEED_KERAS):
-        warm.stop("keras")
+    plan = Plan.read(arguments.targets, warm.python, warm.environment)
+    (warm.start if plan.needs(NEED_KERAS) else warm.stop)("keras")
     if plan.outdated:
-        warm.start("others", LIBRARIES)
+        warm.start("tables")
         alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
-        reproduce(plan, arguments.jobs or (1 if alone else at_once()))
+        reproduce(plan, arguments.jobs or (1 if alone else at_once()), warm, make, arguments.verbose)
     else:
         print("nothing to run: data, models and results are up to date")
     if not arguments.targets and not overview_is_current(params):
-        subprocess.run(["python", "-m", "tools.overview"], check=True)
+        _draw_overview(warm)
+    if plan.outdated:
+        sys.stdout.flush()
+        subprocess.run([*warm.python, "-m", "tools.repro.summary"], env=warm.environment, check=False)
+
+
+def _draw_overview(warm: Warm) -> None:
+    """Draws it, and shows its table if that has changed."""
+    from tools.common.results import COMPARISON
+
+    before = COMPARISON.read_bytes() if COMPARISON.exists() else b""
+    line = [*warm.python, "-m", "tools.overview"]
+    drawn = subprocess.run(line, env=warm.environment, stdout=subprocess.PIPE, text=True, check=False)
+    if drawn.returncode:
+        sys.exit(drawn.returncode)  # it has said why
+    if COMPARISON.read_bytes() != before:
+        print(drawn.stdout, end="")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The `python` and `dvc` of warm.py: a warm process runs the command in their place, and they do as it does.
+"""Stands in for `python` and `dvc` (tools/repro/bin): a warm server runs the command, and this process ends as it does.
 
-What signals tell the client it passes on, and the command ends with it. Where there is no warm process, and for any
-other command, it becomes the real one. It starts with each command, so it imports little: not pathlib.
+It passes signals on to the command. Where no server answers, and for any other command, it becomes the real one. It
+starts with each command, so it imports little: not pathlib.
 """
 
 import contextlib
@@ -10,25 +10,36 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+# Environment variables that warm.py sets
+SERVERS = "REPRO_SERVERS"  # the folder with the servers' sockets
+STARTED_WITH = "REPRO_STARTED_WITH"  # Python's own variables, as the servers read them when they started
 
 NEED_KERAS = ("stages.train", "stages.evaluate")
-SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-UNKNOWN = b"\xff"  # the exit status of a command that was killed
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+PASSED_ON += (signal.SIGTSTP, signal.SIGCONT)
+IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
-def main(folder: str, real: str, *line: str) -> None:
-    """Runs a command line; `folder` has the sockets of the warm processes, `real` the real commands."""
-    with socket.socket(socket.AF_UNIX) as server:
-        command = _module(line)
-        if command and _connect(server, folder, command[0]):
-            sys.exit(_ask(server, command))
-    path = f"{real}/{line[0]}"
-    os.execv(path, [path, *line[1:]])  # noqa: S606
+def main(*line: str) -> None:
+    """Runs a command line, which begins with `python` or `dvc`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # until they can be passed on
+    command = _module(line)
+    server = _ask(command) if command else None
+    if server:
+        for number in PASSED_ON:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda number, _: _pass_on(server, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
+    if server:
+        _end_as_told(server, command)
+    real = [sys.executable, *(line[1:] if line[0] == "python" else ("-m", *line))]
+    os.execv(real[0], real)  # noqa: S606
 
 
 def _module(line: Sequence[str]) -> Sequence[str]:
-    """The module and arguments that a warm process is to run for a command line; none for another command."""
+    """The module that a server can run for a command line, with its arguments; nothing for another command."""
     match line:
         case ["dvc", *_]:
             return line
@@ -37,38 +48,75 @@ def _module(line: Sequence[str]) -> Sequence[str]:
     return []
 
 
-def _connect(server: socket.socket, folder: str, module: str) -> bool:
-    here = os.getcwd()  # noqa: PTH109
-    os.chdir(folder)  # as a socket's path may have no more than a hundred characters
-    failed = server.connect_ex("keras" if module in NEED_KERAS else "others")
-    os.chdir(here)
-    return not failed
+def _ask(command: Sequence[str]) -> socket.socket | None:
+    """Asks a server to run a command; returns the connection, or `None` if there is none to run it as it would be."""
+    server = socket.socket(socket.AF_UNIX)
+    try:
+        if python_variables(os.environ) == os.environ[STARTED_WITH]:
+            _connect(server, command[0])
+            request = os.memfd_create("request")  # of any size, while a message is short enough to arrive as a whole
+            with open(request, "w+b") as file:  # noqa: PTH123
+                file.write(json.dumps(_surroundings(command)).encode())
+                file.flush()
+                socket.send_fds(server, [b"."], [0, 1, 2, request])
+            return server
+    except (KeyError, OSError):
+        pass
+    server.close()
+    return None
 
 
-def _ask(server: socket.socket, command: Sequence[str]) -> int:
-    """Has the command run; returns its exit status, or ends by the signal that ended it."""
-    told = []
+def python_variables(environment: Mapping[str, str]) -> str:
+    """Python's own variables, which it reads when it starts, such as PYTHONHASHSEED."""
+    return json.dumps(sorted(item for item in environment.items() if item[0].startswith("PYTHON")))
 
-    def tell(number: int, _: object) -> None:
-        told.append(number)
-        with contextlib.suppress(OSError):  # has just ended
-            server.send(bytes([number]))
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until they can be passed on
-    message = json.dumps([os.getcwd(), dict(os.environ), command]).encode()  # noqa: PTH109
-    socket.send_fds(server, [len(message).to_bytes(8)], [0, 1, 2])
-    server.sendall(message)
-    for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, tell)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    status = b""
+def _connect(server: socket.socket, module: str) -> None:
+    name = "keras" if module in NEED_KERAS else "dvc" if module in ("dvc", "tools.repro.dvc_internals") else "tables"
+    here = os.open(".", os.O_RDONLY)
+    os.chdir(os.environ[SERVERS])  # as a socket's path may have no more than a hundred characters
+    try:
+        server.connect(name)
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+def _surroundings(command: Sequence[str]) -> dict[str, object]:
+    """What a command has from the process that starts it, but for its three streams."""
+    umask = os.umask(0)
+    os.umask(umask)
+    ignored = {number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN}
+    return {
+        "command": command,
+        "folder": os.getcwd(),  # noqa: PTH109
+        "environment": dict(os.environ),
+        "umask": umask,
+        "ignored": sorted(ignored - IGNORED_BY_PYTHON),
+    }
+
+
+def _pass_on(server: socket.socket, number: int) -> None:
+    stop = number == signal.SIGTSTP
+    with contextlib.suppress(OSError):  # the command has just ended
+        server.send(bytes([signal.SIGSTOP if stop else number]))
+    if stop:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _end_as_told(server: socket.socket, command: Sequence[str]) -> None:
+    """Waits for the command's end, and ends with its exit status, or by the signal that ended it."""
+    told = b""
     with contextlib.suppress(OSError):
-        status = server.recv(1)
-    if told and not status:
-        signal.signal(told[-1], signal.SIG_DFL)
-        os.kill(os.getpid(), told[-1])
-    return int.from_bytes(status or UNKNOWN)
+        told = server.recv(4)
+    if not told:
+        sys.exit(f"error: {' '.join(command)}: the warm server that ran it has died; run it again")
+    status = int.from_bytes(told, signed=True)
+    if status < 0:
+        with contextlib.suppress(OSError):  # SIGKILL
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Sets right what a DVC leaves that was killed while it wrote its own files (`make repro` calls it).
+"""Mends the files that a killed DVC left half written (`make repro` does so when a run fails).
 
-DVC writes dvc.lock and .dvc/tmp/rwlock in place, and an entry of its run-cache in two steps, so a
-kill in those milliseconds leaves half of one, which every later command refuses. Nothing is lost
-with it: dvc.lock is in git, and what was finished since is found again in the run-cache.
+DVC writes dvc.lock and .dvc/tmp/rwlock in place, and an entry of its run-cache in two steps. A kill in those
+milliseconds leaves half of one, which every later command refuses. Nothing is lost: dvc.lock is in git, and the
+run-cache has what was finished since.
 """
 
 import json
@@ -10,27 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from voluptuous import Invalid
-
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
-from stages.common.yaml import parse_yaml
 from tools.common.lock import LOCK
 from tools.common.revision import git
+from tools.repro.dvc_internals import is_lock
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 
 
 def lock_is_cut(text: str) -> bool:
     """Whether DVC would refuse this text for a dvc.lock, though no merge has left its marks there."""
-    if "\n<<<<<<< " in text:
-        return False
-    try:
-        COMPILED_LOCKFILE_SCHEMA(parse_yaml(text.encode(), str(LOCK)))
-    except (PipelineError, Invalid):
-        return True
-    return False
+    return "\n<<<<<<< " not in text and not is_lock(text)
 
 
 def rwlock_is_cut(text: str) -> bool:
@@ -42,7 +33,7 @@ def rwlock_is_cut(text: str) -> bool:
 
 
 def mend() -> list[str]:
-    """Mends what is broken; returns what was done, a line each."""
+    """Mends what is broken; returns a line for each thing done."""
     done = []
     if LOCK.exists() and lock_is_cut(LOCK.read_text(encoding="utf-8", errors="replace")):
         try:
@@ -63,9 +54,9 @@ def mend() -> list[str]:
 
 
 def run_cache() -> Path | None:
-    """The folder of DVC's run-cache, which several projects may share; `None` where DVC fails, and has said why."""
-    told = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=False)
-    return None if told.returncode else Path(told.stdout.strip()) / "runs"
+    """The folder of DVC's run-cache, which several projects may share; `None` where DVC fails."""
+    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
+    return None if done.returncode else Path(done.stdout.strip()) / "runs"
 
 
 @command

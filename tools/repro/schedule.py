@@ -1,99 +1,23 @@
-"""Which stages there are, which of them are to run, and their order: as many at once as can go side by side."""
+"""Runs the outdated stages of a plan, as many at once as can go side by side."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
-import sys
-import threading
+import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import dvc.cli
-import dvc.dvcfile
-import dvc.lock
 import psutil
-from dvc.dvcfile import PROJECT_FILE
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc.repo.reproduce import get_active_graph, plan_repro
-from dvc.stage import PipelineStage
-from dvc.utils.collections import ensure_list
 
-from stages.common.errors import PipelineError, one_line
-from tools.common.lock import LOCK
-from tools.repro.ending import PATIENCE, end_descendants, hold, when_told
-from tools.repro.recording import modify_lock
+from tools.repro.plan import Plan
 
 MEMORY = 1.5e9  # bytes that a stage may need; the largest, train@cnn, takes 1.2e9 with MNIST
-FORK = multiprocessing.get_context("fork")  # DVC is imported once
-FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The stages in the order of `dvc repro`.
-
-    Attributes:
-        upstream: the stages that each waits for.
-        outdated: those that may have to run.
-        written: bytes that each wrote when it last ran, as dvc.lock has it: a stage with much to write takes long.
-        commands: what each runs; "" for a file that `dvc add` tracks, which runs nothing.
-        recorded: by dvc.lock, of which a project has one beside each dvc.yaml, the names of its entries in order.
-    """
-
-    upstream: dict[str, set[str]]
-    outdated: set[str]
-    written: dict[str, int]
-    commands: dict[str, str] = field(default_factory=dict)
-    recorded: dict[Path, list[str]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, targets: Sequence[str]) -> "Plan":
-        """Works out DVC's own graph, for targets and what they need, and asks DVC what has changed.
-
-        Without targets, as `dvc repro`: for the stages of this folder's dvc.yaml, and what they need elsewhere.
-        A stage may have to run if it has changed, or if one that it waits for may have to.
-        """
-        try:
-            with Repo() as repo:
-                graph = get_active_graph(repo.index.graph)
-                chosen = [stage for target in targets or [PROJECT_FILE] for stage in repo.stage.collect(target)]
-                order = plan_repro(graph, chosen)
-                upstream = {stage.addressing: {dep.addressing for dep in graph.successors(stage)} for stage in order}
-                written = {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order}
-                outdated: set[str] = set()
-                with repo.lock:
-                    for stage in order:
-                        if upstream[stage.addressing] & outdated or stage.changed():
-                            outdated.add(stage.addressing)
-        except OSError as error:  # such as a home that is no folder
-            raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS}") from error
-        except DvcException as error:
-            cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status tells more"
-            raise PipelineError(f"{error}{cause}") from error
-        commands = {stage.addressing: " ".join(ensure_list(stage.cmd)) for stage in order}
-        recorded: dict[Path, list[str]] = {}
-        for stage in order:
-            if isinstance(stage, PipelineStage):
-                recorded.setdefault(Path(stage.path).with_suffix(LOCK.suffix), []).append(stage.name)
-        return cls(upstream, outdated, written, commands, recorded)
-
-    def needs(self, modules: Iterable[str]) -> bool:
-        """Whether one of these modules is in the command of a stage that may have to run."""
-        return any(module in self.commands[name] for module in modules for name in self.outdated)
-
-    def dependents(self, name: str) -> set[str]:
-        """The stages that wait for this one, directly or not."""
-        found: set[str] = set()
-        for stage, waits_for in self.upstream.items():  # upstream first
-            if waits_for & (found | {name}):
-                found.add(stage)
-        return found
+MOMENT = 0.02  # seconds between two looks at what runs
+PATIENCE = 10  # seconds that stages have to end before they are asked in a stronger way
+KILLING = [signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)]
+IN_GROUPS = {"process_group": 0} if hasattr(os, "killpg") else {}  # each stage, to be sent signals with all it starts
 
 
 def cores() -> int:
@@ -106,86 +30,111 @@ def at_once() -> int:
     return max(1, min(cores(), int(psutil.virtual_memory().available / MEMORY)))
 
 
-class Schedule:
-    """Runs the outdated stages of a plan, each as `dvc repro --single-item` in a process of its own."""
+@dataclass
+class Stage:
+    """A stage that runs or has ended: DVC's process, and the files that it and the stage print into."""
 
-    def __init__(self, plan: Plan, jobs: int, logs: Path) -> None:
-        self.plan, self.jobs, self.logs = plan, jobs, logs
+    name: str
+    process: subprocess.Popen
+    stdout: Path
+    stderr: Path
+    started: float = field(default_factory=time.monotonic)
+    seconds: float | None = None  # that it took, once it has ended
+
+    def has_ended(self) -> bool:
+        """Whether it has ended."""
+        if self.seconds is None and self.process.poll() is not None:
+            self.seconds = time.monotonic() - self.started
+        return self.seconds is not None
+
+    def elapsed(self) -> float:
+        """The seconds since it was started."""
+        return time.monotonic() - self.started
+
+    def send(self, number: int) -> None:
+        """Sends a signal to DVC and what it has started; on Windows, ends DVC."""
+        with contextlib.suppress(ProcessLookupError):
+            if IN_GROUPS:
+                os.killpg(self.process.pid, number)
+            elif number != signal.SIGINT:  # which a console sends to all by itself
+                self.process.terminate()
+
+
+class Schedule:
+    """Runs the outdated stages of a plan, each by `dvc repro --single-item`.
+
+    Args:
+        plan: the stages.
+        jobs: how many may run at once.
+        dvc: what DVC's command line begins with.
+        environment: of DVC and the stages.
+        logs: an empty folder for what they print.
+    """
+
+    def __init__(self, plan: Plan, jobs: int, dvc: Sequence[str], environment: Mapping[str, str], logs: Path) -> None:
+        self.plan, self.jobs, self.dvc, self.environment, self.logs = plan, jobs, dvc, environment, logs
         self.waiting = [name for name in plan.upstream if name in plan.outdated]
-        self.running: dict[str, BaseProcess] = {}
+        self.running: list[Stage] = []
         self.failed: list[str] = []
         self.not_run: list[str] = []
 
-    def run(self, each_moment: Callable[[], None]) -> Iterator[str]:
-        """Yields what each stage printed as it ends; calls `each_moment` several times a second.
+    def __enter__(self) -> "Schedule":
+        return self
 
-        What depends on a stage that failed is not run; the rest goes on. If it is left early, so on Ctrl-C, stages that
-        do not end by themselves are ended.
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Ends what still runs; after Ctrl-C, as a terminal would, by Ctrl-C first."""
+        self._stop([signal.SIGINT, *KILLING] if error is KeyboardInterrupt else KILLING)
+
+    def goes_on(self) -> bool:
+        """Whether any stage runs or is still to be run."""
+        return bool(self.waiting or self.running)
+
+    def step(self) -> list[Stage]:
+        """Starts what can be started, waits a moment, and returns the stages that have ended.
+
+        What depends on a stage that failed is not run; the rest goes on.
         """
-        try:
-            while self.waiting or self.running:
-                self._start()
-                wait([process.sentinel for process in self.running.values()], timeout=0.2)
-                each_moment()
-                for name in [name for name, process in self.running.items() if not process.is_alive()]:
-                    yield self._end(name)
-        finally:
-            self._stop()
+        self._start()
+        time.sleep(MOMENT)
+        ended = [stage for stage in self.running if stage.has_ended()]
+        for stage in ended:
+            self._end(stage)
+        return ended
 
     def _start(self) -> None:
         """Starts stages that wait for none: first those on which most others wait, of these first the heaviest."""
-        unfinished = {*self.waiting, *self.running}
+        unfinished = {*self.waiting, *(stage.name for stage in self.running)}
         ready = [name for name in self.waiting if not self.plan.upstream[name] & unfinished]
         ready.sort(key=lambda name: (len(self.plan.dependents(name)), self.plan.written[name]), reverse=True)
         for name in ready[: self.jobs - len(self.running)]:
             self.waiting.remove(name)
-            self.running[name] = FORK.Process(target=_reproduce, args=(name, self.log(name)))
-            self.running[name].start()
+            self.running.append(self._run(name))
 
-    def _end(self, name: str) -> str:
-        process = self.running.pop(name)
-        if process.exitcode:
-            self.failed.append(name)
-            skipped = self.plan.dependents(name)
-            self.not_run += [stage for stage in self.waiting if stage in skipped]
-            self.waiting = [stage for stage in self.waiting if stage not in skipped]
-        printed = self.log(name).read_text(encoding="utf-8", errors="replace")
-        printed = printed.partition("\nTo track the changes with git")[0].strip()
-        killed = f"\n{name}: ended by {signal.Signals(-process.exitcode).name}" if process.exitcode < 0 else ""
-        return f"{printed}{killed}"
+    def _run(self, name: str) -> Stage:
+        log = self.logs / str(list(self.plan.upstream).index(name))  # a name may hold a path
+        stdout, stderr = log.with_suffix(".out"), log.with_suffix(".err")
+        line = [*self.dvc, "--wait-for-lock", "repro", "--single-item", name]
+        with stdout.open("wb") as out, stderr.open("wb") as err:
+            process = subprocess.Popen(
+                line, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **IN_GROUPS
+            )
+        return Stage(name, process, stdout, stderr)
 
-    def _stop(self) -> None:
-        """Waits for what runs, which Ctrl-C has reached as well; a second Ctrl-C ends it, a third kills it."""
-        for end in (None, FORK.Process.terminate, FORK.Process.kill):
-            last = time.monotonic() + PATIENCE
+    def _end(self, stage: Stage) -> None:
+        self.running.remove(stage)
+        if stage.process.returncode:
+            self.failed.append(stage.name)
+            skipped = self.plan.dependents(stage.name)
+            self.not_run += [name for name in self.waiting if name in skipped]
+            self.waiting = [name for name in self.waiting if name not in skipped]
+
+    def _stop(self, numbers: Sequence[int]) -> None:
+        """Sends running stages these signals, each when patience with the one before is over or Ctrl-C comes again."""
+        for number in numbers:
             with contextlib.suppress(KeyboardInterrupt):
-                for process in self.running.values():
-                    if end:
-                        end(process)
-                for process in self.running.values():
-                    process.join(max(0, last - time.monotonic()))
-
-    def log(self, name: str) -> Path:
-        """The file into which a stage prints."""
-        return self.logs / str(list(self.plan.upstream).index(name))  # a name may hold a path
-
-
-def _reproduce(name: str, log: Path) -> None:
-    """Becomes `dvc repro --single-item`, made quicker: at waiting for DVC's lock, and at writing dvc.lock.
-
-    Whether it is told to end or the process that started it has died: it ends its stage, and then itself.
-    """
-    when_told(lambda _: threading.Thread(target=end_descendants, daemon=True).start())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    dvc.lock.DEFAULT_TIMEOUT /= 25  # of which DVC waits a sixth before it tries again: 20 ms, not 500
-    dvc.dvcfile.modify_yaml = modify_lock
-    with log.open("w") as stream, Path(os.devnull).open() as nothing:
-        for file, number in ((nothing, 0), (stream, 1), (stream, 2)):
-            os.dup2(file.fileno(), number)
-    hold(log)
-    sys.exit(dvc.cli.main(["--wait-for-lock", "repro", "--single-item", name]))
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    end_descendants()
+                last = time.monotonic() + PATIENCE
+                for stage in self.running:
+                    stage.send(number)
+                while time.monotonic() < last and not all(stage.has_ended() for stage in self.running):
+                    time.sleep(MOMENT)
+            self.running = [stage for stage in self.running if not stage.has_ended()]

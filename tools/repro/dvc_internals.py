@@ -1,0 +1,88 @@
+"""The one module that uses DVC's internals: what no command or documented function of DVC tells.
+
+- `Repo().index.graph`, `repo.stage.collect`, `get_active_graph`, `plan_repro`: which stages `dvc repro` would run for
+  given targets, and in which order.
+- `stage.changed()`, under `repo.lock`: whether a stage is out of date.
+- `addressing`, `name`, `path`, `cmd` and `outs[].meta.size` of a stage; `PipelineStage`, which dvc.lock has entries of.
+- `COMPILED_LOCKFILE_SCHEMA`: what DVC accepts as a dvc.lock.
+
+tests/test_dvc_internals.py fails if an upgrade of DVC changes one of them.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dvc.dvcfile import PROJECT_FILE
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.stage import PipelineStage
+from voluptuous import Invalid
+
+from stages.common.errors import PipelineError, command, one_line
+from stages.common.yaml import parse_yaml
+from tools.common.lock import LOCK
+
+FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
+
+
+def plan(targets: Sequence[str]) -> dict[str, Any]:
+    """The stages that `dvc repro` would look at, in its order, as the fields of `tools.repro.plan.Plan`.
+
+    Without targets, as `dvc repro`: for the stages of this folder's dvc.yaml, and what they need elsewhere.
+    """
+    upstream: dict[str, list[str]] = {}
+    outdated: list[str] = []
+    recorded: dict[str, list[str]] = {}
+    try:
+        with Repo() as repo:
+            graph = get_active_graph(repo.index.graph)
+            chosen = [stage for target in targets or [PROJECT_FILE] for stage in repo.stage.collect(target)]
+            order = plan_repro(graph, chosen)
+            with repo.lock:
+                for stage in order:
+                    upstream[stage.addressing] = [dep.addressing for dep in graph.successors(stage)]
+                    if set(upstream[stage.addressing]) & set(outdated) or stage.changed():
+                        outdated.append(stage.addressing)
+                    if isinstance(stage, PipelineStage):
+                        lock = str(Path(stage.path).with_suffix(LOCK.suffix))
+                        recorded.setdefault(lock, []).append(stage.name)
+    except OSError as error:  # such as a home that is no folder
+        raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS}") from error
+    except DvcException as error:
+        cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status tells more"
+        raise PipelineError(f"{error}{cause}") from error
+    return {
+        "upstream": upstream,
+        "outdated": outdated,
+        "written": {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order},
+        "commands": {stage.addressing: _text(stage.cmd) for stage in order},
+        "recorded": recorded,
+    }
+
+
+def _text(cmd: str | list[str] | None) -> str:
+    return cmd if isinstance(cmd, str) else " ".join(cmd or ())
+
+
+def is_lock(text: str) -> bool:
+    """Whether DVC accepts this text as a dvc.lock."""
+    try:
+        COMPILED_LOCKFILE_SCHEMA(parse_yaml(text.encode(), str(LOCK)))
+    except (PipelineError, Invalid):
+        return False
+    return True
+
+
+@command
+def main() -> None:
+    """Prints the plan for the targets on the command line, as JSON."""
+    print(json.dumps(plan(sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Which stages there are, which of them may have to run, and what each waits for."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stages.common.errors import PipelineError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages in the order of `dvc repro`.
+
+    Attributes:
+        upstream: the stages that each waits for.
+        outdated: those that may have to run: they have changed, or one that they wait for may have to run.
+        written: bytes that each wrote when it last ran, as dvc.lock has it: a stage with much to write takes long.
+        commands: what each runs; "" for a file that `dvc add` tracks, which runs nothing.
+        recorded: by dvc.lock, of which a project has one beside each dvc.yaml, the names of its entries in order.
+    """
+
+    upstream: dict[str, set[str]]
+    outdated: set[str]
+    written: dict[str, int]
+    commands: dict[str, str] = field(default_factory=dict)
+    recorded: dict[Path, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, targets: Sequence[str], python: Sequence[str], environment: Mapping[str, str]) -> "Plan":
+        """Asks DVC (tools/repro/dvc_internals.py), in a process of its own, for the targets and what they need."""
+        command = [*python, "-m", "tools.repro.dvc_internals", *targets]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        told = done.stderr.splitlines()
+        error = told.pop() if done.returncode and told else f"{' '.join(command)}: exit status {done.returncode}"
+        for line in told:
+            print(line, file=sys.stderr)
+        if done.returncode:
+            raise PipelineError(error.removeprefix("error: "))
+        found = json.loads(done.stdout)
+        return cls(
+            upstream={name: set(others) for name, others in found["upstream"].items()},
+            outdated=set(found["outdated"]),
+            written=found["written"],
+            commands=found["commands"],
+            recorded={Path(path): names for path, names in found["recorded"].items()},
+        )
+
+    def needs(self, modules: Iterable[str]) -> bool:
+        """Whether one of these modules is in the command of a stage that may have to run."""
+        return any(module in self.commands[name] for module in modules for name in self.outdated)
+
+    def dependents(self, name: str) -> set[str]:
+        """The stages that wait for this one, directly or not."""
+        found: set[str] = set()
+        for stage, waits_for in self.upstream.items():  # upstream first
+            if waits_for & (found | {name}):
+                found.add(stage)
+        return found
