@@ -4,7 +4,7 @@
   given targets, and in which order.
 - `stage.changed()`, under `repo.lock`: whether a stage is out of date.
 - `addressing`, `name`, `path`, `cmd` and `outs[].meta.size` of a stage; `PipelineStage`, which dvc.lock has entries of.
-- `COMPILED_LOCKFILE_SCHEMA`: what DVC accepts as a dvc.lock.
+- `loads_yaml`, `COMPILED_LOCKFILE_SCHEMA`: what DVC accepts as a dvc.lock.
 
 tests/test_dvc_internals.py fails if an upgrade of DVC changes one of them.
 """
@@ -21,10 +21,11 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.stage import PipelineStage
+from dvc.utils.serialize import loads_yaml
+from ruamel.yaml import YAMLError
 from voluptuous import Invalid
 
 from stages.common.errors import PipelineError, command, one_line
-from stages.common.yaml import parse_yaml
 from tools.common.lock import LOCK
 
 FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
@@ -72,8 +73,8 @@ def _text(cmd: str | list[str] | None) -> str:
 def is_lock(text: str) -> bool:
     """Whether DVC accepts this text as a dvc.lock."""
     try:
-        COMPILED_LOCKFILE_SCHEMA(parse_yaml(text.encode(), str(LOCK)))
-    except (PipelineError, Invalid):
+        COMPILED_LOCKFILE_SCHEMA(loads_yaml(text))
+    except (YAMLError, Invalid):
         return False
     return True
 

@@ -8,7 +8,7 @@ from tools.repro.schedule import Stage
 # stages/train.py, after each epoch
 EPOCH = re.compile(r"^\S+  epoch (\d+)/(\d+)  .*$", re.MULTILINE)
 # stages/train.py prints this where others print what they did
-RESUMED = re.compile(r": goes on after epoch ")
+RESUMED = re.compile(r": resuming after epoch ")
 # DVC's own lines on stdout
 OF_DVC = re.compile(
     r"(Running stage|Stage|Verifying|Updating|Generating|Data and pipelines are|Use `dvc|To track the changes|"

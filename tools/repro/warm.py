@@ -19,11 +19,11 @@ from pathlib import Path
 from tools.repro.client import SERVERS, STARTED_WITH, python_variables
 
 LIBRARIES = {
-    "keras": ("keras", "pydantic.main", "ruamel.yaml", "dvclive.keras", "sklearn.metrics"),
+    "keras": ("keras", "pydantic.main", "yaml", "pandas", "sklearn.metrics"),
     "dvc": ("dvc.commands.repro", "dvc.cli", "dvc.render", "dvc.repo.reproduce", "dvc.repo.status", "networkx"),
     "tables": (
-        *("pydantic.main", "ruamel.yaml", "pandas", "matplotlib.backends.backend_agg", "matplotlib.style"),
-        *("scipy.optimize", "scipy.stats", "jinja2", "tqdm", "pooch", "sklearn.datasets"),
+        *("pydantic.main", "yaml", "pandas", "matplotlib.backends.backend_agg", "matplotlib.style"),
+        *("scipy.optimize", "scipy.stats", "jinja2", "rich.progress", "pooch", "sklearn.datasets"),
     ),
 }
 ROOT = Path(__file__).parents[2]

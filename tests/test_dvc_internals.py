@@ -1,0 +1,41 @@
+"""What this project takes from inside DVC (tools/repro/dvc_internals.py) still is what it was, after an upgrade of DVC."""
+
+import json
+
+import pytest
+
+from tools.common.lock import read_lock
+from tools.repro.dvc_internals import is_lock
+
+from .conftest import ROOT, Project
+
+
+def plan(project: Project, *targets: str) -> dict:
+    return json.loads(project.run("python", "-m", "tools.repro.dvc_internals", *targets).stdout)
+
+
+def test_the_plan_is_that_of_dvc_repro(project: Project) -> None:
+    assert plan(project)["outdated"] == []
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=2))
+    found = plan(project)
+    assert found["outdated"] == ["train@cnn", "evaluate@cnn", "report@cnn"]
+    assert set(found["upstream"]) == set(read_lock(project.path / "dvc.lock"))
+    assert set(found["upstream"]["report@cnn"]) == {"preprocess", "evaluate@cnn"}
+    assert found["recorded"] == {"dvc.lock": list(found["upstream"])}
+    assert found["written"]["train@cnn"] > (project.path / "data/models/cnn.keras").stat().st_size
+    assert found["commands"]["train@cnn"].startswith("python -m stages.train cnn data/prepared ")
+    assert set(plan(project, "evaluate@cnn")["upstream"]) == {"fetch", "preprocess", "train@cnn", "evaluate@cnn"}
+    assert project.repro("--dry").ran == set(found["outdated"])
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ((ROOT / "dvc.lock").read_text(), True),
+        ("schema: '2.0'\nstages: {}\ndatasets: []\n", True),
+        ("schema: '2.0'\nstages:\n  fetch:\n    cmd: a\n    outs:\n    - path: b\n      md5", False),
+        ("schema: '2.0'\nstages:\n  fetch: [", False),
+    ],
+)
+def test_what_dvc_accepts_as_a_lock(text: str, valid: bool) -> None:
+    assert is_lock(text) == valid
