@@ -37,10 +37,16 @@ def files(project: Project) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in relative.items() if not name.startswith((".git/", ".dvc/"))}
 
 
+def ran(printed: str) -> list[str]:
+    """The stages that have ended, in order."""
+    return re.findall(r"^(?:✓|✗|done:|FAILED:) (\S+)  ", printed, re.MULTILINE)
+
+
 def test_it_leaves_what_dvc_repro_leaves(new_project: Project, built_project: Project) -> None:
     done = new_project.ordinary.run(*REPRO, "--jobs", "3")
     assert files(new_project) == files(built_project)
-    assert done.stdout.index("Running stage 'preprocess'") < done.stdout.index("Running stage 'train@cnn'")
+    assert ran(done.stdout)[:2] == ["fetch", "preprocess"]
+    assert re.search(r" train@cnn  \d+ s  [\d,]+ parameters, trained for 1 epochs$", done.stdout, re.MULTILINE)
     assert new_project.repro().ran == set()
 
     again = new_project.run(*REPRO)
@@ -67,7 +73,7 @@ def test_make_repro_runs_in_an_odd_environment(project: Project, monkeypatch: py
     for name, value in ODD.items():
         monkeypatch.setenv(name, value)
     done = project.run("make", "--assume-old=requirements.txt", "--assume-old=.venv/installed", "repro")
-    assert set(re.findall("Running stage '(.+)'", done.stdout)) == {"train@cnn", "evaluate@cnn", "report@cnn"}
+    assert ran(done.stdout) == ["train@cnn", "evaluate@cnn", "report@cnn"]
     assert "\033" not in done.stdout
     assert done.stderr == ""
 
@@ -103,7 +109,9 @@ def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> 
 def test_an_edit_runs_what_dvc_repro_would_run(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
     printed = project.run(*REPRO).stdout
-    assert set(re.findall("Running stage '(.+)'", printed)) == {"train@cnn", "evaluate@cnn", "report@cnn"}
+    assert ran(printed) == ["train@cnn", "evaluate@cnn", "report@cnn"]
+    assert re.search(r"^cnn: \d+\.\d\d % → \d+\.\d\d %, fixed \d+, broke \d+, \w", printed, re.MULTILINE)
+    assert printed.splitlines()[-1].startswith("look at plots/report.html; ")
 
 
 def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project) -> None:
@@ -111,12 +119,12 @@ def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project
     project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(batch_size=40, epochs=100))
     status, printed = on_terminal(project, *REPRO)
     assert status == 0
-    assert re.search(r"of 6 stages done\r\n(  .*\r\n)?  train@mlp_256: .*epoch \d+/100", printed)
-    assert "5 of 6 stages done" in printed
-    assert not re.search(r"\n  \S+: +\S+@\S+: ", printed), "a stage's last line is not the display itself"
+    printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed)
+    assert re.search(r"train@mlp_256 .*epoch \d+/100 +\d+ s, about \d+ s left", printed)
+    assert "5 of 6 stages" in printed
     stages = [f"{stage}@{name}" for stage in ("train", "evaluate", "report") for name in ("cnn", "mlp_256")]
-    assert sorted(re.findall("Running stage '(.+)'", printed)) == sorted(stages)
-    assert printed.endswith("all of it on one page: plots/report.html\r\n")
+    assert sorted(re.findall(r"✓ (\S+@\S+)  \d+ s  ", printed)) == sorted(stages)
+    assert "look at plots/report.html" in printed.splitlines()[-1]
 
 
 def check_it_does_what_dvc_repro_does(project: Project, folder: Path) -> str:
@@ -166,8 +174,7 @@ def test_it_runs_what_dvc_repro_runs_of_other_pipelines_and_added_files(project:
     for folder in ("photos", "scans"):
         (project.path / folder / "page.txt").write_text("after")
     printed = check_it_does_what_dvc_repro_does(project, tmp_path)
-    assert re.findall("Running stage '(.+)'", printed) == ["votes/dvc.yaml:vote", "mine"]
-    assert "Verifying data sources in stage: 'scans.dvc'" in printed
+    assert set(ran(printed)) == {"scans.dvc", "votes/dvc.yaml:vote", "mine"}
     assert "photos" not in printed
     assert project.run(*REPRO).stdout == "nothing to run: data, models and results are up to date\n"
 
@@ -207,9 +214,8 @@ def test_a_mistake_in_params_is_told_before_anything_runs(project: Project) -> N
 @pytest.mark.parametrize(
     ("path", "good", "bad", "error"),
     [
-        ("params.yaml", "pixel_max: 240", "pixel_max: [a:b]", "params.yaml: not valid YAML: .* line 8, column 15"),
+        ("params.yaml", "pixel_max: 240", "pixel_max: [240", r"params.yaml: not valid YAML: line \d+, column \d+: "),
         ("dvc.yaml", "deps:", "dependencies:", "'./dvc.yaml' validation failed: extra keys not allowed @ .*'fetch'"),
-        ("dvc.lock", "schema:", "]", "unable to read: 'dvc.lock', .* line 1, column 1"),
     ],
 )
 def test_what_dvc_cannot_read_is_told_in_one_line(project: Project, path, good, bad, error) -> None:
@@ -251,28 +257,29 @@ def plan() -> Plan:
     return Plan(upstream, set(upstream) - {"prepare"}, dict.fromkeys(upstream, 1) | {"train@b": 2})
 
 
-def started(plan: Plan, jobs: int, monkeypatch: pytest.MonkeyPatch, folder: Path, fails: str = "") -> list[set[str]]:
-    """The stages that run together, moment by moment, if each needs one moment."""
-    monkeypatch.setattr(schedule, "_reproduce", lambda name, log: (log.touch(), os._exit(name == fails)))
+def started(plan: Plan, jobs: int, folder: Path, fails: str = "") -> list[set[str]]:
+    """The stages that run together, moment by moment, as the schedule runs them."""
+    dvc = [sys.executable, "-c", f"import sys; sys.exit(sys.argv[-1] == {fails!r})"]
     moments: list[set[str]] = []
-    work = Schedule(plan, jobs, folder)
-    for _ in work.run(lambda: moments.append(set(work.running))):
-        pass
+    with Schedule(plan, jobs, dvc, dict(os.environ), folder) as work:
+        while work.goes_on():
+            ended = work.step()
+            moments.append({stage.name for stage in [*ended, *work.running]})
     return moments
 
 
-def test_heavy_stages_with_many_dependents_come_first(plan, monkeypatch, tmp_path) -> None:
-    order = [stage for moment in started(plan, 1, monkeypatch, tmp_path) for stage in moment]
+def test_heavy_stages_with_many_dependents_come_first(plan, tmp_path) -> None:
+    order = [stage for moment in started(plan, 1, tmp_path) for stage in moment]
     assert list(dict.fromkeys(order)) == ["train@b", "train@a", "report@a", "report@b"]
 
 
-def test_no_more_than_the_jobs_run_at_once(plan, monkeypatch, tmp_path) -> None:
-    assert max(map(len, started(plan, 1, monkeypatch, tmp_path))) == 1
-    assert {"train@a", "train@b"} in started(plan, 2, monkeypatch, tmp_path)
+def test_no_more_than_the_jobs_run_at_once(plan, tmp_path) -> None:
+    assert max(map(len, started(plan, 1, tmp_path))) == 1
+    assert {"train@a", "train@b"} in started(plan, 2, tmp_path)
 
 
-def test_dependents_of_a_failure_are_not_started(plan, monkeypatch, tmp_path) -> None:
-    moments = started(plan, 2, monkeypatch, tmp_path, fails="train@a")
+def test_dependents_of_a_failure_are_not_started(plan, tmp_path) -> None:
+    moments = started(plan, 2, tmp_path, fails="train@a")
     assert set().union(*moments) == {"train@a", "train@b", "report@b"}
 
 

@@ -134,9 +134,9 @@ def test_other_data_are_reported_before_anything_is_trained(reviewer: Project) -
 
 
 def test_another_environment_is_reported(reviewer: Project) -> None:
-    (reviewer.path / "requirements.txt").write_text("tensorflow==1.0\n")
+    (reviewer.path / "stages/requirements/keras.txt").write_text("tensorflow==1.0\n")
     reviewer.commit("an old TensorFlow")
-    assert "requirements.txt in HEAD (" in (output := reproduce(reviewer, status=1))
+    assert "stages/requirements/keras.txt in HEAD (" in (output := reproduce(reviewer, status=1))
     assert "expected tensorflow 1.0, found " in output
 
 

@@ -135,11 +135,10 @@ def test_a_command_and_its_children_end_as_the_client_does(started, number: int)
     wait_until(lambda: not any(map(psutil.pid_exists, numbers)))
 
 
-def test_ctrl_c_is_told_once(started) -> None:
-    command = int(started.stdout.readline().split()[0])
+def test_ctrl_c_reaches_a_command_once(started) -> None:
+    started.stdout.readline()
     started.send_signal(signal.SIGINT)
     assert started.stdout.readline() == "interrupted\n"
-    os.kill(command, signal.SIGINT)  # as well, as a terminal does
     printed = started.communicate("go on\n")
     assert (started.returncode, *printed) == (7, "", "")
 

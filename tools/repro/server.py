@@ -204,7 +204,12 @@ def become(files: Sequence[int]) -> dict:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):  # opened anew, as they were those of /dev/null
+        text = {"encoding": getattr(sys, name).encoding, "errors": getattr(sys, name).errors, "closefd": False}
+        setattr(sys, name, open(number, "w" if number else "r", **text))  # noqa: PTH123, SIM115
+        setattr(sys, f"__{name}__", getattr(sys, name))
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
+    sys.stderr.reconfigure(line_buffering=True)
     os.umask(asked["umask"])
     os.chdir(asked["folder"])
     os.environ.clear()
@@ -240,9 +245,11 @@ def prepare(command: Sequence[str], folder: str) -> str:
 
 
 if __name__ == "__main__":
+    starter = os.getppid()
     asked = Server(socket.socket(fileno=int(sys.argv[1])), sys.argv[3:]).serve()
     if asked:  # this is a fork
         runpy.run_module(prepare(asked["command"], asked["folder"]), run_name="__main__", alter_sys=True)
     else:
-        shutil.rmtree(sys.argv[2], ignore_errors=True)  # which its starter has not removed if it was killed
+        if os.getppid() != starter:  # the starter was killed, so it has not removed its folder
+            shutil.rmtree(sys.argv[2], ignore_errors=True)
         os._exit(0)  # there is nothing to clean up, and Python would take a second over TensorFlow

@@ -11,15 +11,7 @@ BASES = ("origin/main", "main")
 
 def lines(found: list[Change], confidence: float) -> list[str]:
     """One line for each architecture that differs."""
-    return [_summary(change, confidence) for change in found if change.changed] or ["same results as in HEAD"]
-
-
-def _summary(change: Change, confidence: float) -> str:
-    if change.note:
-        return f"{change.name}: {change.note}"
-    accuracies = f"{100 * change.base.accuracy:.2f} % → {100 * change.head.accuracy:.2f} %"
-    counts = f"fixed {len(change.fixed)}, broke {len(change.broke)}"
-    return f"{change.name}: {accuracies}, {counts}, {change.verdict(confidence)}"
+    return [change.summary(confidence) for change in found if change.changed] or ["same results as in HEAD"]
 
 
 def find(name: str) -> Revision | None:
