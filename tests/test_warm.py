@@ -1,6 +1,5 @@
 """`python -m stages.…` in a fork of a process that has imported the libraries: as the real command, only sooner."""
 
-import os
 import signal
 import subprocess
 import sys
