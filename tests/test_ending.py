@@ -1,6 +1,6 @@
-"""Whichever process of `make repro` is told to end or killed, all end; nothing stays behind, and a next run completes.
+"""Whichever process of `make repro` is asked to end or killed, all end; nothing stays behind, and a next run completes.
 
-Plain `dvc repro` leaves a stage at work if DVC alone is killed; here it ends as well.
+Plain `dvc repro` leaves a stage running if DVC alone is killed; here it ends as well.
 """
 
 import contextlib
@@ -31,9 +31,9 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 open("stubborn", "w").close()
 time.sleep(1000)
 """
-# What the command line of each has; DVC's processes are forks of tools.repro
-PARTS = {"sh": "sh -c python -m tools.repro", "client": "client.py", "stage's child": "sleep 1000"}
-PARTS |= dict.fromkeys(("tools.repro", "dvc"), "tools.repro")
+# What the command line of each has. DVC's processes are forks of a server, and have its command line
+PARTS = {"tools.repro": "-m tools.repro --jobs", "dvc's client": "client.py dvc", "client": "client.py python"}
+PARTS |= {"stage's child": "sleep 1000", "server": " pooch ", "dvc": " dvc.commands.repro "}
 
 
 def wait_until(seen: Callable[[], object]) -> None:
@@ -71,7 +71,7 @@ class Running:
         if part == "make":
             return [psutil.Process(self.process.pid)]
         found = at_work(self.folder, PARTS[part])
-        return {"tools.repro": found[:1], "dvc": found[1:]}.get(part, found)
+        return {"server": found[:1], "dvc": found[1:]}.get(part, found)
 
     def wait_for_all(self) -> str:
         """Waits until no process is left; returns what was printed."""
@@ -84,8 +84,11 @@ class Running:
 def endless(project: Project) -> Project:
     """The tiny project with two stages that have a child and no end; and with no end to any patience."""
     (project.path / "stages/report.py").write_text(ENDLESS)
-    ending = project.path / "tools/repro/ending.py"
-    ending.write_text(ending.read_text().replace("\nPATIENCE = 10 ", "\nPATIENCE = 1000 "))
+    for name in ("schedule", "client"):
+        module = project.path / f"tools/repro/{name}.py"
+        text = module.read_text()
+        module.write_text(text.replace("\nPATIENCE = 10 ", "\nPATIENCE = 1000 "))
+        assert module.read_text() != text
     return project
 
 
@@ -97,7 +100,9 @@ CASES = {
     "tools.repro, killed": (REPRO, "tools.repro", [KILL]),
     "dvc": (REPRO, "dvc", [TERM]),
     "dvc, killed": (REPRO, "dvc", [KILL]),
+    "dvc's client, killed": (REPRO, "dvc's client", [KILL]),
     "client, killed": (REPRO, "client", [KILL]),
+    "server, killed": (REPRO, "server", [KILL]),
 }
 
 
@@ -146,5 +151,5 @@ def test_ctrl_c_again_ends_a_stage_that_does_not_heed_it(endless: Project) -> No
 
 @pytest.mark.parametrize(("nohup", "status"), [([], 128 + HUP), (["nohup"], 0)])
 def test_nohup_is_heeded(nohup: list[str], status: int) -> None:
-    told = "from tools.repro.ending import *; when_told(end_stages); signal.raise_signal(signal.SIGHUP)"
-    assert subprocess.run([*nohup, sys.executable, "-c", told], cwd=ROOT, stdout=-3, stderr=-3).returncode == status
+    asked = "from tools.repro.ending import *; end_when_asked(); signal.raise_signal(signal.SIGHUP)"
+    assert subprocess.run([*nohup, sys.executable, "-c", asked], cwd=ROOT, stdout=-3, stderr=-3).returncode == status

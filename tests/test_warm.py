@@ -1,5 +1,6 @@
 """`python -m stages.…` in a fork of a process that has imported the libraries: as the real command, only sooner."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -135,7 +136,9 @@ def test_a_command_and_its_children_end_as_the_client_does(started, number: int)
 
 
 def test_ctrl_c_reaches_a_command_once(started) -> None:
-    started.stdout.readline()
+    """A terminal tells it to the client's process group, to which the command does not belong."""
+    command = int(started.stdout.readline().split()[0])
+    assert os.getpgid(command) != os.getpgid(started.pid)
     started.send_signal(signal.SIGINT)
     assert started.stdout.readline() == "interrupted\n"
     printed = started.communicate("go on\n")
@@ -192,10 +195,10 @@ def test_what_a_command_leaves_running_ends_with_it(warm, project) -> None:
 
 
 def test_a_command_ends_with_a_server_that_is_killed(warm, started) -> None:
-    command = int(started.stdout.readline().split()[0])
+    numbers = list(map(int, started.stdout.readline().split()))
     warm.servers["tables"].kill()
-    wait_until(lambda: not psutil.pid_exists(command))
     assert started.wait() == 1
+    assert not any(map(psutil.pid_exists, numbers))
     assert started.stderr.read() == "error: stages.probe: the warm server that ran it has died; run it again\n"
 
 

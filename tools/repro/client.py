@@ -10,11 +10,15 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 # Environment variables that warm.py sets
 SERVERS = "REPRO_SERVERS"  # the folder with the servers' sockets
 STARTED_WITH = "REPRO_STARTED_WITH"  # Python's own variables, as the servers read them when they started
+
+PATIENCE = 10  # seconds that a process group has to end, once it is asked to
+MOMENT = 0.05  # seconds between two looks at a group that is to end
 
 NEED_KERAS = ("stages.train", "stages.evaluate")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -106,17 +110,36 @@ def _pass_on(server: socket.socket, number: int) -> None:
 
 def _end_as_told(server: socket.socket, command: Sequence[str]) -> None:
     """Waits for the command's end, and ends with its exit status, or by the signal that ended it."""
-    told = b""
-    with contextlib.suppress(OSError):
-        told = server.recv(4)
-    if not told:
+    group = _receive(server)
+    status = _receive(server)
+    if status is None:
+        if group:
+            _end_group(group)
         sys.exit(f"error: {' '.join(command)}: the warm server that ran it has died; run it again")
-    status = int.from_bytes(told, signed=True)
     if status < 0:
         with contextlib.suppress(OSError):  # SIGKILL
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     sys.exit(status)
+
+
+def _receive(server: socket.socket) -> int | None:
+    """A number from the server; `None` if it has died."""
+    told = b""
+    with contextlib.suppress(OSError):
+        told = server.recv(4)
+    return int.from_bytes(told, signed=True) if told else None
+
+
+def _end_group(group: int) -> None:
+    """Ends a command whose server, which would, has died: first asks it, then kills it."""
+    with contextlib.suppress(ProcessLookupError):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            os.killpg(group, number)
+            last = time.monotonic() + PATIENCE
+            while time.monotonic() < last:
+                os.killpg(group, 0)
+                time.sleep(MOMENT)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ group, ends the group when the client or the leader has ended, and ends all grou
 
 import atexit
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
@@ -27,9 +26,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PATIENCE = 10  # seconds that a process group has to end, once it is asked to
-MOMENT = 0.05  # seconds between two looks at a group that is to end
-PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
+from tools.repro.client import MOMENT, PATIENCE
+
 ENDING = {signal.SIGTERM, signal.SIGHUP}  # that ask a process to end
 
 
@@ -119,9 +117,9 @@ class Server:
 
         Imports the libraries one by one while nobody asks; commands wait for the first one.
         """
-        self._heed_signals()
         if self.libraries:
-            import_library(self.libraries.pop(0))
+            import_library(self.libraries.pop(0))  # the longest; until it is there, SIGTERM ends this process at once
+        self._heed_signals()
         while self.commands or not self.ending:
             for ready in self._wait():
                 if ready is sys.stdin:
@@ -185,6 +183,8 @@ class Server:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
             for file in files:
                 os.close(file)
+            with contextlib.suppress(OSError):  # the client has ended
+                client.sendall(process.to_bytes(4))
             self.commands.append(Command(process, client))
             return None
         for connection in [client, self.listening, self.woken, self.wakes, *self.clients]:
@@ -220,7 +220,6 @@ def become(files: Sequence[int]) -> dict:
         with contextlib.suppress(OSError):  # one that the C library keeps to itself
             signal.signal(number, signal.SIG_IGN if number in asked["ignored"] else usual)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # should the server be killed
     atexit.unregister(shutil.rmtree)  # matplotlib's, of a folder that the server and other forks go on using
     return asked
 

@@ -85,6 +85,7 @@ class Warm:
         for name, server in stopped.items():
             (self.folder / name).unlink(missing_ok=True)
             server.stdin.close()
+            server.terminate()  # at once, if it is still importing its first library
         for server in stopped.values():
             server.wait()
 
