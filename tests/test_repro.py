@@ -110,7 +110,7 @@ def test_an_edit_runs_what_dvc_repro_would_run(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
     printed = project.run(*REPRO).stdout
     assert ran(printed) == ["train@cnn", "evaluate@cnn", "report@cnn"]
-    assert re.search(r"^cnn: \d+\.\d\d % → \d+\.\d\d %, fixed \d+, broke \d+, \w", printed, re.MULTILINE)
+    assert re.search(r"^cnn: \d+\.\d\d %.*, \w", printed, re.MULTILINE)
     assert printed.splitlines()[-1].startswith("look at plots/report.html; ")
 
 
