@@ -28,7 +28,7 @@ def main() -> None:
     if head := find("HEAD"):
         print(*lines(changes(head, WORKSPACE), load_params().overview.confidence), sep="\n")
         base = next(filter(find, BASES), "HEAD")
-        print(f"look at {OVERVIEW}; compare with {base}: make review BASE={base}")
+        print(f"look at {OVERVIEW}; compare: make review BASE={base}")  # fits 80 columns
 
 
 if __name__ == "__main__":
