@@ -24,7 +24,7 @@ from sklearn.datasets import load_digits
 from stages.common.arrays import Archive, write_archive
 from stages.common.yaml import parse_yaml, read_yaml
 from tools.common.arguments import number
-from tools.repro.warm import LIBRARIES, Warm, warm_commands
+from tools.repro.warm import BIN, LIBRARIES, Warm, warm_commands
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "tests/params.yaml"
@@ -124,12 +124,12 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        commands = self.warm.commands if self.is_warm and self.warm else {}
+        warm = self.warm if self.is_warm else None
+        folders = [str(BIN)] if warm and warm.possible else []
         return {
             **os.environ,
-            "PATH": path,
-            **commands,
+            **(warm.commands if warm else {}),
+            "PATH": os.pathsep.join([*folders, str(Path(sys.executable).parent), os.environ["PATH"]]),
             "DVC_SITE_CACHE_DIR": f"{self.path}.site-cache",
             **{f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
         }

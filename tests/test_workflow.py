@@ -127,9 +127,9 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
     forged = {"commit": head, "results": {"cnn": ""}}
     (runner / "review").mkdir()
     (runner / "review/reproduced.json").write_text(json.dumps(forged))
-    path = built_project.environment["PATH"]
+    commands = built_project.warm.commands
     summary = tmp_path / "summary.md"
-    statuses = run_job("review", runner, values, PATH=path, GITHUB_STEP_SUMMARY=str(summary))
+    statuses = run_job("review", runner, values, **commands, GITHUB_STEP_SUMMARY=str(summary))
     assert statuses == [0, 3, 0]  # results by hand: dvc.lock does not match
     assert "| cnn | 100.00 %<br>" in summary.read_text()
     assert "evaluate@cnn: plots/predictions/cnn.json modified" in summary.read_text()
@@ -154,7 +154,7 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
     for comments in (others, [*others, ours]):
         log = tmp_path / f"gh-{len(comments)}.jsonl"
         environment = {
-            "PATH": f"{stand_in.parent}{os.pathsep}{path}",
+            "PATH": f"{stand_in.parent}{os.pathsep}{commands['PATH']}",
             "GH_LOG": str(log),
             "GH_COMMENTS": json.dumps(comments),
         }
@@ -181,7 +181,7 @@ def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_requ
     here.run("git", "push", "-q", "--force", "origin", f"{results_only}:refs/pull/{NUMBER}/head")
     values |= {key: results_only for key, value in values.items() if value == head}
     environment = {
-        "PATH": here.environment["PATH"],
+        **here.warm.commands,
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
     }
     assert run_job("reproduce", runner, values, **environment) == [0, 3, 0]
