@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from stages.common.errors import PipelineError
 from stages.common.kernels import FIXED
 from stages.fetch import keras_cache
-from tools.common.lock import LOCK, read_lock
+from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVER_ALL
 
 # Variables that would make git, DVC, Keras or matplotlib ignore the run's home, or Python its folder
@@ -168,16 +167,6 @@ def another_processor(name: str, folder: Path, processor: str) -> Run:
     return replace(plain_user(name, folder), commands=(python.parent,))
 
 
-def outputs(stage: dict[str, Any]) -> list[str]:
-    """Paths of the files and folders that a stage writes."""
-    return [out["path"] for out in stage.get("outs", [])]
-
-
-def lies_in(path: str, folder: str) -> bool:
-    """Whether a path is the folder or inside it."""
-    return Path(path).is_relative_to(folder)
-
-
 def copy_project(to: Path) -> None:
     """Copies the files that git tracks or would track, with local edits, but without the results."""
     listed = subprocess.run(
@@ -187,8 +176,8 @@ def copy_project(to: Path) -> None:
     )
     if listed.returncode:
         raise PipelineError(f"{Path.cwd()}: expected a git repository: {os.fsdecode(listed.stderr).strip()}")
-    found = [*map(str, (LOCK, *OVER_ALL)), *(path for stage in read_lock().values() for path in outputs(stage))]
+    found = [*map(str, (LOCK, *OVER_ALL)), *(path for stage in read_lock().values() for path in digests(stage, "outs"))]
     for name in os.fsdecode(listed.stdout).split("\0"):
-        if Path(name).is_file() and not any(lies_in(name, result) for result in found):
+        if Path(name).is_file() and not any(Path(name).is_relative_to(result) for result in found):
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(name, to / name)

@@ -29,7 +29,7 @@ from typing import Any
 from stages.common.errors import PipelineError, command
 from stages.common.kernels import why_not_portable
 from stages.common.params import Params, load_params
-from tools.common.lock import LOCK, read_lock
+from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVERVIEW
 from tools.common.surroundings import (
     QEMU,
@@ -37,8 +37,6 @@ from tools.common.surroundings import (
     another_processor,
     another_user,
     copy_project,
-    lies_in,
-    outputs,
     plain_user,
 )
 from tools.verify.differences import difference
@@ -147,7 +145,7 @@ def compare(runs: dict[str, Future[Run]], kept: Path, emulated: Sequence[str]) -
         run = pending.result()
         expected = files(kept)
         if run.commands:  # an emulated processor
-            expected = [name for name in expected if any(lies_in(name, path) for path in emulated)]
+            expected = [name for name in expected if any(Path(name).is_relative_to(path) for path in emulated)]
         found = print_differences(run, kept, expected)
         print(f"{told}: {f'{found} files differ' if found else 'same bytes'}")
         differing += found
@@ -177,7 +175,7 @@ def verify(folder: Path, full: bool, targets: Sequence[str], processors: Sequenc
         for number, processor in enumerate(processors, start=4):
             run = pool.submit(emulated_run, f"run {number}", folder / processor, sources, processor, commands)
             runs[f"run {number}, on an emulated {processor}"] = run
-        differing = compare(runs, kept, [path for stage in stages for path in outputs(stage)])
+        differing = compare(runs, kept, [path for stage in stages for path in digests(stage, "outs")])
     if differing:
         raise PipelineError("reruns do not give the same bytes; the first file named above is the likeliest cause")
     return f"verified: {1 + len(runs)} runs, {summary}: same bytes"
