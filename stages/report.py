@@ -1,95 +1,181 @@
-"""Stage 5: shows what one architecture gets wrong, as pictures (PNG) and tables (CSV)."""
+"""Stage 5: sums up the models of one architecture, one for each seed: metrics, pictures (PNG) and tables (CSV).
+
+It reports an ensemble the same way, from the averaged probabilities of its members.
+"""
 
 import argparse
-import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stages.common import pictures, tables, tiles
 from stages.common.arrays import Dataset, load_prepared
-from stages.common.errors import PipelineError, command
-from stages.common.files import write_text
-from stages.common.params import Report, load_params
+from stages.common.errors import command
+from stages.common.evaluation import Evaluation, average, read_evaluation
+from stages.common.files import write_json, write_text
+from stages.common.params import Params, load_params
 from stages.common.versions import check_versions
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The tables worked out from one architecture's predictions."""
+    """What the models of one architecture get right and wrong.
+
+    Attributes:
+        name: the architecture, or the ensemble.
+        classes: their number.
+        models: an evaluation for each seed; one for an ensemble.
+    """
 
     name: str
-    confusion: pd.DataFrame
-    pairs: pd.DataFrame
-    classes: pd.DataFrame
-    errors: pd.DataFrame
+    classes: int
+    models: list[Evaluation]
 
     @classmethod
-    def read(cls, name: str, path: Path, settings: Report, classes: int) -> "Findings":
-        """Reads the predictions that evaluate wrote to `path`, and works out the tables."""
-        try:
-            columns = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise PipelineError(f"{path}: no such file; make it with: dvc repro evaluate@{name}") from error
-        table = pd.DataFrame({column: columns[column] for column in ("label", "prediction", "probability")})
-        return cls.of(name, table, settings, classes)
+    def read(cls, name: str, folder: Path, params: Params, classes: int) -> "Findings":
+        """Reads what evaluate wrote into `folder` for the seeds in params.yaml."""
+        if name in params.ensembles:
+            members = params.ensembles[name].models(params.train.seeds)
+            return cls(name, classes, [average((_read(folder, *member) for member in members), classes)])
+        params.architecture(name)
+        return cls(name, classes, [_read(folder, name, seed) for seed in sorted(params.train.seeds)])
 
-    @classmethod
-    def of(cls, name: str, predictions: pd.DataFrame, settings: Report, classes: int) -> "Findings":
-        """Works out the tables from label, prediction and probability of each test image, in order."""
-        counts = tables.confusion(predictions, classes)
-        return cls(
-            name=name,
-            confusion=counts,
-            pairs=tables.confused_pairs(counts, settings.confused_pairs),
-            classes=tables.class_figures(counts),
-            errors=tables.errors(predictions),
+    @property
+    def dataset(self) -> str:
+        return self.models[0].dataset
+
+    @property
+    def several(self) -> str:
+        """Says that figures are of several seeds, for headings; empty for one."""
+        return f", {len(self.models)} seeds" if len(self.models) > 1 else ""
+
+    @cached_property
+    def confusion(self) -> pd.DataFrame:
+        """Confusion counts (classes, classes), summed over the seeds."""
+        prediction = np.stack([model.prediction for model in self.models])
+        return tables.confusion(self.models[0].label, prediction, self.classes)
+
+    @cached_property
+    def errors(self) -> pd.DataFrame:
+        """The images that a seed gets wrong, as `stages.common.tables.errors`."""
+        prediction, probability = (
+            np.stack([getattr(model, key) for model in self.models]) for key in ("prediction", "probability")
         )
+        return tables.errors(self.models[0].label, prediction, probability)
+
+    @cached_property
+    def class_figures(self) -> pd.DataFrame:
+        return tables.class_figures(self.confusion)
+
+    def pairs(self, limit: int) -> pd.DataFrame:
+        """The most confused pairs, of all seeds together."""
+        return tables.confused_pairs(self.confusion, limit)
 
     @property
     def best(self) -> pd.Series:
         """The class with the highest recall; the first of those that tie."""
-        return self.classes.loc[self.classes["recall"].idxmax()]
+        return self.class_figures.loc[self.class_figures["recall"].idxmax()]
 
     @property
     def worst(self) -> pd.Series:
         """The class with the lowest recall; the first of those that tie."""
-        return self.classes.loc[self.classes["recall"].idxmin()]
+        return self.class_figures.loc[self.class_figures["recall"].idxmin()]
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """Mean (`value`), smallest (`low`) and largest (`high`) loss and accuracy over the seeds, for each epoch."""
+        rows = [row for model in self.models for row in model.history]
+        history = pd.DataFrame(rows, columns=["epoch", "split", "metric", "value"])
+        found = history.groupby(["split", "metric", "epoch"], as_index=False)["value"].agg(["mean", "min", "max"])
+        named = found.rename(columns={"mean": "value", "min": "low", "max": "high"}).round(6)
+        named.insert(0, "architecture", self.name)
+        named.insert(0, "dataset", self.dataset)
+        return named[["dataset", "architecture", "epoch", "split", "metric", "value", "low", "high"]]
+
+    def metrics(self) -> dict[str, Any]:
+        """Means over the seeds; with several, also the spread of the accuracy.
+
+        `loss` is in nats. `errors` counts test images. `accuracy_sd` is the sample standard deviation.
+        """
+        accuracy = np.array([model.accuracy for model in self.models])
+        wrong = [int((model.label != model.prediction).sum()) for model in self.models]
+        found: dict[str, Any] = {"dataset": self.dataset, "accuracy": float(accuracy.mean())}
+        if len(accuracy) > 1:
+            found |= {"accuracy_sd": float(accuracy.std(ddof=1))}
+            found |= {"accuracy_min": float(accuracy.min()), "accuracy_max": float(accuracy.max())}
+        found |= {"loss": float(np.mean([model.loss for model in self.models]))}
+        found |= {"errors": wrong[0] if len(wrong) == 1 else float(np.mean(wrong))}
+        return found | overfitting(self.history) | {"parameters": self.models[0].parameters}
 
 
-def draw_confusion(findings: Findings, dataset: str, path: Path) -> None:
+def _read(folder: Path, architecture: str, seed: int) -> Evaluation:
+    return read_evaluation(folder / architecture / f"{seed}.json", f"evaluate@{architecture}-{seed}")
+
+
+def overfitting(history: pd.DataFrame) -> dict[str, float]:
+    """Computes the accuracies after the last epoch and their gap, train minus validation; {} without validation.
+
+    `history` has the columns epoch, split, metric, value.
+    """
+    last = history[(history["epoch"] == history["epoch"].max()) & (history["metric"] == "accuracy")]
+    accuracy = last.set_index("split")["value"]
+    if "validation" not in accuracy:
+        return {}
+    return {
+        "train_accuracy": float(accuracy["train"]),
+        "validation_accuracy": float(accuracy["validation"]),
+        "train_validation_gap": float(accuracy["train"] - accuracy["validation"]),
+    }
+
+
+def write_confusion(findings: Findings, path: Path) -> None:
+    """Writes the confusion counts as DVC draws them: a row for each pair of label and prediction that occurs."""
+    counts = findings.confusion.stack().rename("images").reset_index()
+    rows = counts[counts["images"] > 0].to_dict("records")
+    write_json(path, [{"dataset": findings.dataset + findings.several, **row} for row in rows])
+
+
+def draw_confusion(findings: Findings, path: Path) -> None:
     """Draws the confusion matrix, as counts and as shares of each label."""
-    heading = f"{findings.name} on {dataset}: confusion matrix of the test images"
+    summed = f", sum of {len(findings.models)} seeds" if findings.several else ""
+    heading = f"{findings.name} on {findings.dataset}: confusion matrix of the test images{summed}"
     shares = tables.normalised(findings.confusion)
     pictures.save(pictures.confusion_matrix(findings.confusion, shares, heading), path)
 
 
-def draw_worst_errors(findings: Findings, images: np.ndarray, dataset: str, limit: int, path: Path) -> None:
-    """Draws the most confident errors; `images` are the test images, float32 (n, height, width, 1)."""
-    worst = tables.most_confident(findings.errors, limit)
-    rows = worst.itertuples(index=False, name=None)
-    titles = [f"{index}: l={label},p={prediction}\n{probability:.1%}" for index, label, prediction, probability in rows]
-    heading = f"{findings.name} on {dataset}: most confident errors"
+def draw_worst_errors(findings: Findings, images: np.ndarray, limit: int, path: Path) -> None:
+    """Draws the errors that most seeds make, most confident first; `images`: test images, (n, height, width, 1)."""
+    worst, seeds = findings.errors.head(limit), len(findings.models)
+    titles = [
+        f"{row.index}: l={row.label},p={row.prediction}\n"
+        + (f"{row.seeds} of {seeds}, " if seeds > 1 else "")
+        + f"{row.probability:.1%}"
+        for row in worst.itertuples(index=False, name="Error")
+    ]
+    which = "errors that most seeds make" if seeds > 1 else "most confident errors"
+    heading = f"{findings.name} on {findings.dataset}: {which}"
     pictures.save(pictures.digit_sheet(images[worst["index"].to_numpy(), ..., 0], titles, heading), path)
 
 
 def write_errors(findings: Findings, images: np.ndarray, limit: int, path: Path) -> None:
-    """Writes the images of the most confident errors as tiles, in that order.
+    """Writes the images of the first errors as tiles, in the order of the table.
 
     `images` are the test images, float32 (n, height, width, 1) in [0, 1].
     """
-    kept = images[tables.most_confident(findings.errors, limit)["index"].to_numpy(), ..., 0]
+    kept = images[findings.errors.head(limit)["index"].to_numpy(), ..., 0]
     tiles.write(np.round(255 * kept.clip(0, 1)).astype(np.uint8), path)
 
 
-def write_tables(findings: Findings, folder: Path) -> None:
+def write_tables(findings: Findings, confused_pairs: int, folder: Path) -> None:
     """Writes the tables as CSV: confusion counts and shares, confused pairs, figures of each class, errors."""
     _write_table(findings.confusion.reset_index(), folder / "confusion.csv")
     _write_table(tables.normalised(findings.confusion).round(6).reset_index(), folder / "confusion_normalised.csv")
-    _write_table(findings.pairs, folder / "confused_pairs.csv")
-    _write_table(findings.classes, folder / "classes.csv")
+    _write_table(findings.pairs(confused_pairs), folder / "confused_pairs.csv")
+    _write_table(findings.class_figures, folder / "classes.csv")
     _write_table(findings.errors, folder / "errors.csv")
 
 
@@ -99,28 +185,36 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
 
 @command
 def main() -> None:
-    """Reports what one evaluated architecture gets wrong."""
+    """Reports what the evaluated models of one architecture, or an ensemble, get right and wrong."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("architecture", help="its name in params.yaml")
+    parser.add_argument("name", help="of the architecture or ensemble in params.yaml")
     parser.add_argument("prepared", type=Path, help="the folder that preprocess wrote")
-    parser.add_argument("predictions", type=Path, help="the predictions that evaluate wrote")
-    parser.add_argument("confusion", type=Path, help="the picture of the confusion matrix to write, .png")
-    parser.add_argument("worst_errors", type=Path, help="the sheet of the most confident errors to write, .png")
-    parser.add_argument("errors", type=Path, help="the images of the errors to write, .png")
-    parser.add_argument("tables", type=Path, help="the folder of tables to write, .csv")
+    parser.add_argument("evaluations", type=Path, help="the folder that evaluate wrote")
+    parser.add_argument("metrics", type=Path, help="the metrics to write, .json")
+    parser.add_argument("plots", type=Path, help="the folder of the pictures and tables to write")
+    parser.add_argument("--predictions", type=Path, help="the averaged predictions of an ensemble to write, .json")
     arguments = parser.parse_args()
     check_versions("numpy", "pictures", "tables")
 
-    settings = load_params().report
+    params = load_params()
+    settings, decimals = params.report, params.evaluate.decimals
     dataset = Dataset.read(arguments.prepared / "dataset.json")
     images, _ = load_prepared(arguments.prepared, "test")
-    name = arguments.architecture
-    findings = Findings.read(name, arguments.predictions, settings, dataset.classes)
-    draw_confusion(findings, dataset.dataset, arguments.confusion)
-    draw_worst_errors(findings, images, dataset.dataset, settings.worst_errors, arguments.worst_errors)
-    write_errors(findings, images, settings.kept_errors, arguments.errors)
-    write_tables(findings, arguments.tables)
-    print(f"{name}: {len(findings.errors)} of {dataset.test} test images wrong on {dataset.dataset}")
+    name, plots = arguments.name, arguments.plots
+    findings = Findings.read(name, arguments.evaluations, params, dataset.classes)
+    metrics = findings.metrics()
+    rounded = {key: round(value, decimals) if isinstance(value, float) else value for key, value in metrics.items()}
+    write_json(arguments.metrics, rounded)
+    if arguments.predictions:
+        findings.models[0].write(arguments.predictions, decimals)
+    else:
+        write_text(plots / "history" / f"{name}.csv", findings.history.to_csv(index=False, lineterminator="\n"))
+    write_confusion(findings, plots / "confusion" / f"{name}.json")
+    draw_confusion(findings, plots / "confusion" / f"{name}.png")
+    draw_worst_errors(findings, images, settings.worst_errors, plots / "worst_errors" / f"{name}.png")
+    write_errors(findings, images, settings.kept_errors, plots / "errors" / f"{name}.png")
+    write_tables(findings, settings.confused_pairs, plots / "tables" / name)
+    print(f"{name}: test accuracy {metrics['accuracy']:.4f} on {dataset.dataset}{findings.several}")
 
 
 if __name__ == "__main__":

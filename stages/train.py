@@ -1,4 +1,4 @@
-"""Stage 3: trains one architecture.
+"""Stage 3: trains one architecture with one seed.
 
 Writes the model, its summary as text, and the history: loss and accuracy of each epoch on the training images and, if
 there is a validation split, on the held-out images.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-HISTORY_COLUMNS = ("dataset", "architecture", "epoch", "split", "metric", "value")
+HISTORY_COLUMNS = ("dataset", "architecture", "seed", "epoch", "split", "metric", "value")
 SHOW_PROGRESS = "SHOW_PROGRESS"  # an environment variable
 STEPS_AT_ONCE = 100  # per call of TensorFlow, during which Ctrl-C waits: a second or two
 VALIDATION_BATCH = 1000  # images; not part of a recipe, as only time and memory depend on it
@@ -76,7 +76,7 @@ def fit_model(
         images: float32 (n, height, width, 1) in [0, 1].
         labels: one-hot float32 (n, classes).
         fit: epochs, batch size and validation split; the split is the last part of the arrays.
-        seed: seeds the order of the images.
+        seed: decides the order of the images.
         checkpoint: written after each epoch.
 
     Returns:
@@ -89,7 +89,7 @@ def fit_model(
     history: list[Row] = checkpoint.restore(model)
     done = max((epoch for epoch, *_ in history), default=0)
     if done:
-        print(f"{model.name}: resuming after epoch {done} of {fit.epochs}, from {checkpoint.path}")
+        print(f"{model.name}-{seed}: resuming after epoch {done} of {fit.epochs}, from {checkpoint.path}")
     train = train_count(len(images), fit)
     model.steps_per_execution = STEPS_AT_ONCE
     fuse_update(model)
@@ -99,7 +99,7 @@ def fit_model(
         _check_finite(model.name, number, fit.epochs, logs)
         history.extend(_rows(number, logs))
         checkpoint.save(model, history)
-        _show_progress(model.name, number, fit.epochs, logs)
+        _show_progress(f"{model.name}-{seed}", number, fit.epochs, logs)
 
     if done < fit.epochs:
         model.fit(
@@ -156,9 +156,10 @@ def check_split(name: str, fit: Fit, count: int) -> None:
 
 @command
 def main() -> None:
-    """Trains one architecture of params.yaml on the prepared training images."""
+    """Trains one architecture of params.yaml, with one seed, on the prepared training images."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("architecture", help="its name in params.yaml")
+    parser.add_argument("seed", type=int, help="decides the initial weights, dropout, and the order of the images")
     parser.add_argument("prepared", type=Path, help="the folder that preprocess wrote")
     parser.add_argument("model", type=Path, help="the model to write, .keras")
     parser.add_argument("summary", type=Path, help="the model summary to write, .txt")
@@ -168,30 +169,30 @@ def main() -> None:
     check_versions("keras", "numpy")
 
     params = load_params()
-    name = arguments.architecture
+    name, seed = arguments.architecture, arguments.seed
     architecture = params.architecture(name)
     dataset = Dataset.read(arguments.prepared / "dataset.json")
     params.check_shapes(dataset.image, dataset.classes)
     check_split(name, architecture.fit, dataset.train)
 
-    make_deterministic(params.train.seed, params.train.kernels)
+    make_deterministic(seed, params.train.kernels)
     if why := why_not_portable(params.train.kernels):
         print(
-            f"{name}: {why}: other machines give other bytes; compare with their results by: make compare",
+            f"{name}-{seed}: {why}: other machines give other bytes; compare with their results by: make compare",
             file=sys.stderr,
         )
     model = build_model(name, architecture, dataset)
     images, labels = load_prepared(arguments.prepared, "train")
-    recipe = f"{name}: {architecture!r}, seed {params.train.seed}, {kernels_identity(params.train.kernels)}"
+    recipe = f"{name}: {architecture!r}, seed {seed}, {kernels_identity(params.train.kernels)}"
     files = [arguments.prepared / file for file in ("dataset.json", "x_train.npy", "y_train.npy")]
     checkpoint = Checkpoint(arguments.checkpoint, training_identity(recipe, files))
-    history = fit_model(model, images, labels, architecture.fit, params.train.seed, checkpoint)
+    history = fit_model(model, images, labels, architecture.fit, seed, checkpoint)
 
     save_model(model, arguments.model)
     write_text(arguments.summary, model_summary(model))
-    write_csv(arguments.history, HISTORY_COLUMNS, ((dataset.dataset, name, *row) for row in history))
+    write_csv(arguments.history, HISTORY_COLUMNS, ((dataset.dataset, name, seed, *row) for row in history))
     checkpoint.remove()
-    print(f"{name}: {model.count_params():,} parameters, trained for {architecture.fit.epochs} epochs")
+    print(f"{name}-{seed}: {model.count_params():,} parameters, trained for {architecture.fit.epochs} epochs")
 
 
 if __name__ == "__main__":

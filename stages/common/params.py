@@ -57,12 +57,27 @@ class Preprocess(Section):
     samples: Samples
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
 class Train(Section):
-    seed: int = Field(ge=0, lt=2**32, description="seeds Python, NumPy and TensorFlow before each training")
+    seeds: list[Seed] = Field(
+        min_length=1,
+        description="each architecture is trained once with each; a seed decides the initial weights, dropout, and the "
+        "order of the images",
+    )
     kernels: Kernels = Field(
         description="for train and evaluate: 'portable' gives the same bytes on any x86-64 processor with AVX2; "
         "'native' uses the full speed of this machine, GPU included, and gives other bytes elsewhere"
     )
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        for index, seed in enumerate(seeds):
+            if seed in seeds[:index]:
+                raise _located(f"[{index}]", f"expected each seed once, found {seed} again")
+        return seeds
 
 
 class Evaluate(Section):
@@ -175,6 +190,22 @@ ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-
 DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # reserved on Windows: no file can have these names
 
 
+Member = ArchitectureName | dict[ArchitectureName, list[Seed]]
+
+
+class Ensemble(Section):
+    """Trained models whose class probabilities are averaged."""
+
+    members: list[Member] = Field(
+        min_length=1, description="architectures, with all of train.seeds; or {architecture: [seeds]} for some of them"
+    )
+
+    def models(self, seeds: list[int]) -> list[tuple[str, int]]:
+        """The architecture and seed of each member, sorted; `seeds` are all that architectures are trained with."""
+        given = [{member: seeds} if isinstance(member, str) else member for member in self.members]
+        return sorted({(name, seed) for member in given for name, chosen in member.items() for seed in chosen})
+
+
 def _check_names(names: Iterable[str]) -> None:
     """Raises `PydanticCustomError`, located at the name, if one is not a valid file name on every system."""
     seen: dict[str, str] = {}
@@ -195,12 +226,47 @@ class Params(Section):
     report: Report
     overview: Overview
     architectures: dict[ArchitectureName, Architecture] = Field(min_length=1)
+    ensembles: dict[ArchitectureName, Ensemble] = Field(description="{} for none")
 
     @field_validator("architectures")
     @classmethod
     def _names_are_names_everywhere(cls, architectures: dict[str, Architecture]) -> dict[str, Architecture]:
         _check_names(architectures)
         return architectures
+
+    @model_validator(mode="after")
+    def _ensembles_have_members(self) -> "Params":
+        for name, ensemble in self.ensembles.items():
+            try:
+                _check_names([*self.architectures, name])
+                if name in self.architectures:
+                    raise _located("", "expected a name of its own, found that of an architecture")
+                self._check_members(ensemble)
+            except PydanticCustomError as error:
+                where = f"ensembles.{name}{error.context['where'].removeprefix(name)}"
+                raise _located(where, error.context["message"]) from error
+        return self
+
+    def _check_members(self, ensemble: Ensemble) -> None:
+        """Raises `PydanticCustomError`, located at the member, if there is no such model."""
+        for index, member in enumerate(ensemble.members):
+            where = f".members[{index}]"
+            given = {member: self.train.seeds} if isinstance(member, str) else member
+            if not all(given.values()) or not given:
+                raise _located(where, "expected an architecture and its seeds, found none")
+            for architecture, seeds in given.items():
+                if architecture not in self.architectures:
+                    raise _located(
+                        where, f"no architecture '{architecture}'{nearest(architecture, self.architectures)}"
+                    )
+                for seed in seeds:
+                    if seed not in self.train.seeds:
+                        raise _located(f"{where}.{architecture}", f"expected seeds of train.seeds, found {seed}")
+
+    @property
+    def reported(self) -> list[str]:
+        """The names of all architectures and ensembles."""
+        return [*self.architectures, *self.ensembles]
 
     def check_shapes(self, image: Shape, classes: int) -> None:
         """Checks every architecture against the image shape and number of classes of the data."""

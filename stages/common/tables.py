@@ -4,10 +4,17 @@ import numpy as np
 import pandas as pd
 
 
-def confusion(predictions: pd.DataFrame, classes: int) -> pd.DataFrame:
-    """Confusion counts, int (classes, classes): row = label, column = prediction."""
-    counts = pd.crosstab(predictions["label"], predictions["prediction"])
-    return counts.reindex(index=range(classes), columns=range(classes), fill_value=0)
+def confusion(label: np.ndarray, prediction: np.ndarray, classes: int) -> pd.DataFrame:
+    """Confusion counts, int (classes, classes): row = label, column = prediction; summed over seeds.
+
+    Args:
+        label: classes (n,).
+        prediction: classes (n,), or (seeds, n).
+        classes: their number.
+    """
+    counts = np.zeros((classes, classes), dtype=int)
+    np.add.at(counts, (np.broadcast_to(label, prediction.shape), prediction), 1)
+    return pd.DataFrame(counts).rename_axis(index="label", columns="prediction")
 
 
 def normalised(counts: pd.DataFrame) -> pd.DataFrame:
@@ -46,12 +53,36 @@ def class_figures(counts: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def errors(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Every wrong test image, in test-set order: index, label, prediction, probability of the prediction."""
-    wrong = predictions[predictions["label"] != predictions["prediction"]]
-    return wrong[["label", "prediction", "probability"]].rename_axis("index").reset_index()
+def errors(label: np.ndarray, prediction: np.ndarray, probability: np.ndarray) -> pd.DataFrame:
+    """Every test image that a seed gets wrong: those that most seeds get wrong first, then the most confident errors.
 
+    Args:
+        label: classes (n,).
+        prediction: of each seed's model, classes (seeds, n).
+        probability: of the predictions, (seeds, n).
 
-def most_confident(wrong: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """The errors with the highest probability, most confident first, by index where they tie."""
-    return wrong.sort_values(["probability", "index"], ascending=[False, True]).head(limit)
+    Returns:
+        index in the test set, label, the wrong prediction that most seeds give (of those that tie, the most probable),
+        seeds (the number that get the image wrong) and the mean probability of that prediction where it is given.
+    """
+    seed, index = np.nonzero(prediction != label)
+    wrong = pd.DataFrame(
+        {
+            "index": index,
+            "label": label[index],
+            "prediction": prediction[seed, index],
+            "probability": probability[seed, index],
+        }
+    )
+    given = wrong.groupby(["index", "label", "prediction"], as_index=False).agg(
+        given=("probability", "size"), probability=("probability", "mean")
+    )
+    given["seeds"] = given.groupby("index")["given"].transform("sum")
+    given["probability"] = given["probability"].round(6)
+    ordered = given.sort_values(
+        ["seeds", "given", "probability", "index", "prediction"], ascending=[False, False, False, True, True]
+    )
+    most = ordered.drop_duplicates("index").sort_values(
+        ["seeds", "probability", "index"], ascending=[False, False, True]
+    )
+    return most[["index", "label", "prediction", "seeds", "probability"]].reset_index(drop=True)
