@@ -52,7 +52,7 @@ data:
 preprocess:
   pixel_max: 240
   samples: {first: 3, count: 25}
-train: {seed: 10, kernels: portable}
+train: {seeds: [10], kernels: portable}
 evaluate: {batch_size: 50, decimals: 6}
 report: {confused_pairs: 5, worst_errors: 10, kept_errors: 100}
 overview: {confidence: 0.95}
@@ -69,6 +69,7 @@ architectures:
       - Flatten
       - Dense: {units: classes, activation: softmax}
     fit: {epochs: 1, batch_size: 50}
+ensembles: {}
 """
 
 

@@ -1,20 +1,19 @@
-"""Tells what a change did to each architecture's trained model, from its predictions for the same test images."""
+"""Tells what a change did to each architecture and ensemble, from predictions for the same test images."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
 
 from stages.common import tables
 from stages.common.errors import PipelineError
-from stages.common.params import ArchitectureName
 from tools.common import results
-from tools.common.predictions import Predictions
+from tools.common.predictions import Predictions, names_of
 from tools.common.revision import Revision
-from tools.common.statistics import holm, mcnemar, wilson_interval
+from tools.common.statistics import Difference, accuracy_interval, difference, holm
 
+NET = 0.5  # an image is fixed or broken if the share of seeds that get it right changes by more
 SAME_PREDICTIONS = "same predictions"
 OTHER_PROBABILITIES = "same predictions, other probabilities"
 SAME = "no evidence of a change"
@@ -24,42 +23,72 @@ NEW, REMOVED = "new", "removed"
 
 @dataclass(frozen=True)
 class Change:
-    """One architecture on both sides. `note` says why they are not compared; it is empty if they are.
+    """One architecture or ensemble on both sides. `note` says why they are not compared; it is empty if they are.
 
-    `p` is adjusted for the `several` architectures whose predictions differ (Holm).
+    `difference` is that of the mean accuracies, `None` if no prediction differs. Its p is adjusted for the `several`
+    architectures whose predictions differ (Holm).
     """
 
     name: str
     base: Predictions | None
     head: Predictions | None
     note: str = ""
-    p: float = 1.0
+    difference: Difference | None = None
     several: int = 0
 
     @property
     def changed(self) -> bool:
-        """Whether a prediction or a probability differs, or the sides are not compared."""
-        return bool(self.note) or not self.base.table.equals(self.head.table)
+        """Whether a seed, a prediction or a probability differs, or the sides are not compared."""
+        return bool(self.note) or not self.base.equals(self.head)
+
+    @property
+    def gained(self) -> np.ndarray:
+        """For each test image, the share of seeds that get it right, new minus old: (n,)."""
+        return self.head.right.mean(axis=0) - self.base.right.mean(axis=0)
 
     @property
     def fixed(self) -> np.ndarray:
-        """Indices of the test images that only the new model gets right."""
-        return np.flatnonzero(self.head.right & ~self.base.right)
+        """Indices of the test images that more than half of the seeds newly get right."""
+        return np.flatnonzero(self.gained > NET)
 
     @property
     def broke(self) -> np.ndarray:
-        """Indices of the test images that only the old model gets right."""
-        return np.flatnonzero(self.base.right & ~self.head.right)
+        """Indices of the test images that more than half of the seeds newly get wrong."""
+        return np.flatnonzero(self.gained < -NET)
 
     @property
     def differs(self) -> bool:
         """Whether both sides are compared, and a prediction differs."""
-        return not self.note and not np.array_equal(self.base.prediction, self.head.prediction)
+        return self.difference is not None
+
+    @property
+    def of_models(self) -> bool:
+        """Whether two models are compared, not two recipes: each side has one."""
+        return not self.note and len(self.base.prediction) == len(self.head.prediction) == 1
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds are compared: `3 seeds`, `one seed`, `one seed → 3 seeds`."""
+        sides = [side.several for side in (self.base, self.head) if side]
+        return " → ".join(dict.fromkeys(sides))
 
     @property
     def points(self) -> float:
-        """New minus old accuracy, in percentage points."""
+        """New minus old mean accuracy, in percentage points."""
         return 100 * (self.head.accuracy - self.base.accuracy)
+
+    def shown_points(self, confidence: float) -> str:
+        """The difference in percentage points, with its margin if it is of recipes: `+0.10 ± 0.15`."""
+        shown = f"{self.points:+.2f}" if self.points else "0"
+        return shown if self.of_models or not self.differs else f"{shown} ± {self.margin(confidence):.2f}"
+
+    def margin(self, confidence: float) -> float:
+        """Percentage points below which a difference cannot be told from chance."""
+        return 100 * self.difference.margin(confidence)
+
+    @property
+    def p(self) -> float:
+        return self.difference.p if self.difference else 1.0
 
     @property
     def shown_p(self) -> str:
@@ -74,16 +103,19 @@ class Change:
             return OTHER_PROBABILITIES if self.changed else SAME_PREDICTIONS
         if self.p >= 1 - confidence:
             return SAME
-        return BETTER if len(self.fixed) > len(self.broke) else WORSE
+        return BETTER if self.points > 0 else WORSE
 
     def summary(self, confidence: float) -> str:
-        """Sums the change up: `mlp_256: 97.82 % → 97.92 %, fixed 34, broke 24, no evidence of a change`."""
+        """Sums the change up: `mlp_256: 97.81 % → 97.88 %, +0.07 ± 0.15 points (3 seeds), no evidence of a change`."""
         told = [self.verdict(confidence)]
         if self.note == REMOVED:
             told.append(f"it had {percent(self.base.accuracy)}")
         elif self.differs:
             accuracies = f"{percent(self.base.accuracy)} → {percent(self.head.accuracy)}"
-            told = [accuracies, f"fixed {len(self.fixed)}", f"broke {len(self.broke)}", *told]
+            if self.of_models:
+                told = [accuracies, f"fixed {len(self.fixed)}", f"broke {len(self.broke)}", *told]
+            else:
+                told = [accuracies, f"{self.shown_points(confidence)} points ({self.seeds})", *told]
         elif self.head:
             told.insert(0, percent(self.head.accuracy))
         return f"{self.name}: {', '.join(told)}"
@@ -100,13 +132,13 @@ class Change:
         return both
 
     def confusion_difference(self) -> pd.DataFrame:
-        """Subtracts old from new confusion counts, int (classes, classes): row = label, column = prediction."""
+        """Subtracts old from new confusion counts, per model, (classes, classes): row = label, column = prediction."""
         before, after = self._confusion()
-        return after - before
+        return after / len(self.head.prediction) - before / len(self.base.prediction)
 
     def _confusion(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         classes = 1 + max(column.max() for side in (self.base, self.head) for column in (side.label, side.prediction))
-        return tables.confusion(self.base.table, classes), tables.confusion(self.head.table, classes)
+        return tuple(tables.confusion(side.label, side.prediction, classes) for side in (self.base, self.head))
 
 
 def percent(share: float) -> str:
@@ -115,8 +147,8 @@ def percent(share: float) -> str:
 
 
 def interval(predictions: Predictions, confidence: float) -> str:
-    """Formats Wilson's interval around the accuracy, in percent: `[97.51, 98.09]`."""
-    low, high = wilson_interval(int(predictions.right.sum()), len(predictions.right), confidence)
+    """Formats the interval around the mean accuracy, in percent: `[97.51, 98.09]`."""
+    low, high = accuracy_interval(predictions.right, confidence)
     return f"[{100 * low:.2f}, {100 * high:.2f}]"
 
 
@@ -135,26 +167,18 @@ def _described(description: Any) -> tuple[str, str] | None:
 
 
 def changes(base: Revision, head: Revision) -> list[Change]:
-    """Compares every architecture in either side's params.yaml, by name; p is adjusted over those that differ."""
-    before, after = (_names(revision) for revision in (base, head))
+    """Compares all that is in either side's params.yaml, by name; p is adjusted over those that differ."""
+    before, after = (set(names_of(revision)) for revision in (base, head))
     other_data = data_change(base, head)
     found = [
         _compare(name, base if name in before else None, head if name in after else None, other_data)
         for name in sorted(before | after)
     ]
-    differing = [item for item in found if item.differs and len(item.fixed) + len(item.broke)]
-    adjusted = holm([mcnemar(len(item.fixed), len(item.broke)) for item in differing])
-    by_name = {item.name: p for item, p in zip(differing, adjusted, strict=True)}
-    return [replace(item, p=by_name.get(item.name, 1.0), several=len(differing)) for item in found]
-
-
-def _names(revision: Revision) -> set[str]:
-    names = set(revision.params().get("architectures") or ())
-    try:
-        return TypeAdapter(set[ArchitectureName]).validate_python(names)
-    except ValidationError as error:
-        found = error.errors()[0]["input"]
-        raise PipelineError(f"params.yaml in {revision}: architectures: not a valid name: {found!r}") from error
+    differing = [index for index, item in enumerate(found) if item.differs]
+    adjusted = holm([found[index].p for index in differing])
+    for index, p in zip(differing, adjusted, strict=True):
+        found[index] = replace(found[index], difference=replace(found[index].difference, p=p))
+    return [replace(item, several=len(differing)) for item in found]
 
 
 def _compare(name: str, base: Revision | None, head: Revision | None, other_data: str) -> Change:
@@ -165,7 +189,7 @@ def _compare(name: str, base: Revision | None, head: Revision | None, other_data
         return Change(name, None, None, f"not compared: {error}")
     without = [str(revision) for revision, found in ((base, old), (head, new)) if revision and found is None]
     if without:
-        note = f"not compared: no predictions ({results.predictions(name)}) in {' and '.join(without)}"
+        note = f"not compared: no predictions ({results.METRICS}/) in {' and '.join(without)}"
     elif base is None:
         note = NEW
     elif head is None:
@@ -174,6 +198,8 @@ def _compare(name: str, base: Revision | None, head: Revision | None, other_data
         note = "not compared: another data set"
     elif not np.array_equal(old.label, new.label):
         note = f"not compared: other test images (base {len(old.label):,}, now {len(new.label):,})"
+    elif np.array_equal(old.prediction, new.prediction):
+        return Change(name, old, new)
     else:
-        note = ""
+        return Change(name, old, new, difference=difference(old.right, new.right))
     return Change(name, old, new, note)

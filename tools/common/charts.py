@@ -78,6 +78,8 @@ def _curves(axis: Axes, history: pd.DataFrame, metric: str, prefix: str = "", **
     for split, (colour, line) in SPLITS.items():
         curve = history[(history["metric"] == metric) & (history["split"] == split)]
         if len(curve):
+            if {"low", "high"} <= set(curve):  # over the seeds
+                axis.fill_between(curve["epoch"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
             axis.plot(curve["epoch"], curve["value"], line, color=colour, marker=".", label=prefix + split, **style)
     axis.set(xlabel="epoch", ylabel=metric)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))

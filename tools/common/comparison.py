@@ -10,29 +10,30 @@ import pandas as pd
 
 from stages.common.errors import PipelineError
 from tools.common import results
+from tools.common.predictions import Predictions, names_of
 from tools.common.revision import Revision
-from tools.common.statistics import wilson_interval
+from tools.common.statistics import accuracy_interval
 
 
 def comparison_table(
-    metrics: dict[str, dict], images: int, confidence: float, published: dict[str, float]
+    metrics: dict[str, dict], predictions: dict[str, Predictions], confidence: float, published: dict[str, float]
 ) -> pd.DataFrame:
     """Lists the architectures, best accuracy first, by name where they tie.
 
     Args:
-        metrics: what evaluate recorded, by architecture.
-        images: number of test images.
-        confidence: level of the Wilson interval (`low`, `high`) around the accuracy.
+        metrics: what report recorded, by architecture or ensemble.
+        predictions: those of its models.
+        confidence: level of the interval (`low`, `high`) around the mean accuracy.
         published: accuracies published elsewhere, by architecture; absent ones stay empty.
 
     Returns:
-        dataset, architecture, accuracy, low, high, confidence, errors, loss, parameters,
+        dataset, architecture, accuracy, low, high, confidence, seeds, accuracy_sd, errors, loss, parameters,
         train_validation_gap, published, and published_is: inside, above or below our interval.
     """
     rows = []
     for name in sorted(metrics, key=lambda name: (-metrics[name]["accuracy"], name)):
         figures = metrics[name]
-        low, high = wilson_interval(images - figures["errors"], images, confidence)
+        low, high = accuracy_interval(predictions[name].right, confidence)
         rows.append(
             {
                 "dataset": figures["dataset"],
@@ -41,6 +42,8 @@ def comparison_table(
                 "low": low,
                 "high": high,
                 "confidence": confidence,
+                "seeds": len(predictions[name].seeds),
+                "accuracy_sd": figures.get("accuracy_sd", np.nan),
                 **{key: figures[key] for key in ("errors", "loss", "parameters")},
                 "train_validation_gap": figures.get("train_validation_gap", np.nan),
                 "published": published.get(name, np.nan),
@@ -69,20 +72,23 @@ def tables(
     Args:
         side: where to read the results.
         description: of the data set, as `read_description` gives it.
-        names: the architectures.
+        names: the architectures and ensembles.
         overview: that section of params.yaml; its published accuracies count only for the data set that they name.
 
     Raises:
         PipelineError: a result is not there.
     """
     paths = {name: results.metrics(name) for name in names}
-    metrics = {name: present(path, side.read_json(path), f"evaluate@{name}") for name, path in paths.items()}
+    metrics = {name: present(path, side.read_json(path), f"report@{name}") for name, path in paths.items()}
+    predictions = {
+        name: present(results.EVALUATIONS / name, Predictions.read(side, name), f"report@{name}") for name in paths
+    }
     published = overview.get("published") or {}
     accuracies = published["accuracy"] if published.get("dataset") == description["dataset"] else {}
-    images = description["arrays"]["x_test"]["shape"][0]
-    comparison = comparison_table(metrics, images, overview["confidence"], accuracies)
-    histories = {name: results.history(name) for name in comparison["architecture"]}  # in this order
-    read = [read_table(present(path, side.read(path), f"evaluate@{name}")) for name, path in histories.items()]
+    comparison = comparison_table(metrics, predictions, overview["confidence"], accuracies)
+    trained = [name for name in comparison["architecture"] if predictions[name].seeds]  # in this order
+    histories = {name: results.history(name) for name in trained}
+    read = [read_table(present(path, side.read(path), f"report@{name}")) for name, path in histories.items()]
     return {results.COMPARISON: comparison, results.TRAINING: pd.concat(read, ignore_index=True)}
 
 
@@ -106,7 +112,7 @@ def stale_tables(side: Revision) -> list[str]:
     """
     params = side.params()
     try:
-        drawn = tables(side, read_description(side), params["architectures"], params["overview"])
+        drawn = tables(side, read_description(side), names_of(side), params["overview"])
     except (PipelineError, LookupError, TypeError, ValueError, AttributeError):
         return []
     return [

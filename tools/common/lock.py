@@ -16,10 +16,13 @@ def read_lock(path: Path = LOCK) -> dict[str, Any]:
 
 
 def stages_of(revision: Revision) -> dict[str, Any]:
-    """Entries of dvc.lock by stage, without those that DVC keeps for removed architectures."""
+    """Entries of dvc.lock by stage, without those that DVC keeps for removed architectures and seeds."""
     entries = revision.read_yaml(LOCK).get("stages") or {}
-    names = revision.params().get("architectures") or {}
-    return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in names}
+    params = revision.params()
+    names = [*(params.get("architectures") or ()), *(params.get("ensembles") or ())]
+    seeds = (params.get("train") or {}).get("seeds") or ()
+    named = {*names, *(f"{name}-{seed}" for name in names for seed in seeds)}
+    return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in named}
 
 
 def digests(stage: dict[str, Any], key: str) -> dict[str, str]:

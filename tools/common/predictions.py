@@ -1,61 +1,134 @@
-"""Reads the predictions that evaluate recorded for one architecture, from a revision."""
+"""Reads the predictions of an architecture's models, or of an ensemble, from a revision."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
-from stages.common.arrays import MAX_CLASSES
+from stages.common import tables
 from stages.common.errors import PipelineError
+from stages.common.evaluation import Evaluation, check_columns
+from stages.common.params import ArchitectureName, Seed
 from tools.common import results
 from tools.common.revision import Revision
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Label, prediction and its probability for each test image, in the test set's order: arrays (n,)."""
+    """The predictions of each seed's model for the test images, in their order.
 
+    Attributes:
+        seeds: sorted; empty for an ensemble, which has one row of predictions.
+        label: classes (n,).
+        prediction, probability: classes, and the probabilities of these, (seeds, n).
+    """
+
+    seeds: tuple[int, ...]
     label: np.ndarray
     prediction: np.ndarray
     probability: np.ndarray
 
     @classmethod
     def read(cls, revision: Revision, name: str) -> "Predictions | None":
-        """Reads an architecture's; `None` if it has none. Raises `PipelineError` if the file is not evaluate's."""
-        path = results.predictions(name)
-        columns = revision.read_json(path)
-        if columns is None:
+        """Reads them for all seeds of the revision; `None` if there are none.
+
+        Raises `PipelineError` if a file is not what evaluate writes, or if there are files for some seeds only.
+        """
+        if name in section(revision, "ensembles"):
+            seeds, paths = (), [results.ensemble(name)]
+        else:
+            seeds = seeds_of(revision)
+            paths = [results.evaluation(name, seed) for seed in seeds]
+        contents = [revision.read(path) for path in paths]
+        if len(seeds) == 1 and contents == [None]:
+            paths = [results.PLOTS / "predictions" / f"{name}.json"]  # written before train.seeds existed
+            contents = [revision.read(paths[0])]
+        if all(content is None for content in contents):
             return None
-        try:
-            label, prediction = (np.array(columns[key], dtype=np.int64) for key in ("label", "prediction"))
-            probability = np.array(columns["probability"], dtype=np.float64)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise PipelineError(
-                f"{path} in {revision}: expected the lists label, prediction, probability ({error!r})"
-            ) from error
-        if label.ndim != 1 or not len(label) or not label.shape == prediction.shape == probability.shape:
-            raise PipelineError(f"{path} in {revision}: expected three lists, equally long")
-        if min(label.min(), prediction.min()) < 0 or max(label.max(), prediction.max()) >= MAX_CLASSES:
-            raise PipelineError(f"{path} in {revision}: expected classes from 0 to {MAX_CLASSES - 1}")
-        return cls(label, prediction, probability)
+        models = [_model(content, f"{path} in {revision}") for content, path in zip(contents, paths, strict=True)]
+        label = models[0][0]
+        for model, path in zip(models, paths, strict=True):
+            if not np.array_equal(model[0], label):
+                raise PipelineError(f"{path} in {revision}: expected the labels of {paths[0]}, found others")
+        return cls(seeds, label, *(np.stack([model[column] for model in models]) for column in (1, 2)))
 
     @property
     def right(self) -> np.ndarray:
-        """Whether each prediction is right, bool (n,)."""
+        """Whether each prediction is right, bool (seeds, n)."""
         return self.label == self.prediction
 
     @property
     def accuracy(self) -> float:
+        """The mean over the seeds."""
         return float(self.right.mean())
 
     @property
-    def table(self) -> pd.DataFrame:
-        """The arrays as columns, a row for each test image."""
-        return pd.DataFrame(vars(self))
+    def several(self) -> str:
+        """The number of seeds: `3 seeds`, `one seed`."""
+        return f"{len(self.prediction)} seeds" if len(self.prediction) > 1 else "one seed"
+
+    @property
+    def errors(self) -> Any:
+        """The images that a seed gets wrong, as `stages.common.tables.errors`."""
+        return tables.errors(self.label, self.prediction, self.probability)
+
+    def equals(self, other: "Predictions") -> bool:
+        """Whether seeds, labels, predictions and probabilities are the same."""
+        return self.seeds == other.seeds and all(
+            np.array_equal(getattr(self, key), getattr(other, key)) for key in ("label", "prediction", "probability")
+        )
+
+
+def section(revision: Revision, key: str) -> dict[str, Any]:
+    """A section of the revision's params.yaml whose keys are names; {} if it has none."""
+    found = revision.params().get(key) or {}
+    try:
+        TypeAdapter(set[ArchitectureName]).validate_python(set(found))
+    except (ValidationError, TypeError) as error:
+        first = error.errors()[0]["input"] if isinstance(error, ValidationError) else found
+        raise PipelineError(f"params.yaml in {revision}: {key}: not a valid name: {first!r}") from error
+    return found if isinstance(found, dict) else dict.fromkeys(found)
+
+
+def names_of(revision: Revision) -> list[str]:
+    """The architectures and ensembles in the revision's params.yaml."""
+    return [*section(revision, "architectures"), *section(revision, "ensembles")]
+
+
+def seeds_of(revision: Revision) -> tuple[int, ...]:
+    """The seeds in the revision's params.yaml, sorted; before there was `train.seeds`, the one of `train.seed`."""
+    train = revision.params().get("train") or {}
+    try:
+        found = train["seeds"] if "seeds" in train else [train["seed"]]
+        return tuple(sorted(set(TypeAdapter(list[Seed]).validate_python(found))))
+    except (ValidationError, LookupError, TypeError) as error:
+        raise PipelineError(f"params.yaml in {revision}: train.seeds: expected a list of integers") from error
+
+
+def _model(content: bytes | None, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Label, prediction and probability of each image, (n,), from a file that evaluate wrote, now or formerly."""
+    if content is None:
+        raise PipelineError(f"{where}: no such file")
+    if b'"model"' in content[:200]:
+        found = Evaluation.parse(content, where)
+        return found.label, found.prediction, found.probability
+    try:
+        columns = json.loads(content)
+        label, prediction = (np.array(columns[key], dtype=np.int64) for key in ("label", "prediction"))
+        probability = np.array(columns["probability"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise PipelineError(f"{where}: expected the lists label, prediction, probability ({error!r})") from error
+    check_columns(label, prediction, probability, where)
+    return label, prediction, probability
 
 
 def agreement(before: Predictions, after: Predictions) -> tuple[np.ndarray, float]:
-    """Says which predictions are the same, bool (n,); and by how much, at most, the probability of these changed."""
+    """Says which predictions are the same, bool (seeds, n); and by how much, at most, the probability of these changed.
+
+    Both sides must have the same labels and seeds.
+    """
     agree = before.prediction == after.prediction
     return agree, float(np.abs(before.probability - after.probability)[agree].max(initial=0))
 
@@ -64,9 +137,11 @@ def describe_difference(before: Predictions, after: Predictions, decimals: int) 
     """Says how much two sides' predictions differ; their probabilities were recorded with `decimals` decimals."""
     if not np.array_equal(before.label, after.label):
         return "other test images: not compared"
+    if before.seeds != after.seeds:
+        return "other seeds: not compared"
     agree, change = agreement(before, after)
     if not agree.all():
-        return f"predictions differ on {len(agree) - agree.sum():,} of {len(agree):,} images"
+        return f"predictions differ on {agree.size - agree.sum():,} of {agree.size:,} images"
     if not change:
         return "same bytes"
     return (

@@ -7,6 +7,7 @@ from stages.common.params import PARAMS_PATH, Params
 
 DESCRIPTION = Path("data/raw/mnist.json")  # of the data set
 METRICS, PLOTS = Path("metrics"), Path("plots")
+EVALUATIONS = METRICS / "seeds"  # of each model
 IN_GIT = (Path("data"), METRICS, PLOTS)  # folders with results that git tracks
 
 PREPARED = Path("data/prepared")  # arrays
@@ -22,7 +23,7 @@ REPRODUCED = REVIEW / "reproduced.json"  # the findings of `make reproduce`
 
 
 def metrics(name: str) -> Path:
-    """The metrics of an architecture."""
+    """The metrics of an architecture or ensemble: means over its seeds."""
     return METRICS / f"{name}.json"
 
 
@@ -31,9 +32,14 @@ def history(name: str) -> Path:
     return PLOTS / "history" / f"{name}.csv"
 
 
-def predictions(name: str) -> Path:
-    """Its prediction for every test image."""
-    return PLOTS / "predictions" / f"{name}.json"
+def evaluation(name: str, seed: int) -> Path:
+    """The prediction for every test image of its model trained with this seed, its loss and its history."""
+    return EVALUATIONS / name / f"{seed}.json"
+
+
+def ensemble(name: str) -> Path:
+    """The predictions of an ensemble."""
+    return METRICS / "ensembles" / f"{name}.json"
 
 
 def confusion(name: str) -> Path:
@@ -51,9 +57,9 @@ def errors(name: str) -> Path:
     return PLOTS / "errors" / f"{name}.png"
 
 
-def model(name: str) -> Path:
-    """The trained model."""
-    return Path("data/models") / f"{name}.keras"
+def model(name: str, seed: int) -> Path:
+    """The model trained with this seed."""
+    return Path("data/models") / name / f"{seed}.keras"
 
 
 def overview_inputs(params: Params) -> str | None:
@@ -61,8 +67,10 @@ def overview_inputs(params: Params) -> str | None:
 
     `None` if a file is missing.
     """
-    kinds = (metrics, predictions, history, confusion, worst_errors)
-    results = [path(name) for name in sorted(params.architectures) for path in kinds]
+    results = [path(name) for name in sorted(params.reported) for path in (metrics, confusion, worst_errors)]
+    for name in sorted(params.architectures):
+        results += [history(name), *(evaluation(name, seed) for seed in sorted(params.train.seeds))]
+    results += [ensemble(name) for name in sorted(params.ensembles)]
     files = [path for folder in ("stages", "tools") for path in Path(folder).rglob("*")]
     code = sorted(path for path in files if path.suffix in (".py", ".j2", ".css"))
     drawn = [path for path in OVER_ALL if path != OVERVIEW]

@@ -1,7 +1,9 @@
 """Computes how far test results can be trusted: intervals, and tests of a difference."""
 
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 
 def wilson_interval(successes: int, trials: int, confidence: float) -> tuple[float, float]:
@@ -29,3 +31,98 @@ def holm(values: list[float]) -> list[float]:
     adjusted = np.empty(len(values))
     adjusted[ascending] = np.minimum(np.maximum.accumulate(scaled), 1)
     return adjusted.tolist()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of two mean accuracies: its estimate, standard error, degrees of freedom and two-sided p."""
+
+    estimate: float
+    error: float
+    freedom: float
+    p: float
+
+    def margin(self, confidence: float) -> float:
+        """Half the width of the interval around the estimate; a smaller difference cannot be told from chance."""
+        return float(t.ppf((1 + confidence) / 2, self.freedom) * self.error)
+
+
+def accuracy_interval(right: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Computes an interval around a recipe's mean accuracy, for other seeds and other test images.
+
+    With one seed it is Wilson's, for other test images alone. With several, see `difference`: the variance of the mean
+    is `between / seeds + shared`, with the same degrees of freedom.
+
+    Args:
+        right: whether each seed's model is right on each test image, bool (seeds, images).
+        confidence: level of the interval.
+    """
+    seeds, images = right.shape
+    if seeds == 1:
+        return wilson_interval(int(right.sum()), images, confidence)
+    between, (shared,), freedom = _components(_covariance(right), [seeds], [right.mean(axis=1)])
+    margin = _difference(right.mean(), between / seeds, shared, freedom).margin(confidence)
+    return round(max(float(right.mean()) - margin, 0), 6), round(min(float(right.mean()) + margin, 1), 6)
+
+
+def difference(base: np.ndarray, head: np.ndarray) -> Difference:
+    """Tests whether two recipes differ in mean accuracy, over other seeds and other test images.
+
+    Seeds and test images are crossed: each model reads each image. This is the analysis of N. A. Obuchowski and H. E.
+    Rockette (Communications in Statistics - Simulation 24:285-308, 1995) for readers (seeds) that read cases (images),
+    each reader in one of two conditions, with the degrees of freedom of S. L. Hillis (Statistics in Medicine
+    26:596-619, 2007; 33:330-360, 2014). X. Bouthillier et al. (MLSys 2021) say why seeds must be sampled. The variance
+    of the difference is
+
+        between × (1/seeds_base + 1/seeds_head) + (shared_base + shared_head - 2 × cross)
+
+    `between` is the variance of the accuracy between seeds, pooled over both sides, but at least what independent
+    errors of the models give. The rest is the variance that comes from the choice of images: the mean covariances of
+    two models of one side (`shared`) and of both sides (`cross`), divided by the number of images. What a side with one
+    seed cannot tell is taken from the other side. Models with the same seed on both sides are not paired: the seed
+    decides other weights in other layers, and three pairs would leave two degrees of freedom.
+
+    With one seed on each side the variance is that over images alone, and p is McNemar's exact test: it compares two
+    models, not two recipes.
+
+    Args:
+        base, head: whether each seed's model is right on each test image, bool (seeds, images); the same images.
+    """
+    estimate = float(head.mean() - base.mean())
+    covariance = _covariance(np.concatenate([base, head]))
+    cross = covariance[: len(base), len(base) :].mean()
+    if len(base) == len(head) == 1:
+        images = np.trace(covariance) - 2 * cross
+        p = mcnemar(int((head & ~base).sum()), int((base & ~head).sum()))
+        return Difference(estimate, float(np.sqrt(max(images, 0))), np.inf, p)
+    sides = [side.mean(axis=1) for side in (base, head)]
+    between, shared, freedom = _components(covariance, [len(base), len(head)], sides)
+    return _difference(estimate, between * (1 / len(base) + 1 / len(head)), sum(shared) - 2 * cross, freedom)
+
+
+def _covariance(right: np.ndarray) -> np.ndarray:
+    """Covariances of the models' accuracies over the choice of images, (models, models)."""
+    return np.atleast_2d(np.cov(right.astype(float))) / max(right.shape[1], 1)
+
+
+def _components(
+    covariance: np.ndarray, counts: list[int], accuracies: list[np.ndarray]
+) -> tuple[float, list[float], int]:
+    """Variance between seeds, covariance of two models of each side, degrees of freedom; a side has several seeds."""
+    freedom = sum(count - 1 for count in counts)
+    ends = np.cumsum(counts)
+    blocks = [covariance[end - count : end, end - count : end] for count, end in zip(counts, ends, strict=True)]
+    known = [(block.sum() - np.trace(block)) / (len(block) * (len(block) - 1)) for block in blocks if len(block) > 1]
+    shared = [known.pop(0) if count > 1 else np.nan for count in counts]
+    shared = np.where(np.isnan(shared), np.nanmean(shared), shared).tolist()
+    observed = sum(((side - side.mean()) ** 2).sum() for side in accuracies) / freedom
+    independent = np.trace(covariance) / len(covariance) - np.average(shared, weights=counts)
+    return max(observed, independent), shared, freedom
+
+
+def _difference(estimate: float, seeds: float, images: float, freedom: int) -> Difference:
+    variance = seeds + max(images, 0)
+    freedom = freedom * (variance / seeds) ** 2 if seeds else np.inf
+    error = float(np.sqrt(variance))
+    p = 2 * t.sf(abs(estimate) / error, freedom) if error else float(estimate == 0)
+    return Difference(float(estimate), error, float(freedom), float(p))

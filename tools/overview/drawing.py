@@ -29,9 +29,9 @@ class Overview:
     def read(cls, params: Params) -> "Overview":
         """Reads the results, and beside them the accuracies published for the same data set."""
         description = read_description(WORKSPACE)
-        drawn = tables(WORKSPACE, description, params.architectures, params.overview.model_dump())
+        drawn = tables(WORKSPACE, description, params.reported, params.overview.model_dump())
         findings = [
-            Findings.read(name, results.predictions(name), params.report, description["classes"])
+            Findings.read(name, results.EVALUATIONS, params, description["classes"])
             for name in drawn[COMPARISON]["architecture"]
         ]
         return cls(description, drawn[COMPARISON], drawn[TRAINING], findings)
