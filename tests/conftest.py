@@ -260,6 +260,21 @@ def changed(built_project: Project, tmp_path_factory: pytest.TempPathFactory) ->
     return Project(shared_by_workers(tmp_path_factory, "changed", make) / "project")
 
 
+@pytest.fixture(scope="session")
+def several_seeds(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The built project and, on top, a commit that adds a seed and an ensemble. Not to be changed: clone it."""
+
+    def make(folder: Path) -> None:
+        project = built_project.clone(folder / "project")
+        project.edit(lambda params: params["train"].update(seeds=[10, 11]))
+        project.edit(lambda params: params["ensembles"].update(both={"members": ["cnn", {"mlp_256": [11]}]}))
+        project.repro()
+        project.overview()
+        project.commit("another seed, and an ensemble")
+
+    return Project(shared_by_workers(tmp_path_factory, "several_seeds", make) / "project")
+
+
 @pytest.fixture
 def reviewer(changed: Project, tmp_path: Path) -> Project:
     """A fresh clone of the changed project: no cache, no remote, no data."""
