@@ -7,7 +7,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify bench test chaos check lock format schema readme clean help
+.PHONY: repro overview compare reproduce review preview verify study bench test chaos check lock format schema readme clean help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -30,6 +30,9 @@ preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after:
 
 verify: $(RUN) ## prove that reruns give the same bytes, on other processors too, with a small configuration
 	@python -m tools.verify
+
+study: $(RUN) ## train many seeds, to settle the tutorials' claims and test the comparison of recipes; takes about half an hour
+	@python -m tools.study
 
 bench: $(RUN) ## measure speed against the tutorials' scripts; takes hours; some parts: make bench PARTS="loop memory"
 	@python -m tools.bench $(PARTS)
