@@ -7,7 +7,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify study bench test chaos check lock format schema readme clean help
+.PHONY: repro overview compare reproduce review preview verify study bench test chaos check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -68,8 +68,11 @@ clean: ## remove the environment and tool output; keeps data, models, metrics, p
 	rm -rf $(VENV) dvc_plots review preview .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
+clean-results: $(RUN) ## delete the results of architectures, seeds and ensembles that params.yaml no longer names, after listing them; does not ask: YES=1
+	@python -m tools.clean $(if $(YES),--yes)
+
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 $(VENV)/created:
 	@$(or $(PYTHON),false) tools/check_python.py || { test -n "$(PYTHON)" || echo "error: no Python found; install Python 3.11" >&2; exit 1; }

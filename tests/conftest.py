@@ -260,6 +260,24 @@ def changed(built_project: Project, tmp_path_factory: pytest.TempPathFactory) ->
     return Project(shared_by_workers(tmp_path_factory, "changed", make) / "project")
 
 
+@pytest.fixture(scope="session")
+def seeded(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The built project and a commit with a second seed, and an ensemble `both` of mlp_256. Not to be changed."""
+
+    def change(params: dict) -> None:
+        params["train"]["seeds"].append(11)
+        params["ensembles"]["both"] = {"members": ["mlp_256"]}
+
+    def make(folder: Path) -> None:
+        project = built_project.clone(folder / "project")
+        project.edit(change)
+        project.repro()
+        project.overview()
+        project.commit("seed 11 and an ensemble")
+
+    return Project(shared_by_workers(tmp_path_factory, "seeded", make) / "project")
+
+
 @pytest.fixture
 def reviewer(changed: Project, tmp_path: Path) -> Project:
     """A fresh clone of the changed project: no cache, no remote, no data."""
@@ -267,12 +285,13 @@ def reviewer(changed: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "clone")
 
 
-def on_terminal(project: Project, *command: str) -> tuple[int, str]:
+def on_terminal(project: Project, *command: str, typed: str = "") -> tuple[int, str]:
     """Runs a command in a project, on a terminal of 120 columns; its exit status, and what it showed there."""
     terminal, end = pty.openpty()
     environment = {**project.environment, "TERM": "xterm", "COLUMNS": "120"}
     with subprocess.Popen(command, cwd=project.path, env=environment, stdin=end, stdout=end, stderr=end) as process:
         os.close(end)
+        os.write(terminal, typed.encode())
         shown = b""
         with contextlib.suppress(OSError):  # how a pseudo-terminal tells that its other end is closed
             while block := os.read(terminal, 65536):

@@ -160,9 +160,11 @@ def test_a_base_from_before_there_were_seeds_is_compared(clone) -> None:
     clone.run("git", "rm", "-qr", "metrics/seeds")
     clone.edit(lambda params: params.update(train={"seed": 10, "kernels": "portable"}))
     clone.commit("as it was before")
-    printed = review(clone, "HEAD", "origin/HEAD~1")
+    clone.run("git", "tag", "before")
+    clone.run("git", "checkout", "-q", "origin/HEAD")
+    printed = review(clone, "before", "HEAD~1")
     assert re.search(r"mlp_256: \S+ % → \S+ %, \S+ ± \S+ points \(one seed → 3 seeds\), ", printed)
-    assert "same predictions as in base: cnn, mlp_256" in review(clone, "HEAD", "HEAD~1")
+    assert "same predictions as in base: cnn, mlp_256" in review(clone, "before", "HEAD~2")
 
 
 def draw(rate: np.ndarray, seeds: int, random: np.random.Generator) -> np.ndarray:
