@@ -16,6 +16,8 @@ from .conftest import ROOT, TUTORIALS
 PARAMS = TUTORIALS.read_text()
 HIDDEN = "- Dense: {units: 256, activation: relu, kernel_initializer: random_normal}"
 MLP = "architectures.mlp_256"
+SEEDS, MEMBERS = "seeds: [10, 11, 12]", "members: [mlp_256]"
+ENSEMBLE = "ensembles.mlp_256_ensemble"
 TRAIN = re.search(r"^train:\n(?:  .*\n)+", PARAMS, re.MULTILINE)[0]
 
 # text in params.yaml, its replacement, the message
@@ -41,13 +43,25 @@ MISTAKES = [
     ("\n  mlp_256:", "\n  CNN:", "architectures.cnn: the same file name as 'CNN' on macOS and Windows"),
     ("\n  mlp_256:", "\n  Con:", "architectures.Con: expected a valid file name, found a name that Windows reserves"),
     ("dataset: MNIST", "dataset: 512", "data.sources[0].dataset: expected text, found the int 512; put it in quotes"),
-    ("seed: 10", "seed: true", "train.seed: expected a valid integer, found true"),
+    (SEEDS, "seed: 10", "train.seed: unknown key; did you mean 'seeds'?"),
+    (SEEDS, "seeds: 10", "train.seeds: expected a valid list, found 10"),
+    (SEEDS, "seeds: []", "train.seeds: expected at least 1 item, found []"),
+    (SEEDS, "seeds: [10, true]", "train.seeds[1]: expected a valid integer, found true"),
+    (SEEDS, "seeds: [10, 11, 10]", "train.seeds[2]: expected each seed once, found 10 again"),
+    (MEMBERS, "members: []", f"{ENSEMBLE}.members: expected at least 1 item, found []"),
+    (MEMBERS, "members: [3]", f"{ENSEMBLE}.members[0]: expected an architecture or {{architecture: [seeds]}}, found 3"),
+    (MEMBERS, "members: [mlp_257]", f"{ENSEMBLE}.members[0]: no architecture 'mlp_257'; did you mean 'mlp_256'?"),
+    (MEMBERS, "members: [{cnn: [13]}]", f"{ENSEMBLE}.members[0].cnn: expected seeds of train.seeds, found 13"),
+    (MEMBERS, "members: [{cnn: [true]}]", f"{ENSEMBLE}.members[0].cnn[0]: expected a valid integer, found true"),
+    (MEMBERS, "members: [cnn, {cnn: [10]}]", f"{ENSEMBLE}.members[1]: expected each model once, found cnn with seed 10"),
+    ("mlp_256_ensemble:", "cnn:", "ensembles.cnn: expected a name of its own, found that of an architecture"),
+    ("mlp_256_ensemble:", "CNN:", "ensembles.CNN: the same file name as 'cnn' on macOS and Windows"),
     ("kernels: portable", "kernels: fast", "train.kernels: found \"fast\"; expected one of native, portable"),
     (TRAIN, "", "train: required key is missing"),
     (TRAIN, "train: 7\n", "train: expected a mapping of keys to values, found 7"),
     ("confidence: 0.95", "confidence: 95", "overview.confidence: expected a value less than 1, found 95"),
     ('sha256: "9', 'sha256: "x', "data.sources[0].sha256: expected text to match pattern"),
-    ("seed: 10", "seed: 10\n  seed: 11", "not valid YAML: line 28, column 3: duplicate key 'seed'"),
+    (SEEDS, f"{SEEDS}\n  {SEEDS}", "not valid YAML: line 28, column 3: duplicate key 'seeds'"),
 ]  # fmt: skip
 
 
@@ -81,11 +95,19 @@ def test_shapes_are_checked_against_the_data(
     tmp_path: Path, layers: str, image: tuple[int, ...], classes: int, line: str
 ) -> None:
     path = tmp_path / "params.yaml"
-    head = PARAMS[: PARAMS.index("\narchitectures:")]
-    path.write_text(f"{head}\narchitectures:\n  one:\n    layers: {layers}\n    fit: {{epochs: 1, batch_size: 1}}\n")
+    head = PARAMS[: PARAMS.index("\nensembles:")]
+    one = f"architectures:\n  one:\n    layers: {layers}\n    fit: {{epochs: 1, batch_size: 1}}\n"
+    path.write_text(f"{head}\nensembles: {{}}\n{one}")
     params = load_params(path)
     with pytest.raises(PipelineError, match=re.escape(f"params.yaml: architectures.one.{line}")):
         params.check_shapes(image, classes)
+
+
+def test_an_ensemble_has_all_seeds_of_an_architecture_or_some(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS.replace(MEMBERS, "members: [mlp_256, {cnn: [12, 10]}]", 1))
+    models = load_params(path).ensembles["mlp_256_ensemble"].models([10, 11, 12])
+    assert models == [("cnn", 10), ("cnn", 12), ("mlp_256", 10), ("mlp_256", 11), ("mlp_256", 12)]
 
 
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
@@ -105,7 +127,13 @@ def test_the_checked_in_schema_is_current() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("epochs: 10", "epoch: 10"), ("- Flatten", "- Flaten"), ("units: 256", "units: many"), ("rate: 0.5", "rate: 2")],
+    [
+        ("epochs: 10", "epoch: 10"),
+        ("- Flatten", "- Flaten"),
+        ("units: 256", "units: many"),
+        ("rate: 0.5", "rate: 2"),
+        (MEMBERS, "members: [{mlp_256: 10}]"),
+    ],
 )
 def test_an_editor_accepts_params_yaml_and_marks_mistakes(old: str, new: str) -> None:
     schema = json.loads((ROOT / SCHEMA_PATH).read_text())

@@ -131,8 +131,10 @@ def explain(error: ErrorDetails) -> str:
         case "string_pattern_mismatch" if is_key:
             name = "at most 64 letters, digits, _ and -, starting with a letter or digit"
             return f"{path}: expected a name of {name}, found {found}"
-        case "model_type":
+        case "model_type" | "dict_type":
             return f"{path}: expected a mapping of keys to values, found {found}"
+        case "too_short":
+            return f"{path}: expected at least {context['min_length']} item, found {found}"
     expected = error["msg"]
     for pydantics, ours in (
         ("Input should be a", "a"),
@@ -151,7 +153,10 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path not in ("", "the file") else key
+    """Adds a key to a path, or an index, which begins with `[`."""
+    if path in ("", "the file"):
+        return key
+    return f"{path}{key}" if key.startswith("[") or not key else f"{path}.{key}"
 
 
 def _found(value: Any) -> str:

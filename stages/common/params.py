@@ -10,9 +10,18 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from stages.common.defaults import LOSS, OPTIMIZER, VALIDATION_SPLIT
@@ -57,12 +66,19 @@ class Preprocess(Section):
     samples: Samples
 
 
+def _each_once(seeds: list[int]) -> list[int]:
+    for index, seed in enumerate(seeds):
+        if seed in seeds[:index]:
+            raise _located(f"[{index}]", f"expected each seed once, found {seed} again")
+    return seeds
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class Train(Section):
-    seeds: list[Seed] = Field(
-        min_length=1,
+    seeds: Seeds = Field(
         description="each architecture is trained once with each; a seed decides the initial weights, dropout, and the "
         "order of the images",
     )
@@ -70,14 +86,6 @@ class Train(Section):
         description="for train and evaluate: 'portable' gives the same bytes on any x86-64 processor with AVX2; "
         "'native' uses the full speed of this machine, GPU included, and gives other bytes elsewhere"
     )
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
-        for index, seed in enumerate(seeds):
-            if seed in seeds[:index]:
-                raise _located(f"[{index}]", f"expected each seed once, found {seed} again")
-        return seeds
 
 
 class Evaluate(Section):
@@ -190,7 +198,20 @@ ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-
 DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # reserved on Windows: no file can have these names
 
 
-Member = ArchitectureName | dict[ArchitectureName, list[Seed]]
+def _with_seeds(member: Any) -> Any:
+    """Writes a member that is a name alone as a mapping; its seeds, `None`, stand for all."""
+    if isinstance(member, str):
+        return {member: None}
+    if not isinstance(member, dict) or not member:
+        found = json.dumps(member, default=str)
+        raise _located("", f"expected an architecture or {{architecture: [seeds]}}, found {found}")
+    return member
+
+
+Member = Annotated[
+    dict[ArchitectureName, Seeds | None],
+    BeforeValidator(_with_seeds, json_schema_input_type=ArchitectureName | dict[ArchitectureName, Seeds]),
+]
 
 
 class Ensemble(Section):
@@ -201,9 +222,9 @@ class Ensemble(Section):
     )
 
     def models(self, seeds: list[int]) -> list[tuple[str, int]]:
-        """The architecture and seed of each member, sorted; `seeds` are all that architectures are trained with."""
-        given = [{member: seeds} if isinstance(member, str) else member for member in self.members]
-        return sorted({(name, seed) for member in given for name, chosen in member.items() for seed in chosen})
+        """The architecture and seed of each model, sorted; `seeds` are all that architectures are trained with."""
+        given = [item for member in self.members for item in member.items()]
+        return sorted((name, seed) for name, chosen in given for seed in chosen or seeds)
 
 
 def _check_names(names: Iterable[str]) -> None:
@@ -248,20 +269,19 @@ class Params(Section):
         return self
 
     def _check_members(self, ensemble: Ensemble) -> None:
-        """Raises `PydanticCustomError`, located at the member, if there is no such model."""
+        """Raises `PydanticCustomError`, located at the member, if there is no such model, or if it is there twice."""
+        models: set[tuple[str, int]] = set()
         for index, member in enumerate(ensemble.members):
             where = f".members[{index}]"
-            given = {member: self.train.seeds} if isinstance(member, str) else member
-            if not all(given.values()) or not given:
-                raise _located(where, "expected an architecture and its seeds, found none")
-            for architecture, seeds in given.items():
-                if architecture not in self.architectures:
-                    raise _located(
-                        where, f"no architecture '{architecture}'{nearest(architecture, self.architectures)}"
-                    )
-                for seed in seeds:
+            for name, seeds in member.items():
+                if name not in self.architectures:
+                    raise _located(where, f"no architecture '{name}'{nearest(name, self.architectures)}")
+                for seed in seeds or self.train.seeds:
                     if seed not in self.train.seeds:
-                        raise _located(f"{where}.{architecture}", f"expected seeds of train.seeds, found {seed}")
+                        raise _located(f"{where}.{name}", f"expected seeds of train.seeds, found {seed}")
+                    if (name, seed) in models:
+                        raise _located(where, f"expected each model once, found {name} with seed {seed} again")
+                    models.add((name, seed))
 
     @property
     def reported(self) -> list[str]:

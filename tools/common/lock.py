@@ -1,6 +1,7 @@
 """Reads dvc.lock, where DVC records each stage's last run."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ def stages_of(revision: Revision) -> dict[str, Any]:
     seeds = (params.get("train") or {}).get("seeds") or ()
     named = {*names, *(f"{name}-{seed}" for name in names for seed in seeds)}
     return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in named}
+
+
+def owner(stage: str, names: Iterable[str]) -> str:
+    """The architecture or ensemble of a stage: of `report@cnn` and `train@cnn-10` it is cnn; else empty."""
+    name = stage.partition("@")[2]
+    return name if name in names else name.rpartition("-")[0]
 
 
 def digests(stage: dict[str, Any], key: str) -> dict[str, str]:

@@ -24,11 +24,22 @@ BATCH = 1000  # images predicted at once
 
 
 def models(names: list[str]) -> list[str]:
-    """Checks that params.yaml has these architectures. Returns them, or all architectures if the list is empty."""
+    """Checks that params.yaml has these architectures or ensembles. Returns them, or all if the list is empty."""
     params = load_params()
     for name in names:
-        params.architecture(name)
-    return names or list(params.architectures)
+        if name not in params.ensembles:
+            params.architecture(name)
+    return names or params.reported
+
+
+def seed_of(arguments: argparse.Namespace) -> int:
+    """The seed given on the command line, by default the first of train.seeds."""
+    seeds = load_params().train.seeds
+    if arguments.seed not in (None, *seeds):
+        raise PipelineError(
+            f"--seed: expected one of train.seeds ({', '.join(map(str, seeds))}), found {arguments.seed}"
+        )
+    return seeds[0] if arguments.seed is None else arguments.seed
 
 
 def print_first(rows: pd.DataFrame, count: int, what: str) -> None:
@@ -71,47 +82,54 @@ def show(arguments: argparse.Namespace) -> None:
         (name,) = models([arguments.architecture])
         heading = f"{heading}, and {name}"
         if arguments.split == "test":
-            found = lookups.recorded(name, labels).table[chosen]
+            found = lookups.recorded(name, labels)
+            model = found.seeds.index(seed_of(arguments)) if found.seeds else 0
+            prediction, probability = found.prediction[model, chosen], found.probability[model, chosen]
         else:
-            found = classified(name, images[chosen])
-        rows = rows.assign(prediction=found["prediction"].to_numpy(), probability=found["probability"].to_numpy())
+            probabilities = predict(name, images[chosen], seed_of(arguments))
+            prediction, probability = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        rows = rows.assign(prediction=prediction, probability=probability)
     print_first(rows, arguments.count, f"{arguments.split} images")
     draw(rows, images, arguments, heading)
 
 
-def classified(name: str, images: np.ndarray) -> pd.DataFrame:
-    """Predictions of a trained model, and their probabilities, for images float32 (n, height, width, 1)."""
-    probabilities = predict(name, images)
-    return pd.DataFrame({"prediction": probabilities.argmax(axis=1), "probability": probabilities.max(axis=1)})
-
-
-def predict(name: str, images: np.ndarray) -> np.ndarray:
-    """Class probabilities of a trained model, float32 (n, classes)."""
+def predict(name: str, images: np.ndarray, seed: int) -> np.ndarray:
+    """Class probabilities of an architecture's model, or of an ensemble: the mean of its members', (n, classes)."""
     from stages.evaluate import predict
 
-    return predict(results.model(name), images, BATCH, load_params().train.kernels)[0]
+    params = load_params()
+    ensemble = params.ensembles.get(name)
+    members = ensemble.models(params.train.seeds) if ensemble else [(name, seed)]
+    found = [predict(results.model(*member), images, BATCH, params.train.kernels)[0] for member in members]
+    return np.mean(found, axis=0)
 
 
 def errors(arguments: argparse.Namespace) -> None:
-    """List wrong predictions, most confident first; filter by architecture, label, prediction and probability."""
+    """List wrong predictions, of most seeds first, then most confident; filter by architecture, label, prediction, …"""
     images, labels = lookups.prepared("test")
     names = models(arguments.architecture)
     wrong = lookups.errors({name: lookups.recorded(name, labels) for name in names})
     limits = arguments.min_probability, arguments.max_probability
     rows = lookups.select(wrong, arguments.label, arguments.prediction, *limits)
+    rows = rows[rows["seeds"] >= arguments.min_seeds]
+    if wrong["seeds"].max() == 1:
+        rows = rows.drop(columns="seeds")
     print_first(rows, arguments.count, "errors")
     draw(rows, images, arguments, f"errors of {', '.join(names) if len(names) < 3 else f'{len(names)} architectures'}")
 
 
 def common(arguments: argparse.Namespace) -> None:
-    """List test images that all architectures get wrong, or, with --at-least, some."""
+    """List test images that all models (each architecture with each seed) get wrong, or, with --at-least, some."""
     images, labels = lookups.prepared("test")
     names = models(arguments.architecture)
-    at_least = arguments.at_least or len(names)
-    rows = lookups.common({name: lookups.recorded(name, labels) for name in names}, at_least)
-    which = f"at least {at_least} of {len(names)}" if at_least < len(names) else f"all {len(names)}"
-    print_first(rows, arguments.count, f"test images that {which} architectures get wrong")
-    draw(rows, images, arguments, f"wrong in {which} architectures", names)
+    predictions = {name: lookups.recorded(name, labels) for name in names}
+    total = sum(len(found.prediction) for found in predictions.values())
+    at_least = arguments.at_least or total
+    rows = lookups.common(predictions, at_least)
+    which = f"at least {at_least} of {total}" if at_least < total else f"all {total}"
+    which += " architectures" if total == len(names) else " models"
+    print_first(rows, arguments.count, f"test images that {which} get wrong")
+    draw(rows, images, arguments, f"wrong in {which}", names)
 
 
 def classify(arguments: argparse.Namespace) -> None:
@@ -120,11 +138,12 @@ def classify(arguments: argparse.Namespace) -> None:
 
     dataset = Dataset.read(results.PREPARED / "dataset.json")
     name = models([arguments.architecture])[0] if arguments.architecture else best()
+    seed = seed_of(arguments)
     heading = f"{name}, trained on {dataset.dataset}"
     pictures = own.each(arguments.file, *dataset.image[:2], MOST_SHOWN if arguments.output else 0)
     tables = []
     while batch := list(islice(pictures, BATCH)):
-        probabilities = predict(name, np.stack([picture.seen for picture in batch])[..., np.newaxis])
+        probabilities = predict(name, np.stack([picture.seen for picture in batch])[..., np.newaxis], seed)
         first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
         table = pd.DataFrame({"file": [picture.path for picture in batch], "prediction": first})
         tables.append(table.assign(probability=probabilities.max(axis=1), second=second, note=[p.note for p in batch]))
@@ -147,9 +166,9 @@ def print_table(rows: pd.DataFrame) -> None:
 
 
 def best() -> str:
-    """The architecture with the best test accuracy."""
+    """The architecture with the best mean test accuracy."""
     accuracy = {}
-    for name in models([]):
+    for name in load_params().architectures:
         path = results.metrics(name)
         if path.exists():
             accuracy[name] = json.loads(path.read_text(encoding="utf-8"))["accuracy"]
@@ -180,6 +199,7 @@ def arguments() -> argparse.Namespace:
 
     shown = add(show, listed)
     shown.add_argument("--architecture", metavar="NAME", help="also show its predictions")
+    shown.add_argument("--seed", type=number(0), metavar="S", help="of its model with this seed (default: the first)")
     shown.add_argument("first", type=number(0), help="index of the first digit")
     shown.add_argument("--split", choices=("train", "test"), default="test", help="default: test")
     found = add(errors, listed, several)
@@ -189,11 +209,13 @@ def arguments() -> argparse.Namespace:
         limit_help = f"{limit}imum probability of the prediction (default: {default:.0f})"
         option = f"--{limit}-probability"
         found.add_argument(option, type=number(0, float, most=1), default=default, metavar="P", help=limit_help)
-    at_least = "images that at least N architectures get wrong (default: all)"
+    found.add_argument("--min-seeds", type=number(1), default=1, metavar="N", help="only images that N seeds get wrong")
+    at_least = "images that at least N models get wrong (default: all)"
     add(common, listed, several).add_argument("--at-least", type=number(1), metavar="N", help=at_least)
     chosen = add(classify, output)
     best_help = "model to use (default: the architecture with the best test accuracy)"
     chosen.add_argument("--architecture", metavar="NAME", help=best_help)
+    chosen.add_argument("--seed", type=number(0), metavar="S", help="its model with this seed (default: the first)")
     chosen.add_argument("file", type=Path, nargs="+", help="a picture: PNG, JPEG, TIFF, …")
     return parser.parse_args()
 

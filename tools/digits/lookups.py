@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stages.common import tables
 from stages.common.arrays import load_prepared
 from stages.common.errors import PipelineError
 from tools.common import results
@@ -26,18 +25,23 @@ def recorded(name: str, labels: np.ndarray) -> Predictions:
     """Reads an architecture's predictions for the test images. Raises `PipelineError` if the labels differ."""
     found = Predictions.read(WORKSPACE, name)
     if found is None:
-        raise PipelineError(f"{results.predictions(name)}: no such file; run: dvc repro evaluate@{name}")
+        raise PipelineError(f"{results.EVALUATIONS / name}: no predictions; run: make repro")
     if not np.array_equal(found.label, labels):
-        raise PipelineError(f"{results.predictions(name)}: made from other test images; run: dvc repro evaluate@{name}")
+        raise PipelineError(f"{results.EVALUATIONS / name}: made from other test images; run: make repro")
     return found
 
 
 def errors(predictions: dict[str, Predictions]) -> pd.DataFrame:
-    """All wrong predictions, most confident first: architecture, index, label, prediction, probability."""
-    found = [tables.errors(item.table).assign(architecture=name) for name, item in predictions.items()]
+    """All wrong test images, those that most seeds get wrong first, then the most confident errors.
+
+    Columns: architecture, index, label, prediction, seeds (how many get it wrong), probability; see
+    `stages.common.tables.errors`.
+    """
+    found = [item.errors.assign(architecture=name) for name, item in predictions.items()]
     together = pd.concat(found, ignore_index=True)
-    ordered = together.sort_values(["probability", "index", "architecture"], ascending=[False, True, True])
-    return ordered[["architecture", "index", "label", "prediction", "probability"]].reset_index(drop=True)
+    order = {"seeds": False, "probability": False, "index": True, "architecture": True}
+    ordered = together.sort_values(list(order), ascending=list(order.values()))
+    return ordered[["architecture", *found[0].columns[:-1]]].reset_index(drop=True)
 
 
 def select(wrong: pd.DataFrame, label: int | None, prediction: int | None, least: float, most: float) -> pd.DataFrame:
@@ -50,16 +54,27 @@ def select(wrong: pd.DataFrame, label: int | None, prediction: int | None, least
 
 
 def common(predictions: dict[str, Predictions], at_least: int) -> pd.DataFrame:
-    """Test images that at least `at_least` architectures get wrong, those that most get wrong first.
+    """Test images that at least `at_least` models get wrong, those that most get wrong first.
 
-    Columns: index, label, wrong (how many), and the prediction of each architecture.
+    Columns: index, label, wrong (how many models), and for each architecture its prediction, or with several seeds the
+    wrong one that most seeds give and how many are wrong, such as `8 (2/3)`.
     """
     label = next(iter(predictions.values())).label
-    wrong = sum((~item.right).astype(int) for item in predictions.values())
+    wrong = sum((~item.right).sum(axis=0) for item in predictions.values())
     found = pd.DataFrame({"index": np.arange(len(label)), "label": label, "wrong": wrong})
-    found = found.assign(**{name: item.prediction for name, item in predictions.items()})
+    found = found.assign(**{name: _predicted(item) for name, item in predictions.items()})
     chosen = found[found["wrong"] >= at_least]
     return chosen.sort_values(["wrong", "index"], ascending=[False, True]).reset_index(drop=True)
+
+
+def _predicted(item: Predictions) -> np.ndarray:
+    """What an architecture predicts for each test image, (n,): a class, or text where seeds get it wrong."""
+    if len(item.prediction) == 1:
+        return item.prediction[0]
+    shown = item.label.astype(object)
+    for row in item.errors.itertuples(index=False):
+        shown[row.index] = f"{row.prediction} ({row.seeds}/{len(item.prediction)})"
+    return shown
 
 
 def titles(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:

@@ -72,9 +72,9 @@ def page(models: dict[str, Predictions], claims: pd.DataFrame, honesty: pd.DataF
         "",
         "## Is the comparison honest?",
         "",
-        "Random groups of seeds of one recipe are compared: whatever is found is false. Groups of two recipes show what "
-        f"is found of a true difference. {honesty['draws'][0]:,} draws each; ± is the mean margin: a smaller difference "
-        "cannot be told from chance.",
+        "Random groups of seeds of one recipe are compared: whatever is found is false. Groups of two recipes show "
+        f"what is found of a true difference. {honesty['draws'][0]:,} draws each; ± is the mean margin: a smaller "
+        "difference cannot be told from chance.",
         "",
         "| compared | seeds on each side | true difference, points | ±, points | a change is said to be real in |",
         "|---|---:|---:|---:|---:|",
