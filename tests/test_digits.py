@@ -64,7 +64,7 @@ def test_digits_that_all_or_some_architectures_read_wrong() -> None:
 
 
 def test_show_prints_labels_and_what_an_architecture_recorded(project) -> None:
-    columns = json.loads((project.path / "plots/predictions/cnn.json").read_text())
+    columns = json.loads((project.path / "metrics/seeds/cnn/10.json").read_text())
     heading, *found, count = rows(digits(project, "show", "7", "--count", "3", "--architecture", "cnn"))
     assert heading == ["index", "label", "prediction", "probability"]
     assert found == [
@@ -90,7 +90,7 @@ def test_show_asks_the_model_for_training_images(project) -> None:
 def test_errors_and_common_answer_from_the_project(project) -> None:
     tables = {}
     for name in ("cnn", "mlp_256"):
-        columns = json.loads((project.path / f"plots/predictions/{name}.json").read_text())
+        columns = json.loads((project.path / f"metrics/seeds/{name}/10.json").read_text())
         tables[name] = pd.DataFrame({key: columns[key] for key in ("label", "prediction")})
     wrong = {name: set(table.index[table["label"] != table["prediction"]]) for name, table in tables.items()}
 
@@ -133,10 +133,10 @@ def test_a_mistake_is_one_line(project, command: str, expected: str) -> None:
 
 
 def test_missing_or_other_predictions_are_one_line(project) -> None:
-    project.edit_json("plots/predictions/cnn.json", lambda columns: columns["label"].reverse())
-    assert "plots/predictions/cnn.json: made from other test images" in digits(project, "errors", status=1)
-    (project.path / "plots/predictions/cnn.json").unlink()
-    assert "no such file; run: dvc repro evaluate@cnn" in digits(project, "common", status=1)
+    project.edit_json("metrics/seeds/cnn/10.json", lambda columns: columns["label"].reverse())
+    assert "metrics/seeds/cnn: made from other test images" in digits(project, "errors", status=1)
+    (project.path / "metrics/seeds/cnn/10.json").unlink()
+    assert "metrics/seeds/cnn: no predictions; run: make repro" in digits(project, "common", status=1)
 
 
 def digit_picture(project: Project, index: int, name: str, scale: int = 20) -> str:

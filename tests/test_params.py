@@ -53,7 +53,7 @@ MISTAKES = [
     (MEMBERS, "members: [mlp_257]", f"{ENSEMBLE}.members[0]: no architecture 'mlp_257'; did you mean 'mlp_256'?"),
     (MEMBERS, "members: [{cnn: [13]}]", f"{ENSEMBLE}.members[0].cnn: expected seeds of train.seeds, found 13"),
     (MEMBERS, "members: [{cnn: [true]}]", f"{ENSEMBLE}.members[0].cnn[0]: expected a valid integer, found true"),
-    (MEMBERS, "members: [cnn, {cnn: [10]}]", f"{ENSEMBLE}.members[1]: expected each model once, found cnn with seed 10"),
+    (MEMBERS, "members: [cnn, {cnn: [10]}]", f"{ENSEMBLE}.members[1]: expected each model once, found cnn with seed"),
     ("mlp_256_ensemble:", "cnn:", "ensembles.cnn: expected a name of its own, found that of an architecture"),
     ("mlp_256_ensemble:", "CNN:", "ensembles.CNN: the same file name as 'cnn' on macOS and Windows"),
     ("kernels: portable", "kernels: fast", "train.kernels: found \"fast\"; expected one of native, portable"),

@@ -36,9 +36,8 @@ def seed_of(arguments: argparse.Namespace) -> int:
     """The seed given on the command line, by default the first of train.seeds."""
     seeds = load_params().train.seeds
     if arguments.seed not in (None, *seeds):
-        raise PipelineError(
-            f"--seed: expected one of train.seeds ({', '.join(map(str, seeds))}), found {arguments.seed}"
-        )
+        expected = f"expected one of train.seeds ({', '.join(map(str, seeds))})"
+        raise PipelineError(f"--seed: {expected}, found {arguments.seed}")
     return seeds[0] if arguments.seed is None else arguments.seed
 
 
