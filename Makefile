@@ -7,7 +7,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify bench test chaos check lock format schema readme clean help
+.PHONY: repro overview compare reproduce review preview verify study bench test chaos check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -30,6 +30,9 @@ preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after:
 
 verify: $(RUN) ## prove that reruns give the same bytes, on other processors too, with a small configuration
 	@python -m tools.verify
+
+study: $(RUN) ## train many seeds, to settle the tutorials' claims and test the comparison of recipes; takes about half an hour
+	@python -m tools.study
 
 bench: $(RUN) ## measure speed against the tutorials' scripts; takes hours; some parts: make bench PARTS="loop memory"
 	@python -m tools.bench $(PARTS)
@@ -65,8 +68,11 @@ clean: ## remove the environment and tool output; keeps data, models, metrics, p
 	rm -rf $(VENV) dvc_plots review preview .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
+clean-results: $(RUN) ## delete the results of architectures, seeds and ensembles that params.yaml no longer names, after listing them; does not ask: YES=1
+	@python -m tools.clean $(if $(YES),--yes)
+
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 $(VENV)/created:
 	@$(or $(PYTHON),false) tools/check_python.py || { test -n "$(PYTHON)" || echo "error: no Python found; install Python 3.11" >&2; exit 1; }

@@ -261,18 +261,21 @@ def changed(built_project: Project, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def several_seeds(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The built project and, on top, a commit that adds a seed and an ensemble. Not to be changed: clone it."""
+def seeded(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The built project and a commit with a second seed, and an ensemble `both` of mlp_256. Not to be changed."""
+
+    def change(params: dict) -> None:
+        params["train"]["seeds"].append(11)
+        params["ensembles"]["both"] = {"members": ["mlp_256"]}
 
     def make(folder: Path) -> None:
         project = built_project.clone(folder / "project")
-        project.edit(lambda params: params["train"].update(seeds=[10, 11]))
-        project.edit(lambda params: params["ensembles"].update(both={"members": ["cnn", {"mlp_256": [11]}]}))
+        project.edit(change)
         project.repro()
         project.overview()
-        project.commit("another seed, and an ensemble")
+        project.commit("seed 11 and an ensemble")
 
-    return Project(shared_by_workers(tmp_path_factory, "several_seeds", make) / "project")
+    return Project(shared_by_workers(tmp_path_factory, "seeded", make) / "project")
 
 
 @pytest.fixture
@@ -282,12 +285,13 @@ def reviewer(changed: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "clone")
 
 
-def on_terminal(project: Project, *command: str) -> tuple[int, str]:
+def on_terminal(project: Project, *command: str, typed: str = "") -> tuple[int, str]:
     """Runs a command in a project, on a terminal of 120 columns; its exit status, and what it showed there."""
     terminal, end = pty.openpty()
     environment = {**project.environment, "TERM": "xterm", "COLUMNS": "120"}
     with subprocess.Popen(command, cwd=project.path, env=environment, stdin=end, stdout=end, stderr=end) as process:
         os.close(end)
+        os.write(terminal, typed.encode())
         shown = b""
         with contextlib.suppress(OSError):  # how a pseudo-terminal tells that its other end is closed
             while block := os.read(terminal, 65536):

@@ -24,5 +24,12 @@ def pages(project: Project) -> tuple[str, str]:
 
 
 def predictions(project: Project, revision: str, name: str) -> Predictions:
-    content = json.loads(project.run("git", "show", f"{revision}:plots/predictions/{name}.json").stdout)
-    return Predictions(*(np.array(content[key]) for key in ("label", "prediction", "probability")))
+    content = json.loads(project.run("git", "show", f"{revision}:metrics/seeds/{name}/10.json").stdout)
+    return of_models(*(np.array(content[key]) for key in ("label", "prediction", "probability")))
+
+
+def of_models(label: np.ndarray, prediction: np.ndarray, probability: np.ndarray) -> Predictions:
+    """The predictions of one model (n,), or of several (seeds, n)."""
+    prediction = np.atleast_2d(prediction)
+    seeds = tuple(range(10, 10 + len(prediction)))
+    return Predictions(seeds, label, prediction, np.broadcast_to(probability, prediction.shape))

@@ -31,7 +31,7 @@ LAYERS = [
     {"Dropout": {"rate": 0.5}},
     {"Dense": {"units": "classes", "activation": "softmax"}},
 ]
-RESULTS = ("data/models/mlp_256.keras", "data/models/mlp_256.txt", "plots/history/mlp_256.csv")
+RESULTS = ("data/models/mlp_256/10.keras", "data/models/mlp_256/10.txt", "plots/history/mlp_256.csv")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def cut(long_training: Project) -> Project:
     (folder := long_training.path.parent / "kill").mkdir()
     (folder / "sitecustomize.py").write_text(KILL)
     environment = project.ordinary.environment | {"PYTHONPATH": str(folder)}
-    done = subprocess.run(["dvc", "repro", "train@mlp_256"], cwd=project.path, env=environment, capture_output=True)
+    done = subprocess.run(["dvc", "repro", "train@mlp_256-10"], cwd=project.path, env=environment, capture_output=True)
     assert done.returncode != 0
     return project
 
@@ -61,12 +61,12 @@ def results(project: Project) -> list[bytes]:
 
 def test_a_killed_training_goes_on_to_the_same_bytes(long_training, cut, tmp_path) -> None:
     uninterrupted, project = long_training.clone(tmp_path / "uninterrupted"), cut.clone(tmp_path / "cut")
-    assert "resuming after epoch" not in uninterrupted.repro("train@mlp_256").output
+    assert "resuming after epoch" not in uninterrupted.repro("train@mlp_256-10").output
 
-    resumed = project.repro("train@mlp_256")
-    assert f"resuming after epoch {CUT_AFTER} of {EPOCHS}, from .checkpoints/mlp_256.npz" in resumed.output
+    resumed = project.repro("train@mlp_256-10")
+    assert f"resuming after epoch {CUT_AFTER} of {EPOCHS}, from .checkpoints/mlp_256/10.npz" in resumed.output
     assert results(project) == results(uninterrupted)
-    assert not list(project.path.glob(".checkpoints/*")), "the checkpoint outlives the success"
+    assert not list(project.path.glob(".checkpoints/*/*")), "the checkpoint outlives the success"
     assert not project.run("git", "status", "--porcelain", ".checkpoints").stdout
 
 
@@ -88,15 +88,17 @@ def test_another_processor_takes_a_training_for_the_same(tmp_path: Path) -> None
 def test_a_training_with_other_params_starts_anew(cut, tmp_path) -> None:
     project = cut.clone(tmp_path / "project")
     project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=2))
-    assert "resuming after epoch" not in project.repro("train@mlp_256").output
+    assert "resuming after epoch" not in project.repro("train@mlp_256-10").output
 
 
 def test_a_damaged_checkpoint_is_passed_over(cut, tmp_path) -> None:
     project = cut.clone(tmp_path / "project")
-    path = project.path / ".checkpoints/mlp_256.npz"
+    path = project.path / ".checkpoints/mlp_256/10.npz"
     path.write_bytes(path.read_bytes()[:-100])
-    done = project.run("dvc", "repro", "train@mlp_256")
-    assert ".checkpoints/mlp_256.npz: cannot read this checkpoint; training starts from the first epoch" in done.stderr
+    done = project.run("dvc", "repro", "train@mlp_256-10")
+    assert (
+        ".checkpoints/mlp_256/10.npz: cannot read this checkpoint; training starts from the first epoch" in done.stderr
+    )
     assert "resuming after epoch" not in done.stdout
 
 

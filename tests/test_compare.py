@@ -51,10 +51,10 @@ def test_results_that_did_not_change_are_the_same(project) -> None:
 def test_what_differs_is_reported_and_the_rest_still_compared(project) -> None:
     project.edit_json("data/raw/mnist.json", lambda description: description.update(sha256="0" * 64))
     project.edit_json(
-        "plots/predictions/cnn.json",
+        "metrics/seeds/cnn/10.json",
         lambda columns: columns["prediction"].insert(0, columns["prediction"].pop(0) ^ 1),
     )
-    (project.path / "plots/predictions/mlp_256.json").unlink()
+    (project.path / "metrics/seeds/mlp_256/10.json").unlink()
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
     project.edit(lambda params: params["architectures"].update(seventh=params["architectures"]["cnn"]))
 
@@ -62,7 +62,7 @@ def test_what_differs_is_reported_and_the_rest_still_compared(project) -> None:
     commit = project.run("git", "rev-parse", "HEAD").stdout[:7]
     assert output["data"].startswith("set: differs, tiny digits (")
     assert output["params"] == "differ in architectures.cnn, architectures.seventh"
-    different = "data/raw/mnist.json, plots/predictions/cnn.json, plots/predictions/mlp_256.json"
+    different = "data/raw/mnist.json, metrics/seeds/cnn/10.json, metrics/seeds/mlp_256/10.json"
     assert output["files"].endswith(f"; different: {different}")
     assert output["cnn"].endswith("predictions differ on 1 of 100 images")
     assert output["mlp_256"] == "no predictions in workspace"

@@ -72,7 +72,7 @@ def test_digits_that_all_or_some_architectures_read_wrong() -> None:
     assert lookups.common(MODELS, 1)["index"].tolist() == [0, 2, 3]
 
 
-def test_an_image_that_several_seeds_get_wrong_is_one_error_and_stands_first() -> None:
+def test_an_image_that_seeded_get_wrong_is_one_error_and_stands_first() -> None:
     found = lookups.errors(SEEDS)
     assert list(found) == ["architecture", "index", "label", "prediction", "seeds", "probability"]
     assert found.to_numpy().tolist() == [
@@ -154,10 +154,10 @@ def test_each_look_up_writes_a_picture_of_its_digits(project, command: str) -> N
     [
         ("show 100", "first: expected an index below 100, the number of test images, found 100"),
         ("show 0 --architecture cnnn", "no architecture or ensemble 'cnnn'; did you mean 'cnn'?"),
-        ("show 0 --architecture cnn --seed 7", "seed: expected one of train.seeds (10), found 7"),
-        ("show 0 --seed 10", "seed: expected an architecture too; add --architecture NAME"),
-        ("errors --min-seeds 2", "min-seeds: expected at most 1, the number of seeds, found 2"),
-        ("common --at-least 3", "at-least: expected at most 2, the number of models, found 3"),
+        ("show 0 --architecture cnn --seed 7", "--seed: expected one of train.seeds (10), found 7"),
+        ("show 0 --seed 10", "--seed: expected an architecture too; add --architecture NAME"),
+        ("errors --min-seeds 2", "--min-seeds: expected at most 1, the number of seeds, found 2"),
+        ("common --at-least 3", "--at-least: expected at most 2, the number of models, found 3"),
         ("classify missing.png", "missing.png: cannot read: No such file or directory"),
         ("classify params.yaml", "params.yaml: expected a picture, such as PNG or JPEG; found something else"),
     ],
@@ -176,51 +176,47 @@ def test_missing_or_other_predictions_are_one_line(project) -> None:
     assert "metrics/seeds/cnn: no such predictions; run: dvc repro report@cnn" in digits(project, "common", status=1)
 
 
-def test_show_asks_one_seed_or_an_ensemble(several_seeds: Project) -> None:
+def test_show_asks_one_seed_or_an_ensemble(seeded: Project) -> None:
     def shown(*arguments: str) -> list[list[str]]:
-        return [row[2:] for row in rows(digits(several_seeds, "show", "7", "--count", "3", *arguments))[1:-1]]
+        return [row[2:] for row in rows(digits(seeded, "show", "7", "--count", "3", *arguments))[1:-1]]
 
     def recorded(path: str) -> list[list[str]]:
-        columns = evaluation(several_seeds, path)
+        columns = evaluation(seeded, path)
         return [[str(columns["prediction"][i]), f"{columns['probability'][i]:.4f}"] for i in (7, 8, 9)]
 
     assert shown("--architecture", "cnn") == recorded("metrics/seeds/cnn/10.json")
     assert shown("--architecture", "cnn", "--seed", "11") == recorded("metrics/seeds/cnn/11.json")
     assert shown("--architecture", "both") == recorded("metrics/ensembles/both.json")
-    refused = digits(several_seeds, "show", "7", "--architecture", "both", "--seed", "10", status=1)
-    assert refused == "error: seed: both is an ensemble, which has none of its own; leave --seed out\n"
+    refused = digits(seeded, "show", "7", "--architecture", "both", "--seed", "10", status=1)
+    assert refused == "error: --seed: both is an ensemble, which has none of its own; leave --seed out\n"
 
 
-def test_an_ensemble_averages_its_members_where_nothing_is_recorded(several_seeds: Project) -> None:
+def test_an_ensemble_averages_its_members_where_nothing_is_recorded(seeded: Project) -> None:
     def probabilities(*arguments: str) -> np.ndarray:
-        printed = digits(several_seeds, "show", "0", "--count", "300", "--split", "train", *arguments)
+        printed = digits(seeded, "show", "0", "--count", "300", "--split", "train", *arguments)
         return np.array([[float(cell) for cell in row[2:]] for row in rows(printed)[1:-1]])
 
-    asked = (
-        ("--architecture", "cnn"),
-        ("--architecture", "cnn", "--seed", "11"),
-        ("--architecture", "mlp_256", "--seed", "11"),
-    )
-    members, ensemble = [probabilities(*arguments) for arguments in asked], probabilities("--architecture", "both")
+    members = [probabilities("--architecture", "mlp_256", "--seed", seed) for seed in ("10", "11")]
+    ensemble = probabilities("--architecture", "both")
     agree = np.all([member[:, 0] == ensemble[:, 0] for member in members], axis=0)
     assert agree.sum() > 20
     expected = np.mean([member[agree, 1] for member in members], axis=0)
     np.testing.assert_allclose(ensemble[agree, 1], expected, atol=1e-4)
 
 
-def test_errors_and_common_tell_seeds_from_architectures(several_seeds: Project) -> None:
+def test_errors_and_common_tell_seeds_from_architectures(seeded: Project) -> None:
     wrong = []
     for seed in (10, 11):
-        columns = evaluation(several_seeds, f"metrics/seeds/cnn/{seed}.json")
+        columns = evaluation(seeded, f"metrics/seeds/cnn/{seed}.json")
         wrong.append({i for i, label in enumerate(columns["label"]) if label != columns["prediction"][i]})
-    heading, *found, _ = rows(digits(several_seeds, "errors", "--architecture", "cnn", "--count", "100"))
+    heading, *found, _ = rows(digits(seeded, "errors", "--architecture", "cnn", "--count", "100"))
     assert heading == ["architecture", "index", "label", "prediction", "seeds", "probability"]
     assert {int(row[1]): int(row[4]) for row in found} == {
         index: sum(index in each for each in wrong) for index in wrong[0] | wrong[1]
     }
-    printed = digits(several_seeds, "errors", "--architecture", "cnn", "--count", "100", "--min-seeds", "2")
+    printed = digits(seeded, "errors", "--architecture", "cnn", "--count", "100", "--min-seeds", "2")
     assert {int(row[1]) for row in rows(printed)[1:-1]} == wrong[0] & wrong[1]
-    printed = digits(several_seeds, "common", "--at-least", "1")
+    printed = digits(seeded, "common", "--at-least", "1")
     assert "at least 1 of 5 models" in printed.splitlines()[-1]
     assert rows(printed)[0] == ["index", "label", "wrong", "mlp_256", "cnn", "both"]
 
@@ -244,8 +240,8 @@ def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project)
     assert ink(project.path / "seen.png") > 1000
 
 
-def test_ones_own_picture_is_classified_by_the_seed_that_is_asked_for(several_seeds: Project, tmp_path: Path) -> None:
-    project = several_seeds.clone(tmp_path / "project")
+def test_ones_own_picture_is_classified_by_the_seed_that_is_asked_for(seeded: Project, tmp_path: Path) -> None:
+    project = seeded.clone(tmp_path / "project")
     name = digit_picture(project, 0, "0.png")
     told = [digits(project, "classify", name, "--architecture", "cnn", *more) for more in ((), ("--seed", "11"))]
     assert [each.splitlines()[0] for each in told] == [f"cnn, seed {n}, trained on tiny digits:" for n in (10, 11)]

@@ -294,7 +294,7 @@ def test_no_other_data_set_takes_the_place_of_data_that_are_gone(unreachable: Pr
     assert "error: params.yaml: data.sources: could not get the data set (digits.npz: no such file" in done.stderr
     assert "digits: used in a first run only; to use it now, list it first" in done.stderr
     assert Repro(done.stdout).ran == {"fetch"}
-    assert (unreachable.path / "data/models/cnn.keras").exists()
+    assert (unreachable.path / "data/models/cnn/10.keras").exists()
 
 
 def test_another_data_set_is_taken_when_it_is_named_first(unreachable: Project) -> None:

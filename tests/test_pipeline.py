@@ -27,7 +27,7 @@ def test_a_full_run_writes_what_each_stage_owes(built_project) -> None:
     assert metrics["train_validation_gap"] == pytest.approx(gap, abs=2e-6)
     assert "train_validation_gap" not in json.loads((path / "metrics/cnn.json").read_text())
 
-    assert "Total params" in (path / "data/models/mlp_256.txt").read_text()
+    assert "Total params" in (path / "data/models/mlp_256/10.txt").read_text()
     with (path / "plots/history/mlp_256.csv").open() as stream:
         rows = [(row["epoch"], row["split"], row["metric"]) for row in csv.DictReader(stream)]
     splits, metrics_ = ("train", "validation"), ("accuracy", "loss")
@@ -48,7 +48,7 @@ def test_the_metrics_of_a_model_fit_on_a_screen(built_project) -> None:
 
 
 def test_recall_and_precision_of_each_class_are_in_a_table_and_on_the_page(built_project) -> None:
-    predictions = json.loads((built_project.path / "plots/predictions/mlp_256.json").read_text())
+    predictions = json.loads((built_project.path / "metrics/seeds/mlp_256/10.json").read_text())
     pairs = list(zip(predictions["label"], predictions["prediction"], strict=True))
     with (built_project.path / "plots/tables/mlp_256/classes.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -75,7 +75,7 @@ def test_what_is_data_for_reviews_is_in_git_and_no_plot(edited_project) -> None:
 
 def test_the_error_table_lists_every_wrong_test_image(built_project) -> None:
     path = built_project.path
-    predictions = json.loads((path / "plots/predictions/cnn.json").read_text())
+    predictions = json.loads((path / "metrics/seeds/cnn/10.json").read_text())
     wrong = [
         (str(index), str(label), str(prediction))
         for index, (label, prediction) in enumerate(zip(predictions["label"], predictions["prediction"], strict=True))
@@ -153,7 +153,7 @@ def test_the_confusion_chart_puts_counts_under_the_right_labels_in_both_revision
         ((int(label), int(prediction)), int(images))
         for prediction, label, images in re.findall(
             r'aria-label="prediction: (\d+); label: (\d+); images: (\d+)"',
-            vega_svg(edited_project, "plots/predictions/cnn.json"),
+            vega_svg(edited_project, "metrics/seeds/cnn/10.json"),
         )
     ]
     assert dict(drawn[: len(before)]) == before, "the left panel is HEAD"
@@ -162,7 +162,7 @@ def test_the_confusion_chart_puts_counts_under_the_right_labels_in_both_revision
 
 def cells(project) -> dict[tuple[int, int], int]:
     """(label, prediction) → number of test images, counted from the predictions themselves."""
-    predictions = json.loads((project.path / "plots/predictions/cnn.json").read_text())
+    predictions = json.loads((project.path / "metrics/seeds/cnn/10.json").read_text())
     pairs = list(zip(predictions["label"], predictions["prediction"], strict=True))
     return {pair: pairs.count(pair) for pair in set(pairs)}
 
@@ -196,11 +196,11 @@ def test_experiments_run_and_show(project) -> None:
 def test_the_registry_finds_a_model(project) -> None:
     project.run("git", "tag", "-a", "mlp-256@v1.0.0", "-m", "first")
     project.run("dvc", "artifacts", "get", ".", "mlp-256", "-o", "found.keras")
-    found, model = project.path / "found.keras", project.path / "data/models/mlp_256.keras"
+    found, model = project.path / "found.keras", project.path / "data/models/mlp_256/10.keras"
     assert found.read_bytes() == model.read_bytes()
 
 
-@pytest.mark.parametrize("stage", ["train@cnn", "evaluate@cnn"])
+@pytest.mark.parametrize("stage", ["train@cnn-10", "evaluate@cnn-10"])
 def test_a_mistake_in_params_stops_every_stage_in_one_line(project, stage: str) -> None:
     project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epoch=3))
     done = project.run("dvc", "repro", "--force", "--single-item", stage, check=False)

@@ -26,7 +26,7 @@ def test_each_chart_becomes_a_picture_of_its_own(project) -> None:
 
 def test_with_a_base_only_charts_that_differ_are_drawn_before_and_after(project) -> None:
     alone = preview(project)["predictions/cnn.png"]
-    project.edit_json("plots/predictions/cnn.json", lambda columns: columns["confusion"].pop())
+    project.edit_json("plots/confusion/cnn.json", lambda rows: rows.pop())
     pictures = preview(project, "HEAD")
     assert set(pictures) == {"predictions/cnn.png"}
     assert pictures["predictions/cnn.png"].shape[1] > 1.5 * alone.shape[1]  # two matrices side by side

@@ -37,7 +37,7 @@ REFERENCE = {
 
 
 def test_tools_look_for_results_where_dvc_yaml_writes_them() -> None:
-    kinds = (results.metrics, results.history, results.predictions, results.confusion, results.worst_errors)
+    kinds = (results.metrics, results.history, results.confusion, results.worst_errors)
     found = {results.DESCRIPTION, *(kind("${key}") for kind in (*kinds, results.errors, results.model))}
     written = set()
     for stage in STAGES.values():
@@ -79,7 +79,7 @@ def test_the_recorded_comparison_is_that_of_the_recorded_metrics() -> None:
 def test_the_registry_names_models_that_a_stage_writes() -> None:
     names = load_params(ROOT / "params.yaml").architectures
     for artifact in read_yaml(ROOT / "dvc.yaml")["artifacts"].values():
-        assert artifact["path"] in {f"data/models/{name}.keras" for name in names}
+        assert artifact["path"] in {f"data/models/{name}/${{train.seeds[0]}}.keras" for name in names}
         assert artifact["type"] == "model"
 
 

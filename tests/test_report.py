@@ -61,7 +61,7 @@ def test_the_page_escapes_the_name_of_the_data_set() -> None:
 
 
 def test_results_that_are_not_there_are_one_line() -> None:
-    with pytest.raises(PipelineError, match=r"cnn\.json: no such file; make it with: dvc repro evaluate@cnn"):
+    with pytest.raises(PipelineError, match=r"10\.json: no such file; make it with: dvc repro evaluate@cnn-10"):
         Findings.read("cnn", Path("cnn.json"), SETTINGS, classes=10)
 
 

@@ -46,7 +46,7 @@ def test_it_leaves_what_dvc_repro_leaves(new_project: Project, built_project: Pr
     done = new_project.ordinary.run(*REPRO, "--jobs", "3")
     assert files(new_project) == files(built_project)
     assert ran(done.stdout)[:2] == ["fetch", "preprocess"]
-    assert re.search(r" train@cnn  \d+ s  [\d,]+ parameters, trained for 1 epochs$", done.stdout, re.MULTILINE)
+    assert re.search(r" train@cnn-10  \d+ s  [\d,]+ parameters, trained for 1 epochs$", done.stdout, re.MULTILINE)
     assert new_project.repro().ran == set()
 
     again = new_project.run(*REPRO)
@@ -73,7 +73,7 @@ def test_make_repro_runs_in_an_odd_environment(project: Project, monkeypatch: py
     for name, value in ODD.items():
         monkeypatch.setenv(name, value)
     done = project.run("make", "--assume-old=requirements.txt", "--assume-old=.venv/installed", "repro")
-    assert ran(done.stdout) == ["train@cnn", "evaluate@cnn", "report@cnn"]
+    assert ran(done.stdout) == ["train@cnn-10", "evaluate@cnn-10", "report@cnn"]
     assert "\033" not in done.stdout
     assert done.stderr == ""
 
@@ -109,7 +109,7 @@ def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> 
 def test_an_edit_runs_what_dvc_repro_would_run(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
     printed = project.run(*REPRO).stdout
-    assert ran(printed) == ["train@cnn", "evaluate@cnn", "report@cnn"]
+    assert ran(printed) == ["train@cnn-10", "evaluate@cnn-10", "report@cnn"]
     assert re.search(r"^cnn: \d+\.\d\d %.*, \w", printed, re.MULTILINE)
     assert printed.splitlines()[-1].startswith("look at plots/report.html; ")
 
@@ -120,7 +120,7 @@ def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project
     status, printed = on_terminal(project, *REPRO)
     assert status == 0
     printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed)
-    assert re.search(r"train@mlp_256 .*epoch \d+/100 +\d+ s, about \d+ s left", printed)
+    assert re.search(r"train@mlp_256-10 .*epoch \d+/100 +\d+ s, about \d+ s left", printed)
     assert "5 of 6 stages" in printed
     stages = [f"{stage}@{name}" for stage in ("train", "evaluate", "report") for name in ("cnn", "mlp_256")]
     assert sorted(re.findall(r"✓ (\S+@\S+)  \d+ s  ", printed)) == sorted(stages)
@@ -196,7 +196,8 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(project: Project) -
     assert done.returncode == 1
     assert "error: params.yaml: architectures.mlp_256: expected a finite loss" in done.stdout
     assert done.stderr.startswith(
-        "error: failed, see above: train@mlp_256; not run, as they depend on it: evaluate@mlp_256, report@mlp_256; "
+        "error: failed, see above: train@mlp_256-10; "
+        "not run, as they depend on it: evaluate@mlp_256-10, report@mlp_256; "
     )
     assert done.stderr.count("\n") == 1
     status = project.run("dvc", "status").stdout
@@ -235,7 +236,7 @@ def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project:
         (*REPRO, "--jobs", "2"), cwd=project.path, env=project.ordinary.environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    while len(list(project.path.glob(".checkpoints/[a-z]*.npz"))) < 2:  # until both are trained
+    while len(list(project.path.glob(".checkpoints/*/[0-9]*.npz"))) < 2:  # until both are trained
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does

@@ -65,7 +65,7 @@ def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(projec
     edited = "NOT reproduced: differs in metrics/cnn.json; predictions: same bytes; accuracy: recorded 0.999, "
     assert told["cnn"].startswith(edited)
     assert told["mlp_256"].startswith("NOT reproduced: differs in ")
-    assert "data/models/mlp_256.keras" in told["mlp_256"]
+    assert "data/models/mlp_256/10.keras" in told["mlp_256"]
     assert "; predictions: " in told["mlp_256"]
 
     printed = review(project, "HEAD~1", "HEAD")
@@ -84,17 +84,17 @@ def code(project: Project) -> None:
 
 
 def result(project: Project) -> None:
-    project.edit_json("plots/predictions/cnn.json", lambda columns: columns.update(prediction=columns["label"]))
+    project.edit_json("metrics/seeds/cnn/10.json", lambda columns: columns.update(prediction=columns["label"]))
 
 
 def model(project: Project) -> None:
     lock = project.path / "dvc.lock"
-    start, entry = lock.read_text().split("  train@cnn:", 1)
-    lock.write_text(f"{start}  train@cnn:{entry.replace('md5: ', 'md5: 0', 7)}")
+    start, entry = lock.read_text().split("  train@cnn-10:", 1)
+    lock.write_text(f"{start}  train@cnn-10:{entry.replace('md5: ', 'md5: 0', 7)}")
 
 
 def seed(project: Project) -> None:
-    project.edit(lambda params: params["train"].update(seed=11))
+    project.edit(lambda params: params["train"].update(seeds=[11]))
 
 
 def overview(project: Project) -> None:

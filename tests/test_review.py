@@ -12,16 +12,17 @@ import pytest
 from PIL import Image
 
 from tools.common.changes import Change
-from tools.common.predictions import Predictions
+from tools.common.statistics import difference
 
-from .reviews import pages, predictions, review
+from .reviews import of_models, pages, predictions, review
 
 
 def change(before: list[int], after: list[int], p: float = 1.0, several: int = 1) -> Change:
     """A change of predictions for images whose label is 0."""
     label, probability = np.zeros(100, int), np.ones(100)
-    sides = [Predictions(label, np.array(prediction), probability) for prediction in (before, after)]
-    return Change("cnn", *sides, p=p, several=several)
+    base, head = (of_models(label, np.array(prediction), probability) for prediction in (before, after))
+    found = None if before == after else replace(difference(base.right, head.right), p=p)
+    return Change("cnn", base, head, difference=found, several=several)
 
 
 def wrong(count: int) -> list[int]:
@@ -57,7 +58,7 @@ def test_p_is_shown_with_two_digits(p: float, shown: str) -> None:
 
 def test_each_class_has_its_recall_and_precision_on_both_sides() -> None:
     label, probability = np.array([0, 0, 1, 1]), np.ones(4)
-    base, head = (Predictions(label, np.array(found), probability) for found in ([0, 0, 1, 0], [0, 2, 1, 1]))
+    base, head = (of_models(label, np.array(found), probability) for found in ([0, 0, 1, 0], [0, 2, 1, 1]))
     rows = Change("cnn", base, head).classes().set_index("class").to_dict("index")
     assert rows[0] == {
         "images": 2,
@@ -106,18 +107,18 @@ def test_a_fresh_clone_tells_the_change_from_git_alone(reviewer) -> None:
     assert (now.partition("<br>")[0], base.partition("<br>")[0]) == (accuracies[1], accuracies[0])
     assert float(difference) == round(100 * (after.accuracy - before.accuracy), 2)
     assert counts == [str(fixed), str(broke)]
-    assert re.fullmatch(r"<sub>\[\d+\.\d\d, \d+\.\d\d\]</sub>", now.partition("<br>")[2])
+    assert re.fullmatch(r"<sub>\[\d+\.\d\d, \d+\.\d\d\], one seed</sub>", now.partition("<br>")[2])
     assert (table["softmax"][0].partition("<br>")[0], table["softmax"][-1]) == (new, "new")
     assert (table["cnn"][1].partition("<br>")[0], table["cnn"][-1]) == (removed, "removed")
     assert [cell(html, "mlp_256", label) for label in ("fixed", "broke", "p")] == [*counts, table["mlp_256"][5]]
     for page in (markdown, html):
         assert "+ Dropout: {rate: 0.5}" in page
-        assert page.count("two trained models, not two recipes: each was trained once, with one seed") == 1
+        assert page.count("mlp_256: compares two trained models, not two recipes") == 1
         assert "dvc.lock matches params, code and results" in page
     assert "| architectures.mlp_256.fit.epochs | 2 | 1 |" in markdown
-    assert "| train@mlp_256 | architectures.mlp_256 |" in markdown
-    assert "| train@softmax | added |" in markdown
-    assert "| train@cnn | removed |" in markdown
+    assert "| train@mlp_256-10 | architectures.mlp_256 |" in markdown
+    assert "| train@softmax-10 | added |" in markdown
+    assert "| train@cnn-10 | removed |" in markdown
     assert re.search(r"\| mlp_256 \| train_validation_gap \| \S+ \| \S+ \| [+-]\S+ \|", markdown)
     assert not (reviewer.path / "data/prepared").exists()
 
@@ -131,11 +132,12 @@ def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewer, chang
     images = np.load(changed.path / "data/prepared/x_test.npy")
     shown = dict(re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="test image (\d+),', html))
     shown = {int(index): np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for png, index in shown.items()}
-    assert set(shown) == set(np.flatnonzero(before.right != after.right))
+    assert set(shown) == set(np.flatnonzero(before.right[0] != after.right[0]))
     for index, picture in shown.items():
         assert np.array_equal(255 - picture, np.round(255 * images[index, ..., 0]))
-    some = next(iter(np.flatnonzero(before.right & ~after.right)))
-    assert f"label {after.label[some]}<br>{before.prediction[some]} → {after.prediction[some]}<br>" in html
+    some = next(iter(np.flatnonzero(before.right[0] & ~after.right[0])))
+    old, new = before.prediction[0, some], after.prediction[0, some]
+    assert f"label {after.label[some]}<br>{old} → {new}<br>" in html
     assert 'alt="Accuracy and loss of mlp_256 over the epochs, in base and now"' in html
 
 
@@ -144,7 +146,7 @@ def test_no_change_is_told_as_none(reviewer) -> None:
 
 
 def test_the_workspace_is_compared_as_it_stands(reviewer) -> None:
-    reviewer.edit_json("plots/predictions/softmax.json", lambda columns: columns.update(prediction=columns["label"]))
+    reviewer.edit_json("metrics/seeds/softmax/10.json", lambda columns: columns.update(prediction=columns["label"]))
     printed = review(reviewer, "HEAD")
     assert re.search(
         r"softmax: \S+ % → 100.00 %, fixed \d+, broke 0, evidence of a change for the better\n"

@@ -31,7 +31,7 @@ def more_filters(params: dict) -> None:
 
 @dataclass
 class Team:
-    """Two clones with one DVC cache: Ann has changed mlp_256 on her branch `ann`, Bob cnn on his branch `bob`."""
+    """Two clones with one DVC cache: Ann's, on her branch `ann`, and Bob's, on `bob`."""
 
     home: Path
 
@@ -43,24 +43,31 @@ class Team:
         return Team(to)
 
 
-@pytest.fixture(scope="module")
-def built_team(built_project, tmp_path_factory) -> Team:
-    """Both branches run and committed. Not to be changed: copy it."""
-    team = Team(tmp_path_factory.mktemp("team") / "team")
-    ann, bob = built_project.clone(team.home / "ann"), team.member("bob")
+def team_of(project: Project, home: Path) -> Team:
+    """Both clones at the project's last commit, on their branches."""
+    team = Team(home)
+    ann, bob = project.clone(team.home / "ann"), team.member("bob")
     ann.run("git", "clone", "-q", ".", str(bob.path))
     (ann.path / ".dvc/cache").rename(team.home / "cache")
-    for member, change in ((ann, train_longer), (bob, more_filters)):
+    for member in (ann, bob):
         member.run("dvc", "cache", "dir", "--local", "../cache")
         member.run("dvc", "checkout")
         member.run("git", "checkout", "-qb", member.path.name)
-        work(member, change)
+    return team
+
+
+@pytest.fixture(scope="module")
+def built_team(built_project, tmp_path_factory) -> Team:
+    """Ann has changed mlp_256, Bob cnn; run and committed. Not to be changed: copy it."""
+    team = team_of(built_project, tmp_path_factory.mktemp("team") / "team")
+    for name, change in (("ann", train_longer), ("bob", more_filters)):
+        work(team.member(name), change)
     return team
 
 
 @pytest.fixture
 def team(built_team, tmp_path: Path) -> Team:
-    """A copy of both clones and their cache, to be changed."""
+    """Ann has changed mlp_256, Bob cnn. To be changed."""
     return built_team.copy(tmp_path / "team")
 
 
@@ -145,12 +152,12 @@ def test_a_remote_gives_back_what_was_pushed_and_spares_its_training(
 
     clone.edit(train_longer)
     again = clone.repro("--pull")
-    assert "train@mlp_256" in again.restored
+    assert "train@mlp_256-10" in again.restored
     assert not [stage for stage in again.ran if stage.startswith("train@")]
     assert results(clone) == trained_longer
 
     clone.run("git", "checkout", "-q", "params.yaml")
-    assert clone.repro("train@mlp_256").restored == {"train@mlp_256"}
+    assert clone.repro("train@mlp_256-10").restored == {"train@mlp_256-10"}
 
 
 def test_a_remote_without_the_data_is_an_error(team, folder: Remote, tmp_path: Path) -> None:
@@ -158,14 +165,14 @@ def test_a_remote_without_the_data_is_an_error(team, folder: Remote, tmp_path: P
     folder.add(ann)
     ann.run("dvc", "push")
     lock = (ann.path / "dvc.lock").read_text()
-    digest = re.search(r"path: data/models/cnn\.keras\n +hash: md5\n +md5: (\w+)", lock)[1]
+    digest = re.search(r"path: data/models/cnn/10\.keras\n +hash: md5\n +md5: (\w+)", lock)[1]
     (Path(folder.url) / "files/md5" / digest[:2] / digest[2:]).unlink()
 
     ann.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
     done = Project(tmp_path / "clone").run("dvc", "pull", check=False)
     assert done.returncode != 0
     assert digest in done.stderr
-    assert "data/models/cnn.keras" in done.stderr
+    assert "data/models/cnn/10.keras" in done.stderr
 
 
 # Merges
@@ -189,7 +196,17 @@ def test_branches_that_edit_different_architectures_merge_and_nothing_runs_again
     assert written <= {"plots/comparison.csv", "plots/training.csv"}
 
 
-def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_trained_again(team) -> None:
+def merge(ann: Project) -> list[str]:
+    """Merges Bob's branch into Ann's; the files that conflict, with Ann's side of them in the workspace."""
+    assert ann.run("git", "pull", "-q", "--no-rebase", "../bob", "bob", check=False).returncode != 0
+    conflicts = ann.run("git", "diff", "--name-only", "--diff-filter=U").stdout.split()
+    ann.run("git", "checkout", "--ours", ".")
+    return conflicts
+
+
+def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_trained_again(
+    seeded, tmp_path: Path
+) -> None:
     def add_softmax(params: dict) -> None:
         (first, its), *others = params["architectures"].items()
         softmax = {**block, "layers": ["Flatten", output]}
@@ -201,19 +218,46 @@ def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_
     output = {"Dense": {"units": "classes", "activation": "softmax"}}
     convolution = {"Conv2D": {"filters": 2, "kernel_size": 3, "activation": "tanh"}}
     block = {"fit": {"epochs": 1, "batch_size": 50}}
+    team = team_of(seeded, tmp_path / "team")
     ann, bob = team.member("ann"), team.member("bob")
     for member, change in ((ann, add_softmax), (bob, add_cnn_tanh)):
         member.edit(change)
-        member.repro()
+        assert "ensemble@both" in member.repro().ran, "it depends on all predictions, of its members or not"
         member.commit(change.__name__)
     both = of("softmax", results(ann)) | of("cnn_tanh", results(bob))
 
-    assert ann.run("git", "pull", "-q", "--no-rebase", "../bob", "bob", check=False).returncode != 0
-    assert ann.run("git", "diff", "--name-only", "--diff-filter=U").stdout.split() == ["dvc.lock"]
-    ann.run("git", "checkout", "--ours", "dvc.lock")
-    assert ann.repro().ran == {"report@cnn", "report@cnn_tanh"}, "these are not in the run-cache"
+    assert merge(ann) == ["dvc.lock"]
+    again = ann.repro()
+    assert again.ran == {"report@cnn_tanh", "ensemble@both"}, "these are not in the run-cache"
+    assert again.restored == {f"{stage}@cnn_tanh-{seed}" for stage in ("train", "evaluate") for seed in (10, 11)}
     merged = results(ann)
     assert {path: merged[path] for path in both} == both
+    ann.commit("Merge branch 'bob'")
+    assert UP_TO_DATE in ann.run("dvc", "status").stdout
+
+
+def test_branches_that_add_a_seed_merge_into_both_seeds_and_nothing_is_trained_again(
+    built_project, tmp_path: Path
+) -> None:
+    project = built_project.clone(tmp_path / "project")
+    project.edit(lambda params: params["architectures"].pop("mlp_256"))
+    project.commit("cnn alone")
+    team = team_of(project, tmp_path / "team")
+    ann, bob = team.member("ann"), team.member("bob")
+    for member, seed in ((ann, 11), (bob, 12)):
+        member.edit(lambda params, seed=seed: params["train"]["seeds"].append(seed))
+        member.repro()
+        member.commit(f"seed {seed}")
+    models = {path: content for path, content in results(bob).items() if "/12." in path}
+
+    conflicts = merge(ann)
+    assert {"params.yaml", "dvc.lock", "metrics/cnn.json"} <= set(conflicts)
+    assert not [path for path in conflicts if path.startswith("metrics/seeds/")]
+    ann.edit(lambda params: params["train"].update(seeds=[10, 11, 12]))
+    again = ann.repro()
+    assert again.ran == {"report@cnn"}
+    assert again.restored == {"train@cnn-12", "evaluate@cnn-12"}
+    assert models.items() <= results(ann).items()
     ann.commit("Merge branch 'bob'")
     assert UP_TO_DATE in ann.run("dvc", "status").stdout
 
@@ -229,3 +273,17 @@ def test_neighbouring_lines_of_different_architectures_merge_in_params_yaml(tmp_
             (tmp_path / file).write_text("\n".join(edited))
         Project(tmp_path).run("git", "merge-file", "ours", "base", "theirs")
         assert (tmp_path / "ours").read_text().count("# edited") == 2
+
+
+# Publishing
+
+
+def test_the_registry_gives_the_model_of_the_first_seed(seeded, tmp_path: Path) -> None:
+    project = seeded.clone(tmp_path / "project")
+    project.edit(lambda params: params["train"].update(seeds=[11, 10]))
+    project.commit("seed 11 first")
+    for version, revision, seed in (("v1.0.0", "HEAD~1", 10), ("v2.0.0", "HEAD", 11)):
+        project.run("git", "tag", "-a", f"mlp-256@{version}", "-m", version, revision)
+        project.run("dvc", "artifacts", "get", ".", "mlp-256", "--rev", version, "-o", f"{seed}.keras")
+        model = project.path / f"data/models/mlp_256/{seed}.keras"
+        assert (project.path / f"{seed}.keras").read_bytes() == model.read_bytes()

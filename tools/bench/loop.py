@@ -75,13 +75,13 @@ def ours(name: str, count: int, kernels: Kernels) -> list[float]:
     """Times at which this project's epochs end, in seconds."""
     params = load_params()
     dataset = Dataset.read(PREPARED / "dataset.json")
-    make_deterministic(params.train.seed, kernels)
+    make_deterministic(params.train.seeds[0], kernels)
     architecture = params.architecture(name)
     images, labels = load_prepared(PREPARED, "train")
     fit = architecture.fit.model_copy(update={"epochs": EPOCHS})
     model = build_model(name, architecture, dataset)
     with tempfile.TemporaryDirectory() as folder:
-        fit_model(model, images[:count], labels[:count], fit, params.train.seed, Clock(Path(folder, "kept"), ""))
+        fit_model(model, images[:count], labels[:count], fit, params.train.seeds[0], Clock(Path(folder, "kept"), ""))
     return Clock.moments
 
 

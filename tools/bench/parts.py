@@ -79,8 +79,9 @@ def full(folder: Path) -> Raw:
     raw = defaultdict(list)
     run = project(folder / "project")
     edit(run, lambda params: params.update(architectures={name: params["architectures"][name] for name in rivals()}))
+    raw["seeds"].append(len(load_params(run.project / PARAMS_PATH).train.seeds))
     raw["clean"].append(seconds(run, "make", "repro"))
-    for name in rivals():
+    for name in load_params(run.project / PARAMS_PATH).architectures:
         raw[f"script {name}"].append(seconds(run, PYTHON, str(TUTORIAL.absolute()), name))
         edit(run, lambda params, name=name: params["architectures"][name].update(compile={"optimizer": OTHER}))
         raw[f"edited {name}"].append(seconds(run, "make", "repro"))
@@ -156,7 +157,9 @@ def overhead(folder: Path) -> Raw:
 
 
 def _small(params: dict[str, Any]) -> None:
-    """Sets offline data and one epoch."""
+    """Sets offline data, one seed and one epoch."""
+    params["train"]["seeds"] = params["train"]["seeds"][:1]
+    params["ensembles"] = {}
     params["data"]["sources"] = [params["data"]["sources"][-1]]
     for architecture in params["architectures"].values():
         architecture["fit"]["epochs"] = 1

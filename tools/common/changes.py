@@ -123,9 +123,12 @@ class Change:
     def classes(self) -> pd.DataFrame:
         """Compares each class: images fixed and broken; images, errors, recall and precision, with `_base` and `_head`.
 
-        The figures of a side are those of `stages.common.tables.class_figures`.
+        The figures of a side are those of `stages.common.tables.class_figures`; errors are means over its seeds.
         """
-        before, after = (tables.class_figures(counts) for counts in self._confusion())
+        before, after = (
+            _per_model(tables.class_figures(counts), len(side.prediction))
+            for counts, side in zip(self._confusion(), (self.base, self.head), strict=True)
+        )
         both = before.merge(after.drop(columns="images"), on="class", suffixes=("_base", "_head"))
         for column, found in (("fixed", self.fixed), ("broke", self.broke)):
             both[column] = np.bincount(self.head.label[found], minlength=len(both))
@@ -139,6 +142,11 @@ class Change:
     def _confusion(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         classes = 1 + max(column.max() for side in (self.base, self.head) for column in (side.label, side.prediction))
         return tuple(tables.confusion(side.label, side.prediction, classes) for side in (self.base, self.head))
+
+
+def _per_model(figures: pd.DataFrame, models: int) -> pd.DataFrame:
+    """Divides the counts of several models together."""
+    return figures.assign(images=figures["images"] // models, errors=figures["errors"] / models)
 
 
 def percent(share: float) -> str:
@@ -189,7 +197,7 @@ def _compare(name: str, base: Revision | None, head: Revision | None, other_data
         return Change(name, None, None, f"not compared: {error}")
     without = [str(revision) for revision, found in ((base, old), (head, new)) if revision and found is None]
     if without:
-        note = f"not compared: no predictions ({results.METRICS}/) in {' and '.join(without)}"
+        note = f"not compared: no predictions ({results.EVALUATIONS / name}/) in {' and '.join(without)}"
     elif base is None:
         note = NEW
     elif head is None:

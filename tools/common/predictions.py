@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
+from scipy.stats import mode
 
 from stages.common import tables
 from stages.common.errors import PipelineError
@@ -73,6 +74,11 @@ class Predictions:
     def errors(self) -> Any:
         """The images that a seed gets wrong, as `stages.common.tables.errors`."""
         return tables.errors(self.label, self.prediction, self.probability)
+
+    @property
+    def most_common(self) -> np.ndarray:
+        """The prediction that most seeds give, (n,); the smallest class of those that tie."""
+        return mode(self.prediction, axis=0).mode
 
     def equals(self, other: "Predictions") -> bool:
         """Whether seeds, labels, predictions and probabilities are the same."""

@@ -57,6 +57,11 @@ def errors(name: str) -> Path:
     return PLOTS / "errors" / f"{name}.png"
 
 
+def errors_table(name: str) -> Path:
+    """The table of its errors, a row for each image in `errors`, and for the others."""
+    return PLOTS / "tables" / name / "errors.csv"
+
+
 def model(name: str, seed: int) -> Path:
     """The model trained with this seed."""
     return Path("data/models") / name / f"{seed}.keras"

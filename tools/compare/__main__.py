@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stages.common.errors import command
-from tools.common.predictions import Predictions, agreement, describe_difference
+from tools.common.predictions import Predictions, agreement, describe_difference, names_of
 from tools.common.results import DESCRIPTION, IN_GIT
 from tools.common.revision import WORKSPACE, Revision, git
 
@@ -22,7 +22,9 @@ HEADER = COLUMNS.format("architecture", "same prediction", "largest change", "ac
 
 
 def row(name: str, before: Predictions, after: Predictions, decimals: int) -> str:
-    """The line of one architecture. The largest change is that of the probability, where predictions agree.
+    """The line of one architecture, all its seeds together.
+
+    The largest change is that of the probability, where predictions agree.
 
     Args:
         name: the architecture.
@@ -30,10 +32,10 @@ def row(name: str, before: Predictions, after: Predictions, decimals: int) -> st
         decimals: decimals of recorded probabilities; a change by one unit of the last one counts as rounding.
     """
     accuracy = f"{before.accuracy:.4f} → {after.accuracy:.4f}"
-    if not np.array_equal(before.label, after.label):
+    if before.seeds != after.seeds or not np.array_equal(before.label, after.label):
         return COLUMNS.format(name, "", "", accuracy, describe_difference(before, after, decimals))
     agree, change = agreement(before, after)
-    same = f"{agree.sum():,} of {len(agree):,}"
+    same = f"{agree.sum():,} of {agree.size:,}"
     return COLUMNS.format(name, same, f"{change:.{decimals}f}", accuracy, describe_difference(before, after, decimals))
 
 
@@ -83,7 +85,7 @@ def main() -> None:
     parser.add_argument("base", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
     base = Revision.find(parser.parse_args().base)
     old, new = (side.params() for side in (base, WORKSPACE))
-    names = sorted(old.get("architectures", {}) | new.get("architectures", {}))
+    names = sorted({*names_of(base), *names_of(WORKSPACE)})
     print(f"{base} → {WORKSPACE}")
     print(data_line(*(side.read_json(DESCRIPTION) or {} for side in (base, WORKSPACE))))
     print(params_line(old, new))

@@ -68,7 +68,7 @@ def show(arguments: argparse.Namespace) -> None:
             probabilities = models.predict(asked, images[chosen])
             rows = rows.assign(prediction=probabilities.argmax(axis=1), probability=probabilities.max(axis=1))
     elif arguments.seed is not None:
-        raise PipelineError("seed: expected an architecture too; add --architecture NAME")
+        raise PipelineError("--seed: expected an architecture too; add --architecture NAME")
     print_first(rows, arguments.count, f"{arguments.split} images")
     draw(rows, images, arguments, heading)
 
@@ -78,7 +78,7 @@ def errors(arguments: argparse.Namespace) -> None:
     images, labels = lookups.prepared("test")
     names = models.reported(arguments.architecture)
     found = {name: lookups.recorded(name, labels) for name in names}
-    least = at_most(arguments.min_seeds, max(len(item.prediction) for item in found.values()), "min-seeds", "seeds")
+    least = at_most(arguments.min_seeds, max(len(item.prediction) for item in found.values()), "--min-seeds", "seeds")
     limits = arguments.min_probability, arguments.max_probability
     rows = lookups.select(lookups.errors(found), arguments.label, arguments.prediction, *limits, least)
     print_first(rows, arguments.count, "errors")
@@ -91,7 +91,7 @@ def common(arguments: argparse.Namespace) -> None:
     names = models.reported(arguments.architecture)
     found = {name: lookups.recorded(name, labels) for name in names}
     count = sum(len(item.prediction) for item in found.values())
-    at_least = at_most(arguments.at_least or count, count, "at-least", "models")
+    at_least = at_most(arguments.at_least or count, count, "--at-least", "models")
     rows = lookups.common(found, at_least)
     which = f"at least {at_least} of {count}" if at_least < count else f"all {count}"
     print_first(rows, arguments.count, f"test images that {which} models get wrong")

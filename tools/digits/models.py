@@ -33,10 +33,10 @@ def chosen(name: str, seed: int | None) -> list[Model]:
     seeds = params.train.seeds
     if name in params.ensembles:
         if seed is not None:
-            raise PipelineError(f"seed: {name} is an ensemble, which has none of its own; leave --seed out")
+            raise PipelineError(f"--seed: {name} is an ensemble, which has none of its own; leave --seed out")
         return params.ensembles[name].models(seeds)
     if seed is not None and seed not in seeds:
-        raise PipelineError(f"seed: expected one of train.seeds ({', '.join(map(str, seeds))}), found {seed}")
+        raise PipelineError(f"--seed: expected one of train.seeds ({', '.join(map(str, seeds))}), found {seed}")
     return [(name, seeds[0] if seed is None else seed)]
 
 

@@ -24,6 +24,7 @@ class Overview:
     comparison: pd.DataFrame
     training: pd.DataFrame
     findings: list[Findings]
+    confused_pairs: int
 
     @classmethod
     def read(cls, params: Params) -> "Overview":
@@ -34,7 +35,7 @@ class Overview:
             Findings.read(name, results.EVALUATIONS, params, description["classes"])
             for name in drawn[COMPARISON]["architecture"]
         ]
-        return cls(description, drawn[COMPARISON], drawn[TRAINING], findings)
+        return cls(description, drawn[COMPARISON], drawn[TRAINING], findings, params.report.confused_pairs)
 
     def tables(self) -> dict[Path, str]:
         """Returns the text of each table, by path."""
@@ -57,6 +58,8 @@ class Overview:
             description=self.description,
             comparison=self.comparison,
             sections=self.findings,
+            most_seeds=self.comparison["seeds"].max(),
+            confused_pairs=self.confused_pairs,
             picture=_picture,
         )
 

@@ -20,8 +20,8 @@ from stages.common.files import write_json
 from stages.common.kernels import why_not_portable
 from stages.common.versions import PINS, other_version
 from tools.common import results
-from tools.common.lock import LOCK, digests, read_lock, stages_of
-from tools.common.predictions import Predictions, describe_difference
+from tools.common.lock import LOCK, digests, owner, read_lock, stages_of
+from tools.common.predictions import Predictions, describe_difference, names_of, section
 from tools.common.revision import Revision, checked_out, git
 from tools.common.surroundings import Run
 
@@ -40,16 +40,17 @@ def changed(base: Revision, head: Revision) -> list[str]:
     differing |= {stage for out, stage in written.items() if any(Path(file).is_relative_to(out) for file in files)}
     shared = {*SHARED_FILES, *(dep for entry in new.values() for dep in digests(entry, "deps") if dep not in written)}
     before, after = base.params(), head.params()
-    sections = [key for key in before | after if key not in ("architectures", "overview")]
+    sections = [key for key in before | after if key not in ("architectures", "ensembles", "overview")]
     if (
         any("@" not in stage for stage in differing)
         or any(Path(file).is_relative_to(path) for file in files for path in shared)
         or any(before.get(key) != after.get(key) for key in sections)
     ):
-        return list(after["architectures"])
-    differing = {stage.partition("@")[2] for stage in differing}
-    known = before.get("architectures", {})
-    return [name for name, value in after["architectures"].items() if name in differing or value != known.get(name)]
+        return names_of(head)
+    names = names_of(head)
+    differing = {owner(stage, names) for stage in differing}
+    known, given = ({**(side.get("architectures") or {}), **(side.get("ensembles") or {})} for side in (before, after))
+    return [name for name in names if name in differing or given[name] != known.get(name)]
 
 
 def check_environment(head: Revision) -> None:
@@ -74,14 +75,17 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
         raise PipelineError(
             f"{results.DESCRIPTION}: {found}; put the data set at a place listed in data.sources and rerun"
         )
-    run.execute(["python", "-m", "tools.repro", *(f"report@{name}" for name in names)])
+    ensembles = section(head, "ensembles")
+    stages = [f"{'ensemble' if name in ensembles else 'report'}@{name}" for name in names]
+    run.execute(["python", "-m", "tools.repro", *stages])
 
 
 def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str, list[str]]:
     """Outputs that differ from the recorded bytes, by architecture; `SHARED` for those of all architectures."""
     found: dict[str, list[str]] = {}
+    names = names_of(head)
     for stage, entry in read_lock(run.project / LOCK).items():
-        name = stage.partition("@")[2] or SHARED
+        name = owner(stage, names) or SHARED
         before = digests(recorded.get(stage, {}), "outs")
         for path, digest in digests(entry, "outs").items():
             in_git, now = head.read(path), run.project / path
@@ -135,7 +139,7 @@ def main() -> None:
     parser.add_argument("--base", help="a git revision; rerun only what the commit changed since this one")
     arguments = parser.parse_args()
     head = Revision.find(arguments.commit)
-    names = list(head.params().get("architectures") or {})
+    names = names_of(head)
     if arguments.base:
         base = Revision.find(arguments.base)
         fork = git("merge-base", base.commit, head.commit).decode().strip()

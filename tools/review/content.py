@@ -97,12 +97,40 @@ class Review:
     def other_metrics(self) -> list[str]:
         """The metrics that only one side has, a line each, without those of new and removed architectures."""
         apart = {str(results.metrics(item.name)) for item in self.architectures if item.note in (NEW, REMOVED)}
-        return on_one_side([item for item in self.metrics if item.path not in apart])
+        of_seeds = f"{results.EVALUATIONS}/"  # the table of architectures says how many seeds each side has
+        return on_one_side(
+            [item for item in self.metrics if item.path not in apart and not item.path.startswith(of_seeds)]
+        )
 
     @property
     def differing(self) -> int:
         """The number of architectures whose predictions were tested for a difference."""
         return max((item.several for item in self.architectures), default=0)
+
+    @property
+    def methods(self) -> list[str]:
+        """Says what was compared, and how, a sentence each."""
+        level = f"{self.confidence:.0%}"
+        said = [f"Below each accuracy: its {level} interval; with one seed Wilson's, over other test images."]
+        if any(not item.of_models for item in self.compared):
+            said += [
+                "With several seeds, intervals, ± and p cover both sources of chance, other seeds and other test "
+                "images, and so are about the recipe (Obuchowski and Rockette).",
+                "A difference smaller than its ± cannot be told from chance.",
+                "Fixed and broke: test images that more than half of the seeds newly get right, or newly get wrong.",
+            ]
+        if models := [item.name for item in self.compared if item.of_models]:
+            said += [
+                f"{', '.join(models)}: compares two trained models, not two recipes: there is one on each side (one "
+                "seed), and another seed gives another model. Fixed and broke: test images that only the new, or only "
+                "the old, model gets right. p: McNemar's exact test on these.",
+            ]
+        if unequal := [item.name for item in self.compared if item.base.seeds != item.head.seeds]:
+            said += [
+                f"{', '.join(unequal)}: other seeds than in base. All seeds of each side are compared; what one seed "
+                "alone cannot tell, its spread, is taken from the other side."
+            ]
+        return said + ([f"p is adjusted for {self.differing} architectures (Holm)."] if self.differing > 1 else [])
 
     @property
     def summaries(self) -> list[str]:

@@ -20,13 +20,19 @@ Images = dict[int, np.ndarray]  # by index in the test set, uint8 (height, width
 
 @dataclass(frozen=True)
 class Digit:
-    """A test image that became right or wrong; `probability` is that of its wrong prediction."""
+    """A test image that became right or wrong, for more than half of the seeds.
+
+    `old` and `new` are the predictions that most seeds give, of those that get it wrong where it is wrong.
+    `probability` is that of the wrong one. `wrong_before` and `wrong_now` count the seeds that get it wrong.
+    """
 
     index: int
     label: int
     old: int
     new: int
     probability: float
+    wrong_before: int
+    wrong_now: int
     png: bytes | None
 
     @property
@@ -62,7 +68,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Section:
-    """One architecture: its newly wrong and newly right digits, most confident error first, and its training.
+    """One architecture: its newly wrong and newly right digits, and its training.
 
     A new architecture has no `base` and no digits.
     """
@@ -97,23 +103,25 @@ def _section(item: Change, review: Review, images: Images) -> Section:
     head = Training.read(review.head, item.name)
     if item.note == NEW:
         return Section(item, None, head, [], [])
+    if not item.differs:
+        return Section(item, Training.read(review.base, item.name), head, [], [])
     wrong, right = _digits(item, item.broke, item.head, images), _digits(item, item.fixed, item.base, images)
     return Section(item, Training.read(review.base, item.name), head, wrong, right)
 
 
 def _digits(item: Change, indices: np.ndarray, wrong: Predictions, images: Images) -> list[Digit]:
-    """Lists the digits at `indices`, most confident error first; `wrong` holds their wrong predictions."""
-    return [
-        Digit(
-            int(index),
-            int(wrong.label[index]),
-            int(item.base.prediction[index]),
-            int(item.head.prediction[index]),
-            float(wrong.probability[index]),
-            _png(images[index]) if index in images else None,
-        )
-        for index in indices[np.argsort(-wrong.probability[indices], kind="stable")]
-    ]
+    """Lists the digits at `indices`, errors of most seeds first; `wrong` is the side that gets them wrong."""
+    old, new = item.base.most_common, item.head.most_common
+    before, now = ((~side.right).sum(axis=0) for side in (item.base, item.head))
+    errors = wrong.errors
+    found = []
+    for row in errors[errors["index"].isin(indices)].itertuples(index=False):
+        index, predicted = int(row.index), int(row.prediction)
+        pair = (int(old[index]), predicted) if wrong is item.head else (predicted, int(new[index]))
+        png = _png(images[index]) if index in images else None
+        seeds = int(before[index]), int(now[index])
+        found.append(Digit(index, int(row.label), *pair, float(row.probability), *seeds, png))
+    return found
 
 
 def _png(image: np.ndarray) -> bytes:

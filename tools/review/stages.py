@@ -63,6 +63,7 @@ def stage_changes(base: Revision, head: Revision) -> list[tuple[str, str]]:
     """Lists the stages that differ between two dvc.lock, and in what: added, removed, or in what they ran on."""
     before, after = stages_of(base), stages_of(head)
     written = {path for stages in (before, after) for stage in stages.values() for path in digests(stage, "outs")}
+    written |= {str(folder) for path in written for folder in Path(path).parents}  # a stage may read a folder
     changes = {}
     for name in [*after, *(name for name in before if name not in after)]:
         if name not in before or name not in after:
@@ -100,4 +101,4 @@ def grouped(reasons: dict[str, list[str]]) -> list[tuple[str, str]]:
 
 def _together(stages: list[str]) -> str:
     kind = stages[0].partition("@")[0]
-    return f"{kind} of {len(stages)} architectures" if len(stages) > LISTED else ", ".join(stages)
+    return f"{kind} ({len(stages)} stages)" if len(stages) > LISTED else ", ".join(stages)

@@ -10,6 +10,7 @@ from stages.common.arrays import Archive, write_archive
 from stages.common.offline import embedded_digits
 from stages.common.params import PARAMS_PATH, Params, load_params
 from stages.common.yaml import parse_yaml, read_yaml
+from tools.common.lock import owner
 
 DIGITS = "digits.npz"
 TRAIN, TEST = 240, 60  # images; an emulated processor trains some hundred times slower
@@ -57,9 +58,11 @@ def make_small(folder: Path, targets: Sequence[str]) -> None:
     """Edits a project's params.yaml: few digits, one epoch, the architectures that the targets name or a few."""
     path = folder / PARAMS_PATH
     params = load_params(path)
-    named = {target.partition("@")[2] for target in targets} & set(params.architectures)
+    named = {owner(target, params.architectures) for target in targets} & set(params.architectures)
     content = read_yaml(path)
     content["data"]["sources"] = [{"dataset": "scikit-learn digits", "places": [DIGITS]}]
+    content["train"]["seeds"] = params.train.seeds[:1]
+    content["ensembles"] = {}
     for name in set(params.architectures) - (named or set(representative(params))):
         del content["architectures"][name]
     for architecture in content["architectures"].values():

@@ -1,0 +1,1 @@
+"""Deletes results that params.yaml no longer names (`make clean-results`)."""

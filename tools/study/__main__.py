@@ -1,0 +1,77 @@
+"""Settles the tutorials' claims over many seeds, and tests the comparison of recipes (`make study`).
+
+Trains docs/studies/params.yaml in a copy of the project, with the project's DVC cache: what it has trained before is
+restored. Writes two tables, a page and a picture to docs/studies/.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_text
+from stages.common.params import PARAMS_PATH, load_params
+from stages.common.pictures import save
+from stages.common.yaml import read_yaml
+from tools.common.predictions import Predictions
+from tools.common.revision import Revision
+from tools.common.surroundings import copy_project
+from tools.study.claims import CLAIMS, chart, claims_table, page
+from tools.study.honesty import honesty_table
+
+FOLDER = Path("docs/studies")
+CLAIMED = list(dict.fromkeys(name for claim in CLAIMS for name in claim[:2]))
+
+
+def train(project: Path, seeds: dict[str, list[int]]) -> None:
+    """Trains and evaluates architectures with these seeds, in a copy of the project in an empty folder."""
+    copy_project(project)
+    cache = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+    (project / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n")
+    content = read_yaml(project / PARAMS_PATH)
+    content["train"]["seeds"] = sorted(set().union(*seeds.values()))
+    (project / PARAMS_PATH).write_text(yaml.safe_dump(content, sort_keys=False))
+    subprocess.run(["git", "init", "--quiet", str(project)], check=True)
+    stages = [f"evaluate@{name}-{seed}" for name, chosen in seeds.items() for seed in chosen]
+    done = subprocess.run([sys.executable, "-m", "tools.repro", *stages], cwd=project, check=False)
+    if done.returncode:
+        raise PipelineError("the trainings failed; see above")
+
+
+def read(project: Path, name: str, seeds: list[int]) -> Predictions:
+    """Reads the predictions of the models trained with these seeds."""
+    path = project / PARAMS_PATH
+    content = read_yaml(path)
+    content["train"]["seeds"] = seeds
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return Predictions.read(Revision("the study", None, project), name)
+
+
+@command
+def main() -> None:
+    """Trains the recipes with many seeds; writes what follows of the tutorials' claims, and of the comparison."""
+    argparse.ArgumentParser(prog="python -m tools.study", description=main.__doc__).parse_args()
+    confidence = load_params().overview.confidence
+    study = read_yaml(FOLDER / "params.yaml")
+    seeds = study["train"]["seeds"]
+    last = max(seeds)
+    chosen = {name: seeds + [last + 1 + k for k in range(study["more"].get(name, 0))] for name in CLAIMED}
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        train(project, chosen)
+        models = {name: read(project, name, seeds) for name in CLAIMED}
+        more = {name: read(project, name, chosen[name]) for name in study["more"]}
+    claims, honesty = claims_table(models, confidence), honesty_table(more, confidence)
+    for name, table in (("claims", claims), ("honesty", honesty)):
+        write_text(FOLDER / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    save(chart(models, confidence), FOLDER / "claims.png")
+    write_text(FOLDER / "README.md", page(models, claims, honesty, confidence))
+    print(f"{FOLDER}/README.md")
+
+
+if __name__ == "__main__":
+    main()
