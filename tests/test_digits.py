@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tools.common.predictions import Predictions
 from tools.digits import lookups
 
 from .conftest import Project
+from .reviews import of_models
 
 LABEL = np.array([5, 3, 5, 7])
 MODELS = {
-    "one": Predictions(LABEL, np.array([3, 3, 5, 1]), np.array([0.9, 0.8, 0.7, 0.99])),
-    "two": Predictions(LABEL, np.array([3, 3, 6, 7]), np.array([0.6, 0.8, 0.95, 0.5])),
+    "one": of_models(LABEL, np.array([3, 3, 5, 1]), np.array([0.9, 0.8, 0.7, 0.99])),
+    "two": of_models(LABEL, np.array([3, 3, 6, 7]), np.array([0.6, 0.8, 0.95, 0.5])),
 }
 
 
@@ -35,10 +35,10 @@ def rows(printed: str) -> list[list[str]]:
 def test_errors_of_all_architectures_stand_surest_first() -> None:
     found = lookups.errors(MODELS)
     assert found.to_numpy().tolist() == [
-        ["one", 3, 7, 1, 0.99],
-        ["two", 2, 5, 6, 0.95],
-        ["one", 0, 5, 3, 0.9],
-        ["two", 0, 5, 3, 0.6],
+        ["one", 3, 7, 1, 1, 0.99],
+        ["two", 2, 5, 6, 1, 0.95],
+        ["one", 0, 5, 3, 1, 0.9],
+        ["two", 0, 5, 3, 1, 0.6],
     ]
 
 
@@ -101,6 +101,20 @@ def test_errors_and_common_answer_from_the_project(project) -> None:
     assert {int(row[0]) for row in everyone} == wrong["cnn"] & wrong["mlp_256"]
     anyone = rows(digits(project, "common", "--at-least", "1", "--count", "100"))[1:-1]
     assert {int(row[0]) for row in anyone} == wrong["cnn"] | wrong["mlp_256"]
+
+
+def test_errors_of_several_seeds_say_how_many_make_them() -> None:
+    label = np.array([5, 3, 5])
+    models = {"one": of_models(label, np.array([[3, 3, 6], [3, 3, 5], [8, 3, 5]]), np.ones(3))}
+    assert lookups.errors(models).to_numpy().tolist() == [["one", 0, 5, 3, 3, 1.0], ["one", 2, 5, 6, 1, 1.0]]
+    common = lookups.common(models, 1)[["index", "wrong", "one"]].to_numpy().tolist()
+    assert common == [[0, 3, "3 (3/3)"], [2, 1, "6 (1/3)"]]
+    assert lookups.common(models, 3)["index"].tolist() == [0]
+
+
+def test_a_seed_that_was_not_trained_is_one_line(project) -> None:
+    printed = digits(project, "show", "0", "--architecture", "cnn", "--seed", "11", status=1)
+    assert printed == "error: --seed: expected one of train.seeds (10), found 11\n"
 
 
 def ink(path: Path) -> int:

@@ -196,7 +196,8 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(project: Project) -
     assert done.returncode == 1
     assert "error: params.yaml: architectures.mlp_256: expected a finite loss" in done.stdout
     assert done.stderr.startswith(
-        "error: failed, see above: train@mlp_256-10; not run, as they depend on it: evaluate@mlp_256-10, report@mlp_256; "
+        "error: failed, see above: train@mlp_256-10; "
+        "not run, as they depend on it: evaluate@mlp_256-10, report@mlp_256; "
     )
     assert done.stderr.count("\n") == 1
     status = project.run("dvc", "status").stdout
