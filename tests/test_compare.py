@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tools.common.predictions import Predictions
 from tools.compare.__main__ import row
 
 from .conftest import Project
+from .reviews import of_models
 
 LABELS = [0, 1, 2, 2]
-BEFORE = Predictions(np.array(LABELS), np.array([0, 1, 2, 0]), np.array([0.9, 0.8, 0.7, 0.6]))
+BEFORE = of_models(np.array(LABELS), np.array([0, 1, 2, 0]), np.array([0.9, 0.8, 0.7, 0.6]))
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ BEFORE = Predictions(np.array(LABELS), np.array([0, 1, 2, 0]), np.array([0.9, 0.
     ],
 )
 def test_the_verdict_goes_by_predictions(prediction: list, probability: list, expected: str) -> None:
-    after = Predictions(BEFORE.label, np.array(prediction), np.array(probability))
+    after = of_models(BEFORE.label, np.array(prediction), np.array(probability))
     assert " ".join(row("mlp", BEFORE, after, decimals=3).split()) == f"mlp {expected}"
 
 
 def test_predictions_of_other_images_are_not_compared() -> None:
-    after = Predictions(np.array([0]), np.array([0]), np.array([1.0]))
+    after = of_models(np.array([0]), np.array([0]), np.array([1.0]))
     assert row("mlp", BEFORE, after, decimals=3).endswith("0.7500 → 1.0000  other test images: not compared")
 
 

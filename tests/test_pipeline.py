@@ -83,7 +83,9 @@ def test_the_error_table_lists_every_wrong_test_image(built_project) -> None:
     ]
     with (path / "plots/tables/cnn/errors.csv").open() as stream:
         listed = [(row["index"], row["label"], row["prediction"]) for row in csv.DictReader(stream)]
-    assert listed == wrong
+    assert sorted(listed, key=lambda row: int(row[0])) == wrong
+    confident = [predictions["probability"][int(index)] for index, *_ in listed]
+    assert confident == sorted(confident, reverse=True)
     assert len(wrong) == json.loads((path / "metrics/cnn.json").read_text())["errors"]
 
 
@@ -153,7 +155,7 @@ def test_the_confusion_chart_puts_counts_under_the_right_labels_in_both_revision
         ((int(label), int(prediction)), int(images))
         for prediction, label, images in re.findall(
             r'aria-label="prediction: (\d+); label: (\d+); images: (\d+)"',
-            vega_svg(edited_project, "metrics/seeds/cnn/10.json"),
+            vega_svg(edited_project, "plots/confusion/cnn.json"),
         )
     ]
     assert dict(drawn[: len(before)]) == before, "the left panel is HEAD"

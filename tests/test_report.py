@@ -5,19 +5,17 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from stages.common.errors import PipelineError
-from stages.common.params import Report
-from stages.evaluate import score
+from stages.common.evaluation import Evaluation
+from stages.common.params import load_params
 from stages.report import Findings, draw_confusion, draw_worst_errors, write_tables
 from tools.common.comparison import comparison_table
 from tools.overview.drawing import Overview
 
-from .conftest import Project
-
-SETTINGS = Report(confused_pairs=5, worst_errors=10, kept_errors=25)
+from .conftest import TUTORIALS, Project
+from .reviews import of_models
 
 
 @pytest.fixture(autouse=True)
@@ -27,21 +25,19 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def page_of_a_perfect_model(dataset: str) -> str:
     """The page of one architecture without errors, after its report was written."""
-    labels, probabilities = np.arange(3), np.eye(3, dtype=np.float32)
-    metrics = {"perfect": {"dataset": dataset, "parameters": 1} | score(labels, probabilities)}
-    predictions = pd.DataFrame({"label": labels, "prediction": labels, "probability": 1.0})
-    findings = Findings.of("perfect", predictions, SETTINGS, classes=3)
-    draw_confusion(findings, dataset, Path("plots/confusion/perfect.png"))
-    draw_worst_errors(findings, np.zeros((3, 8, 8, 1)), dataset, 10, Path("plots/worst_errors/perfect.png"))
-    write_tables(findings, Path("plots/tables/perfect"))
+    labels = np.arange(3)
+    history = [(1, "train", metric, 1.0) for metric in ("accuracy", "loss")]
+    model = Evaluation.of(dataset, labels, np.eye(3, dtype=np.float32), loss=0.0, parameters=1, history=history)
+    findings = Findings("perfect", 3, [model])
+    draw_confusion(findings, Path("plots/confusion/perfect.png"))
+    draw_worst_errors(findings, np.zeros((3, 8, 8, 1)), 10, Path("plots/worst_errors/perfect.png"))
+    write_tables(findings, 5, Path("plots/tables/perfect"))
 
-    history = pd.DataFrame(
-        [(dataset, "perfect", 1, "train", metric, 1.0) for metric in ("accuracy", "loss")],
-        columns=["dataset", "architecture", "epoch", "split", "metric", "value"],
-    )
     arrays = {"x_train": {"shape": [9, 8, 8]}, "x_test": {"shape": [3, 8, 8]}}
     description = {"dataset": dataset, "classes": 3, "arrays": arrays}
-    overview = Overview(description, comparison_table(metrics, 3, 0.95, {}), history, [findings])
+    predictions = {"perfect": of_models(labels, labels, np.ones(3))}
+    comparison = comparison_table({"perfect": findings.metrics()}, predictions, 0.95, {})
+    overview = Overview(description, comparison, findings.history, [findings], 5)
     overview.draw()
     return overview.page(inputs="")
 
@@ -51,7 +47,7 @@ def test_a_perfect_model_has_no_errors_to_show() -> None:
     assert "Test accuracy 100.00%: 0 of 3 images wrong." in page
     assert "Most confused:" not in page
     assert "three digits: 1 architecture compared" in page
-    assert Path("plots/tables/perfect/errors.csv").read_text() == "index,label,prediction,probability\n"
+    assert Path("plots/tables/perfect/errors.csv").read_text() == "index,label,prediction,seeds,probability\n"
 
 
 def test_the_page_escapes_the_name_of_the_data_set() -> None:
@@ -62,7 +58,7 @@ def test_the_page_escapes_the_name_of_the_data_set() -> None:
 
 def test_results_that_are_not_there_are_one_line() -> None:
     with pytest.raises(PipelineError, match=r"10\.json: no such file; make it with: dvc repro evaluate@cnn-10"):
-        Findings.read("cnn", Path("cnn.json"), SETTINGS, classes=10)
+        Findings.read("cnn", Path("metrics/seeds"), load_params(TUTORIALS), classes=10)
 
 
 VIEWS = ("comparison.csv", "training.csv", "comparison.png", "training.png", "report.html")

@@ -1,17 +1,22 @@
 """Checks the figures of metrics and report on cases small enough to work out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages.common import tables
-from stages.evaluate import overfitting, prediction_columns, rounded, score
+from stages.common.evaluation import Evaluation, read_evaluation
+from stages.report import overfitting
 from tools.common.comparison import comparison_table
+
+from .reviews import of_models
 
 PREDICTIONS = pd.DataFrame(
     {"label": [0, 0, 0, 1, 1, 2], "prediction": [0, 1, 1, 1, 0, 2], "probability": [0.9, 0.8, 0.6, 0.7, 0.8, 1.0]}
 )
-COUNTS = tables.confusion(PREDICTIONS, classes=4)
+COUNTS = tables.confusion(PREDICTIONS["label"].to_numpy(), PREDICTIONS["prediction"].to_numpy(), classes=4)
 
 
 def test_confusion_has_labels_as_rows_and_every_class() -> None:
@@ -41,9 +46,10 @@ def test_recall_and_precision_of_each_class() -> None:
 
 
 def test_errors_name_the_test_index() -> None:
-    wrong = tables.errors(PREDICTIONS)
-    assert wrong.to_numpy().tolist() == [[1, 0, 1, 0.8], [2, 0, 1, 0.6], [4, 1, 0, 0.8]]
-    assert tables.most_confident(wrong, 2)["index"].tolist() == [1, 4], "ties go by index"
+    label, prediction, probability = (PREDICTIONS[key].to_numpy() for key in ("label", "prediction", "probability"))
+    wrong = tables.errors(label, prediction[np.newaxis], probability[np.newaxis])
+    assert wrong.drop(columns="seeds").to_numpy().tolist() == [[1, 0, 1, 0.8], [4, 1, 0, 0.8], [2, 0, 1, 0.6]]
+    assert set(wrong["seeds"]) == {1}
 
 
 def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> None:
@@ -53,33 +59,35 @@ def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> 
         "c": figures | {"accuracy": 0.95, "errors": 5, "train_validation_gap": 0.02},
         "a": figures | {"accuracy": 0.9, "errors": 10},
     }
-    table = comparison_table(metrics, 100, 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
+    predictions = {
+        name: of_models(np.zeros(100, int), np.arange(100) < found["errors"], np.ones(100))
+        for name, found in metrics.items()
+    }
+    published = {"a": 0.99, "b": 0.9, "c": 0.5}
+    table = comparison_table(metrics, predictions, 0.95, published)
     assert table["architecture"].tolist() == ["c", "a", "b"]
     assert table["published_is"].tolist() == ["below", "above", "inside"]
     assert (table["low"] < table["accuracy"]).all()
     assert (table["accuracy"] < table["high"]).all()
-    pd.testing.assert_frame_equal(
-        table, comparison_table(dict(reversed(metrics.items())), 100, 0.95, published={"a": 0.99, "b": 0.9, "c": 0.5})
-    )
+    reverse = dict(reversed(metrics.items()))
+    pd.testing.assert_frame_equal(table, comparison_table(reverse, predictions, 0.95, published))
 
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.4, 0.1], [0.6, 0.2, 0.2]], np.float32)
 LABELS = np.array([0, 1, 1, 2])
 
 
-def test_score() -> None:
-    figures = score(LABELS, PROBABILITIES)
-    assert (figures["accuracy"], figures["errors"]) == (0.5, 2)
-    assert figures["loss"] == pytest.approx(-np.log([0.7, 0.8, 0.4, 0.2]).mean(), rel=1e-5)
-
-
-def test_prediction_columns_hold_every_image_and_the_confusion_counts() -> None:
-    columns = prediction_columns("d", LABELS, PROBABILITIES)
-    assert columns["label"] == [0, 1, 1, 2]
-    assert columns["prediction"] == [0, 1, 0, 0]
-    assert columns["probability"] == pytest.approx([0.7, 0.8, 0.5, 0.6])
-    assert {"dataset": "d", "label": 2, "prediction": 0, "images": 1} in columns["confusion"]
-    assert sum(row["images"] for row in columns["confusion"]) == 4
+def test_an_evaluation_keeps_every_image_and_what_it_was_written_as(tmp_path: Path) -> None:
+    evaluation = Evaluation.of(
+        "d", LABELS, PROBABILITIES, loss=1 / 3, parameters=5, history=[(1, "train", "loss", 0.5)]
+    )
+    assert evaluation.accuracy == 0.5
+    assert evaluation.prediction.tolist() == [0, 1, 0, 0]
+    evaluation.write(tmp_path / "10.json", 3)
+    read = read_evaluation(tmp_path / "10.json", "evaluate@d-10")
+    assert read.probabilities(3) == pytest.approx(PROBABILITIES, abs=1e-3)
+    assert (read.label.tolist(), read.loss, read.parameters) == ([0, 1, 1, 2], 0.333, 5)
+    assert read.history == history
 
 
 def history(splits: list[str]) -> pd.DataFrame:
@@ -93,14 +101,7 @@ def history(splits: list[str]) -> pd.DataFrame:
 
 
 def test_overfitting_is_the_gap_after_the_last_epoch() -> None:
-    figures = rounded(overfitting(history(["train", "validation"])), 6)
-    assert figures == {"train_accuracy": 0.92, "validation_accuracy": 0.82, "train_validation_gap": 0.1}
+    figures = overfitting(history(["train", "validation"]))
+    assert list(figures) == ["train_accuracy", "validation_accuracy", "train_validation_gap"]
+    assert list(figures.values()) == pytest.approx([0.92, 0.82, 0.1])
     assert overfitting(history(["train"])) == {}
-
-
-def test_rounded_reaches_every_float() -> None:
-    assert rounded({"a": [0.123456, {"b": 1 / 3}], "c": 2, "d": "x"}, 3) == {
-        "a": [0.123, {"b": 0.333}],
-        "c": 2,
-        "d": "x",
-    }
