@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from stages.common.layers import LAYERS
-from stages.common.params import Architecture
+from stages.common.params import Architecture, load_params
 from tools.common.surroundings import QEMU
-from tools.verify.__main__ import PROCESSORS
+from tools.verify.__main__ import PROCESSORS, emulated_stages
 from tools.verify.differences import difference
-from tools.verify.small import every_layer
+from tools.verify.small import every_layer, make_small
 
-from .conftest import Project
+from .conftest import TUTORIALS, Project
 
 NAMES = ("run 1", "run 2")
 
@@ -138,6 +139,33 @@ def test_every_kind_of_layer_on_offer_is_verified() -> None:
     architecture = Architecture.model_validate(every_layer())
     assert {layer.name for layer in architecture.layers} == set(LAYERS)
     assert architecture.output_shape((28, 28, 1), 10) == (10,)
+
+
+@pytest.mark.parametrize(
+    ("targets", "architectures", "ensembles"),
+    [
+        ((), ["cnn_1x28x28", "every_layer", "mlp_1000_dropout"], ["every_model"]),
+        (("train@mlp_256-10",), ["every_layer", "mlp_256"], ["every_model", "mlp_256_ensemble"]),
+        (("ensemble@mlp_256_ensemble",), ["every_layer", "mlp_256"], ["every_model", "mlp_256_ensemble"]),
+    ],
+)
+def test_a_small_configuration_has_one_seed_and_ensembles_of_what_it_trains(
+    tmp_path: Path, targets: tuple[str, ...], architectures: list[str], ensembles: list[str]
+) -> None:
+    shutil.copy(TUTORIALS, tmp_path / "params.yaml")
+    make_small(tmp_path, targets)
+    small = load_params(tmp_path / "params.yaml")
+    assert small.train.seeds == [10]
+    assert list(small.architectures) == architectures
+    assert list(small.ensembles) == ensembles
+
+
+def test_emulated_processors_run_one_architecture(tmp_path: Path) -> None:
+    stages = ("fetch", "train@cnn-10", "train@every_layer-10", "report@every_layer", "ensemble@every_model")
+    content = {"schema": "2.0", "stages": {name: {"cmd": name} for name in stages}}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump(content, sort_keys=False))
+    found = [stage["cmd"] for stage in emulated_stages(tmp_path, [])]
+    assert found == ["fetch", "train@every_layer-10", "report@every_layer"]
 
 
 def test_a_stage_that_fails_is_shown(project, tmp_path) -> None:

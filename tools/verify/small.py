@@ -1,4 +1,4 @@
-"""The small configuration that `make verify` runs: few digits, one epoch, and every kind of layer."""
+"""The small configuration that `make verify` runs: few digits, one epoch, one seed, and every kind of layer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from tools.common.lock import owner
 
 DIGITS = "digits.npz"
 TRAIN, TEST = 240, 60  # images; an emulated processor trains some hundred times slower
-EVERY_LAYER = "every_layer"
+EVERY_LAYER, EVERY_MODEL = "every_layer", "every_model"
 LAYERS_ON_OFFER = """\
 layers:
   - Conv2D: {filters: 8, kernel_size: 3, activation: gelu, kernel_initializer: orthogonal}
@@ -55,19 +55,29 @@ def every_layer() -> dict[str, Any]:
 
 
 def make_small(folder: Path, targets: Sequence[str]) -> None:
-    """Edits a project's params.yaml: few digits, one epoch, the architectures that the targets name or a few."""
+    """Edits a project's params.yaml: few digits, one epoch, one seed, the architectures that the targets name or a few.
+
+    Keeps the ensembles whose members it keeps, and adds one of all that it keeps.
+    """
     path = folder / PARAMS_PATH
     params = load_params(path)
-    named = {owner(target, params.architectures) for target in targets} & set(params.architectures)
+    seeds = params.train.seeds[:1]
+    members = {name: sorted(dict(each.models(seeds))) for name, each in params.ensembles.items()}
+    named = {owner(target, params.architectures) for target in targets}
+    named |= {member for name in named & set(members) for member in members[name]}
     content = read_yaml(path)
     content["data"]["sources"] = [{"dataset": "scikit-learn digits", "places": [DIGITS]}]
-    content["train"]["seeds"] = params.train.seeds[:1]
-    content["ensembles"] = {}
-    for name in set(params.architectures) - (named or set(representative(params))):
-        del content["architectures"][name]
-    for architecture in content["architectures"].values():
+    content["train"]["seeds"] = seeds
+    architectures = content["architectures"]
+    for name in set(architectures) - (named & set(architectures) or set(representative(params))):
+        del architectures[name]
+    for architecture in architectures.values():
         architecture["fit"]["epochs"] = 1
-    content["architectures"][EVERY_LAYER] = every_layer()
+    architectures[EVERY_LAYER] = every_layer()
+    content["ensembles"] = {
+        name: {"members": each} for name, each in members.items() if set(each) <= set(architectures)
+    }
+    content["ensembles"][EVERY_MODEL] = {"members": list(architectures)}
     path.write_text(yaml.safe_dump(content))
     digits = embedded_digits()
     few = Archive(digits.x_train[:TRAIN], digits.y_train[:TRAIN], digits.x_test[:TEST], digits.y_test[:TEST])
