@@ -8,15 +8,24 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tools.common.predictions import Predictions
 from tools.digits import lookups
 
 from .conftest import Project
-from .reviews import of_models
 
 LABEL = np.array([5, 3, 5, 7])
 MODELS = {
-    "one": of_models(LABEL, np.array([3, 3, 5, 1]), np.array([0.9, 0.8, 0.7, 0.99])),
-    "two": of_models(LABEL, np.array([3, 3, 6, 7]), np.array([0.6, 0.8, 0.95, 0.5])),
+    "one": Predictions((10,), LABEL, np.array([[3, 3, 5, 1]]), np.array([[0.9, 0.8, 0.7, 0.99]])),
+    "two": Predictions((10,), LABEL, np.array([[3, 3, 6, 7]]), np.array([[0.6, 0.8, 0.95, 0.5]])),
+}
+SEEDS = {
+    "many": Predictions(
+        (10, 11, 12),
+        LABEL,
+        np.array([[3, 3, 5, 1], [8, 3, 5, 7], [8, 3, 5, 7]]),
+        np.array([[0.9, 0.8, 0.7, 0.99], [0.6, 0.8, 0.7, 0.5], [0.4, 0.8, 0.7, 0.5]]),
+    ),
+    "ensemble": Predictions((), LABEL, np.array([[8, 3, 5, 7]]), np.array([[0.7, 0.8, 0.7, 0.6]])),
 }
 
 
@@ -35,10 +44,10 @@ def rows(printed: str) -> list[list[str]]:
 def test_errors_of_all_architectures_stand_surest_first() -> None:
     found = lookups.errors(MODELS)
     assert found.to_numpy().tolist() == [
-        ["one", 3, 7, 1, 1, 0.99],
-        ["two", 2, 5, 6, 1, 0.95],
-        ["one", 0, 5, 3, 1, 0.9],
-        ["two", 0, 5, 3, 1, 0.6],
+        ["one", 3, 7, 1, 0.99],
+        ["two", 2, 5, 6, 0.95],
+        ["one", 0, 5, 3, 0.9],
+        ["two", 0, 5, 3, 0.6],
     ]
 
 
@@ -63,8 +72,32 @@ def test_digits_that_all_or_some_architectures_read_wrong() -> None:
     assert lookups.common(MODELS, 1)["index"].tolist() == [0, 2, 3]
 
 
+def test_an_image_that_seeded_get_wrong_is_one_error_and_stands_first() -> None:
+    found = lookups.errors(SEEDS)
+    assert list(found) == ["architecture", "index", "label", "prediction", "seeds", "probability"]
+    assert found.to_numpy().tolist() == [
+        ["many", 0, 5, 8, 3, 0.5],
+        ["many", 3, 7, 1, 1, 0.99],
+        ["ensemble", 0, 5, 8, 1, 0.7],
+    ]
+    assert lookups.select(found, None, None, 0, 1, seeds=2)["index"].tolist() == [0]
+    assert lookups.titles(found, ())[:2] == ["0: l=5,p=8\n3 seeds, 50.0%", "3: l=7,p=1\n1 seed, 99.0%"]
+
+
+def test_common_counts_models_and_tells_all_seeds_from_one() -> None:
+    found = lookups.common(SEEDS, 1)
+    assert found[["index", "wrong"]].to_numpy().tolist() == [[0, 4], [3, 1]]
+    assert found["many"].tolist() == ["8 (3/3)", "1 (1/3)"]
+    assert found["ensemble"].tolist() == [8, 7]
+    assert lookups.common(SEEDS, 4)["index"].tolist() == [0]
+
+
+def evaluation(project: Project, path: str) -> dict:
+    return json.loads((project.path / path).read_text())
+
+
 def test_show_prints_labels_and_what_an_architecture_recorded(project) -> None:
-    columns = json.loads((project.path / "metrics/seeds/cnn/10.json").read_text())
+    columns = evaluation(project, "metrics/seeds/cnn/10.json")
     heading, *found, count = rows(digits(project, "show", "7", "--count", "3", "--architecture", "cnn"))
     assert heading == ["index", "label", "prediction", "probability"]
     assert found == [
@@ -90,7 +123,7 @@ def test_show_asks_the_model_for_training_images(project) -> None:
 def test_errors_and_common_answer_from_the_project(project) -> None:
     tables = {}
     for name in ("cnn", "mlp_256"):
-        columns = json.loads((project.path / f"metrics/seeds/{name}/10.json").read_text())
+        columns = evaluation(project, f"metrics/seeds/{name}/10.json")
         tables[name] = pd.DataFrame({key: columns[key] for key in ("label", "prediction")})
     wrong = {name: set(table.index[table["label"] != table["prediction"]]) for name, table in tables.items()}
 
@@ -101,20 +134,6 @@ def test_errors_and_common_answer_from_the_project(project) -> None:
     assert {int(row[0]) for row in everyone} == wrong["cnn"] & wrong["mlp_256"]
     anyone = rows(digits(project, "common", "--at-least", "1", "--count", "100"))[1:-1]
     assert {int(row[0]) for row in anyone} == wrong["cnn"] | wrong["mlp_256"]
-
-
-def test_errors_of_several_seeds_say_how_many_make_them() -> None:
-    label = np.array([5, 3, 5])
-    models = {"one": of_models(label, np.array([[3, 3, 6], [3, 3, 5], [8, 3, 5]]), np.ones(3))}
-    assert lookups.errors(models).to_numpy().tolist() == [["one", 0, 5, 3, 3, 1.0], ["one", 2, 5, 6, 1, 1.0]]
-    common = lookups.common(models, 1)[["index", "wrong", "one"]].to_numpy().tolist()
-    assert common == [[0, 3, "3 (3/3)"], [2, 1, "6 (1/3)"]]
-    assert lookups.common(models, 3)["index"].tolist() == [0]
-
-
-def test_a_seed_that_was_not_trained_is_one_line(project) -> None:
-    printed = digits(project, "show", "0", "--architecture", "cnn", "--seed", "11", status=1)
-    assert printed == "error: --seed: expected one of train.seeds (10), found 11\n"
 
 
 def ink(path: Path) -> int:
@@ -134,7 +153,11 @@ def test_each_look_up_writes_a_picture_of_its_digits(project, command: str) -> N
     ("command", "expected"),
     [
         ("show 100", "first: expected an index below 100, the number of test images, found 100"),
-        ("show 0 --architecture cnnn", "no architecture 'cnnn'; did you mean 'cnn'?"),
+        ("show 0 --architecture cnnn", "no architecture or ensemble 'cnnn'; did you mean 'cnn'?"),
+        ("show 0 --architecture cnn --seed 7", "--seed: expected one of train.seeds (10), found 7"),
+        ("show 0 --seed 10", "--seed: expected an architecture too; add --architecture NAME"),
+        ("errors --min-seeds 2", "--min-seeds: expected at most 1, the number of seeds, found 2"),
+        ("common --at-least 3", "--at-least: expected at most 2, the number of models, found 3"),
         ("classify missing.png", "missing.png: cannot read: No such file or directory"),
         ("classify params.yaml", "params.yaml: expected a picture, such as PNG or JPEG; found something else"),
     ],
@@ -150,7 +173,52 @@ def test_missing_or_other_predictions_are_one_line(project) -> None:
     project.edit_json("metrics/seeds/cnn/10.json", lambda columns: columns["label"].reverse())
     assert "metrics/seeds/cnn: made from other test images" in digits(project, "errors", status=1)
     (project.path / "metrics/seeds/cnn/10.json").unlink()
-    assert "metrics/seeds/cnn: no predictions; run: make repro" in digits(project, "common", status=1)
+    assert "metrics/seeds/cnn: no such predictions; run: dvc repro report@cnn" in digits(project, "common", status=1)
+
+
+def test_show_asks_one_seed_or_an_ensemble(seeded: Project) -> None:
+    def shown(*arguments: str) -> list[list[str]]:
+        return [row[2:] for row in rows(digits(seeded, "show", "7", "--count", "3", *arguments))[1:-1]]
+
+    def recorded(path: str) -> list[list[str]]:
+        columns = evaluation(seeded, path)
+        return [[str(columns["prediction"][i]), f"{columns['probability'][i]:.4f}"] for i in (7, 8, 9)]
+
+    assert shown("--architecture", "cnn") == recorded("metrics/seeds/cnn/10.json")
+    assert shown("--architecture", "cnn", "--seed", "11") == recorded("metrics/seeds/cnn/11.json")
+    assert shown("--architecture", "both") == recorded("metrics/ensembles/both.json")
+    refused = digits(seeded, "show", "7", "--architecture", "both", "--seed", "10", status=1)
+    assert refused == "error: --seed: both is an ensemble, which has none of its own; leave --seed out\n"
+
+
+def test_an_ensemble_averages_its_members_where_nothing_is_recorded(seeded: Project) -> None:
+    def probabilities(*arguments: str) -> np.ndarray:
+        printed = digits(seeded, "show", "0", "--count", "300", "--split", "train", *arguments)
+        return np.array([[float(cell) for cell in row[2:]] for row in rows(printed)[1:-1]])
+
+    members = [probabilities("--architecture", "mlp_256", "--seed", seed) for seed in ("10", "11")]
+    ensemble = probabilities("--architecture", "both")
+    agree = np.all([member[:, 0] == ensemble[:, 0] for member in members], axis=0)
+    assert agree.sum() > 20
+    expected = np.mean([member[agree, 1] for member in members], axis=0)
+    np.testing.assert_allclose(ensemble[agree, 1], expected, atol=1e-4)
+
+
+def test_errors_and_common_tell_seeds_from_architectures(seeded: Project) -> None:
+    wrong = []
+    for seed in (10, 11):
+        columns = evaluation(seeded, f"metrics/seeds/cnn/{seed}.json")
+        wrong.append({i for i, label in enumerate(columns["label"]) if label != columns["prediction"][i]})
+    heading, *found, _ = rows(digits(seeded, "errors", "--architecture", "cnn", "--count", "100"))
+    assert heading == ["architecture", "index", "label", "prediction", "seeds", "probability"]
+    assert {int(row[1]): int(row[4]) for row in found} == {
+        index: sum(index in each for each in wrong) for index in wrong[0] | wrong[1]
+    }
+    printed = digits(seeded, "errors", "--architecture", "cnn", "--count", "100", "--min-seeds", "2")
+    assert {int(row[1]) for row in rows(printed)[1:-1]} == wrong[0] & wrong[1]
+    printed = digits(seeded, "common", "--at-least", "1")
+    assert "at least 1 of 5 models" in printed.splitlines()[-1]
+    assert rows(printed)[0] == ["index", "label", "wrong", "mlp_256", "cnn", "both"]
 
 
 def digit_picture(project: Project, index: int, name: str, scale: int = 20) -> str:
@@ -166,10 +234,20 @@ def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project)
     for index in range(3):
         digit_picture(project, index, f"{index}.png")
     printed = digits(project, "classify", "0.png", "1.png", "2.png", "--architecture", "cnn", "--output", "seen.png")
-    assert printed.startswith("cnn, trained on tiny digits:\n")
+    assert printed.startswith("cnn, trained on tiny digits:\n")  # no seed, as there is but one
     assert [row[0] for row in rows(printed)[2:5]] == ["0.png", "1.png", "2.png"]
     assert all(0 <= int(row[1]) <= 9 and 0.1 <= float(row[2]) <= 1 for row in rows(printed)[2:5])
     assert ink(project.path / "seen.png") > 1000
+
+
+def test_ones_own_picture_is_classified_by_the_seed_that_is_asked_for(seeded: Project, tmp_path: Path) -> None:
+    project = seeded.clone(tmp_path / "project")
+    name = digit_picture(project, 0, "0.png")
+    told = [digits(project, "classify", name, "--architecture", "cnn", *more) for more in ((), ("--seed", "11"))]
+    assert [each.splitlines()[0] for each in told] == [f"cnn, seed {n}, trained on tiny digits:" for n in (10, 11)]
+    assert rows(told[0])[2:] != rows(told[1])[2:]
+    ensemble = digits(project, "classify", name, "--architecture", "both")
+    assert ensemble.startswith("both, trained on tiny digits:\n")
 
 
 def test_pictures_that_cannot_be_read_are_reported_and_the_others_classified(project) -> None:

@@ -1,7 +1,6 @@
 """Show digits, find errors, classify your own pictures."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -12,33 +11,13 @@ import pandas as pd
 
 from stages.common.arrays import Dataset
 from stages.common.errors import PipelineError, command
-from stages.common.params import load_params
 from stages.common.pictures import digit_sheet, save
 from tools.common import results
 from tools.common.arguments import number
-from tools.digits import lookups
+from tools.digits import lookups, models
 
 LISTED = 25  # default number of rows printed and digits drawn
 MOST_SHOWN = 100  # maximum number of digits in a picture
-BATCH = 1000  # images predicted at once
-
-
-def models(names: list[str]) -> list[str]:
-    """Checks that params.yaml has these architectures or ensembles. Returns them, or all if the list is empty."""
-    params = load_params()
-    for name in names:
-        if name not in params.ensembles:
-            params.architecture(name)
-    return names or params.reported
-
-
-def seed_of(arguments: argparse.Namespace) -> int:
-    """The seed given on the command line, by default the first of train.seeds."""
-    seeds = load_params().train.seeds
-    if arguments.seed not in (None, *seeds):
-        expected = f"expected one of train.seeds ({', '.join(map(str, seeds))})"
-        raise PipelineError(f"--seed: {expected}, found {arguments.seed}")
-    return seeds[0] if arguments.seed is None else arguments.seed
 
 
 def print_first(rows: pd.DataFrame, count: int, what: str) -> None:
@@ -78,57 +57,52 @@ def show(arguments: argparse.Namespace) -> None:
     rows = pd.DataFrame({"index": np.arange(len(labels))[chosen], "label": labels[chosen]})
     heading = f"{arguments.split} images from index {arguments.first}"
     if arguments.architecture:
-        (name,) = models([arguments.architecture])
-        heading = f"{heading}, and {name}"
+        (name,) = models.reported([arguments.architecture])
+        asked = models.chosen(name, arguments.seed)
+        heading = f"{heading}, and {models.described(name, asked)}"
         if arguments.split == "test":
             found = lookups.recorded(name, labels)
-            model = found.seeds.index(seed_of(arguments)) if found.seeds else 0
-            prediction, probability = found.prediction[model, chosen], found.probability[model, chosen]
+            row = found.seeds.index(asked[0][1]) if found.seeds else 0
+            rows = rows.assign(prediction=found.prediction[row, chosen], probability=found.probability[row, chosen])
         else:
-            probabilities = predict(name, images[chosen], seed_of(arguments))
-            prediction, probability = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        rows = rows.assign(prediction=prediction, probability=probability)
+            probabilities = models.predict(asked, images[chosen])
+            rows = rows.assign(prediction=probabilities.argmax(axis=1), probability=probabilities.max(axis=1))
+    elif arguments.seed is not None:
+        raise PipelineError("--seed: expected an architecture too; add --architecture NAME")
     print_first(rows, arguments.count, f"{arguments.split} images")
     draw(rows, images, arguments, heading)
 
 
-def predict(name: str, images: np.ndarray, seed: int) -> np.ndarray:
-    """Class probabilities of an architecture's model, or of an ensemble: the mean of its members', (n, classes)."""
-    from stages.evaluate import predict
-
-    params = load_params()
-    ensemble = params.ensembles.get(name)
-    members = ensemble.models(params.train.seeds) if ensemble else [(name, seed)]
-    found = [predict(results.model(*member), images, BATCH, params.train.kernels)[0] for member in members]
-    return np.mean(found, axis=0)
-
-
 def errors(arguments: argparse.Namespace) -> None:
-    """List wrong predictions, of most seeds first, then most confident; filter by architecture, label, prediction, …"""
+    """List wrong predictions, those that most seeds make first, then the most confident; filter them."""
     images, labels = lookups.prepared("test")
-    names = models(arguments.architecture)
-    wrong = lookups.errors({name: lookups.recorded(name, labels) for name in names})
+    names = models.reported(arguments.architecture)
+    found = {name: lookups.recorded(name, labels) for name in names}
+    least = at_most(arguments.min_seeds, max(len(item.prediction) for item in found.values()), "--min-seeds", "seeds")
     limits = arguments.min_probability, arguments.max_probability
-    rows = lookups.select(wrong, arguments.label, arguments.prediction, *limits)
-    rows = rows[rows["seeds"] >= arguments.min_seeds]
-    if wrong["seeds"].max() == 1:
-        rows = rows.drop(columns="seeds")
+    rows = lookups.select(lookups.errors(found), arguments.label, arguments.prediction, *limits, least)
     print_first(rows, arguments.count, "errors")
     draw(rows, images, arguments, f"errors of {', '.join(names) if len(names) < 3 else f'{len(names)} architectures'}")
 
 
 def common(arguments: argparse.Namespace) -> None:
-    """List test images that all models (each architecture with each seed) get wrong, or, with --at-least, some."""
+    """List test images that all models get wrong, or, with --at-least, some: each architecture with each seed."""
     images, labels = lookups.prepared("test")
-    names = models(arguments.architecture)
-    predictions = {name: lookups.recorded(name, labels) for name in names}
-    total = sum(len(found.prediction) for found in predictions.values())
-    at_least = arguments.at_least or total
-    rows = lookups.common(predictions, at_least)
-    which = f"at least {at_least} of {total}" if at_least < total else f"all {total}"
-    which += " architectures" if total == len(names) else " models"
-    print_first(rows, arguments.count, f"test images that {which} get wrong")
-    draw(rows, images, arguments, f"wrong in {which}", names)
+    names = models.reported(arguments.architecture)
+    found = {name: lookups.recorded(name, labels) for name in names}
+    count = sum(len(item.prediction) for item in found.values())
+    at_least = at_most(arguments.at_least or count, count, "--at-least", "models")
+    rows = lookups.common(found, at_least)
+    which = f"at least {at_least} of {count}" if at_least < count else f"all {count}"
+    print_first(rows, arguments.count, f"test images that {which} models get wrong")
+    draw(rows, images, arguments, f"wrong in {which} models", names)
+
+
+def at_most(given: int, most: int, option: str, what: str) -> int:
+    """Checks an option that is a number of seeds or models. Raises `PipelineError` if there are not as many."""
+    if given > most:
+        raise PipelineError(f"{option}: expected at most {most}, the number of {what}, found {given}")
+    return given
 
 
 def classify(arguments: argparse.Namespace) -> None:
@@ -136,13 +110,13 @@ def classify(arguments: argparse.Namespace) -> None:
     from tools.digits import own, sheet
 
     dataset = Dataset.read(results.PREPARED / "dataset.json")
-    name = models([arguments.architecture])[0] if arguments.architecture else best()
-    seed = seed_of(arguments)
-    heading = f"{name}, trained on {dataset.dataset}"
+    name = models.reported([arguments.architecture])[0] if arguments.architecture else models.best()
+    asked = models.chosen(name, arguments.seed)
+    heading = f"{models.described(name, asked)}, trained on {dataset.dataset}"
     pictures = own.each(arguments.file, *dataset.image[:2], MOST_SHOWN if arguments.output else 0)
     tables = []
-    while batch := list(islice(pictures, BATCH)):
-        probabilities = predict(name, np.stack([picture.seen for picture in batch])[..., np.newaxis], seed)
+    while batch := list(islice(pictures, models.BATCH)):
+        probabilities = models.predict(asked, np.stack([picture.seen for picture in batch])[..., np.newaxis])
         first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
         table = pd.DataFrame({"file": [picture.path for picture in batch], "prediction": first})
         tables.append(table.assign(probability=probabilities.max(axis=1), second=second, note=[p.note for p in batch]))
@@ -164,18 +138,6 @@ def print_table(rows: pd.DataFrame) -> None:
     print(rows.to_string(index=False, formatters={"probability": "{:.4f}".format}))
 
 
-def best() -> str:
-    """The architecture with the best mean test accuracy."""
-    accuracy = {}
-    for name in load_params().architectures:
-        path = results.metrics(name)
-        if path.exists():
-            accuracy[name] = json.loads(path.read_text(encoding="utf-8"))["accuracy"]
-    if not accuracy:
-        raise PipelineError(f"{results.METRICS}/: no architecture is evaluated yet; run: make repro")
-    return max(sorted(accuracy), key=accuracy.get)
-
-
 def arguments() -> argparse.Namespace:
     """Parses the command line."""
     output = argparse.ArgumentParser(add_help=False)
@@ -186,7 +148,11 @@ def arguments() -> argparse.Namespace:
     count_help = f"show at most N (default: {LISTED})"
     listed.add_argument("--count", type=number(1), default=LISTED, metavar="N", help=count_help)
     several = argparse.ArgumentParser(add_help=False)
-    several.add_argument("--architecture", nargs="+", default=[], metavar="NAME", help="architectures (default: all)")
+    several.add_argument(
+        "--architecture", nargs="+", default=[], metavar="NAME", help="architectures and ensembles (default: all)"
+    )
+    seed = argparse.ArgumentParser(add_help=False)
+    seed.add_argument("--seed", type=number(0), metavar="S", help="of the model (default: the first of train.seeds)")
 
     parser = argparse.ArgumentParser(prog="python -m tools.digits", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -196,9 +162,8 @@ def arguments() -> argparse.Namespace:
         added.set_defaults(run=run)
         return added
 
-    shown = add(show, listed)
-    shown.add_argument("--architecture", metavar="NAME", help="also show its predictions")
-    shown.add_argument("--seed", type=number(0), metavar="S", help="of its model with this seed (default: the first)")
+    shown = add(show, listed, seed)
+    shown.add_argument("--architecture", metavar="NAME", help="also show its predictions; or an ensemble's")
     shown.add_argument("first", type=number(0), help="index of the first digit")
     shown.add_argument("--split", choices=("train", "test"), default="test", help="default: test")
     found = add(errors, listed, several)
@@ -208,13 +173,13 @@ def arguments() -> argparse.Namespace:
         limit_help = f"{limit}imum probability of the prediction (default: {default:.0f})"
         option = f"--{limit}-probability"
         found.add_argument(option, type=number(0, float, most=1), default=default, metavar="P", help=limit_help)
-    found.add_argument("--min-seeds", type=number(1), default=1, metavar="N", help="only images that N seeds get wrong")
+    min_seeds = "only errors that at least N seeds make (default: 1)"
+    found.add_argument("--min-seeds", type=number(1), default=1, metavar="N", help=min_seeds)
     at_least = "images that at least N models get wrong (default: all)"
     add(common, listed, several).add_argument("--at-least", type=number(1), metavar="N", help=at_least)
-    chosen = add(classify, output)
-    best_help = "model to use (default: the architecture with the best test accuracy)"
+    chosen = add(classify, output, seed)
+    best_help = "architecture or ensemble to use (default: the architecture with the best mean test accuracy)"
     chosen.add_argument("--architecture", metavar="NAME", help=best_help)
-    chosen.add_argument("--seed", type=number(0), metavar="S", help="its model with this seed (default: the first)")
     chosen.add_argument("file", type=Path, nargs="+", help="a picture: PNG, JPEG, TIFF, …")
     return parser.parse_args()
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from stages.common.arrays import load_prepared
 from stages.common.errors import PipelineError
+from stages.common.params import load_params
 from tools.common import results
 from tools.common.predictions import Predictions
 from tools.common.revision import WORKSPACE
@@ -22,31 +23,45 @@ def prepared(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recorded(name: str, labels: np.ndarray) -> Predictions:
-    """Reads an architecture's predictions for the test images. Raises `PipelineError` if the labels differ."""
-    found = Predictions.read(WORKSPACE, name)
+    """Reads the predictions of an architecture or ensemble for the test images.
+
+    Raises `PipelineError` if there are none, or if the labels differ.
+    """
+    found, path, hint = Predictions.read(WORKSPACE, name), results.EVALUATIONS / name, f"run: dvc repro report@{name}"
+    if name in load_params().ensembles:
+        path, hint = results.ensemble(name), f"run: dvc repro ensemble@{name}"
     if found is None:
-        raise PipelineError(f"{results.EVALUATIONS / name}: no predictions; run: make repro")
+        raise PipelineError(f"{path}: no such predictions; {hint}")
     if not np.array_equal(found.label, labels):
-        raise PipelineError(f"{results.EVALUATIONS / name}: made from other test images; run: make repro")
+        raise PipelineError(f"{path}: made from other test images; {hint}")
     return found
 
 
 def errors(predictions: dict[str, Predictions]) -> pd.DataFrame:
-    """All wrong test images, those that most seeds get wrong first, then the most confident errors.
+    """All wrong predictions, each image once for an architecture; those that most seeds make first.
 
-    Columns: architecture, index, label, prediction, seeds (how many get it wrong), probability; see
-    `stages.common.tables.errors`.
+    Columns: architecture, index, label, prediction, seeds (how many get it wrong; left out if there are not several),
+    probability. See `stages.common.tables.errors`.
     """
-    found = [item.errors.assign(architecture=name) for name, item in predictions.items()]
-    together = pd.concat(found, ignore_index=True)
-    order = {"seeds": False, "probability": False, "index": True, "architecture": True}
-    ordered = together.sort_values(list(order), ascending=list(order.values()))
-    return ordered[["architecture", *found[0].columns[:-1]]].reset_index(drop=True)
+    together = pd.concat([item.errors.assign(architecture=name) for name, item in predictions.items()])
+    order = ["seeds", "probability", "index", "architecture"]
+    ordered = together.sort_values(order, ascending=[False, False, True, True]).reset_index(drop=True)
+    columns = ["architecture", "index", "label", "prediction", "seeds", "probability"]
+    if all(len(item.prediction) == 1 for item in predictions.values()):
+        columns.remove("seeds")
+    return ordered[columns]
 
 
-def select(wrong: pd.DataFrame, label: int | None, prediction: int | None, least: float, most: float) -> pd.DataFrame:
-    """The errors with this label and prediction (`None`: any) and a probability from `least` to `most`."""
+def select(
+    wrong: pd.DataFrame, label: int | None, prediction: int | None, least: float, most: float, seeds: int = 1
+) -> pd.DataFrame:
+    """The errors with this label and prediction (`None`: any), a probability from `least` to `most`, of so many seeds.
+
+    `seeds` is how many make the error at least.
+    """
     chosen = wrong["probability"].between(least, most)
+    if seeds > 1:
+        chosen &= wrong["seeds"] >= seeds
     for column, value in (("label", label), ("prediction", prediction)):
         if value is not None:
             chosen &= wrong[column] == value
@@ -56,35 +71,42 @@ def select(wrong: pd.DataFrame, label: int | None, prediction: int | None, least
 def common(predictions: dict[str, Predictions], at_least: int) -> pd.DataFrame:
     """Test images that at least `at_least` models get wrong, those that most get wrong first.
 
-    Columns: index, label, wrong (how many models), and for each architecture its prediction, or with several seeds the
-    wrong one that most seeds give and how many are wrong, such as `8 (2/3)`.
+    A model is an architecture with a seed, or an ensemble.
+
+    Columns: index, label, wrong (how many models), and what each architecture reads, as `_read`.
     """
     label = next(iter(predictions.values())).label
     wrong = sum((~item.right).sum(axis=0) for item in predictions.values())
     found = pd.DataFrame({"index": np.arange(len(label)), "label": label, "wrong": wrong})
-    found = found.assign(**{name: _predicted(item) for name, item in predictions.items()})
+    found = found.assign(**{name: _read(item) for name, item in predictions.items()})
     chosen = found[found["wrong"] >= at_least]
     return chosen.sort_values(["wrong", "index"], ascending=[False, True]).reset_index(drop=True)
 
 
-def _predicted(item: Predictions) -> np.ndarray:
-    """What an architecture predicts for each test image, (n,): a class, or text where seeds get it wrong."""
-    if len(item.prediction) == 1:
+def _read(item: Predictions) -> np.ndarray:
+    """What an architecture reads on each image, (n,): its prediction.
+
+    With several seeds, as text: the wrong prediction that most of these give, and how many are wrong, as `8 (2/3)`;
+    the label if none is.
+    """
+    count = len(item.prediction)
+    if count == 1:
         return item.prediction[0]
-    shown = item.label.astype(object)
-    for row in item.errors.itertuples(index=False):
-        shown[row.index] = f"{row.prediction} ({row.seeds}/{len(item.prediction)})"
-    return shown
+    read = item.label.astype(str).astype(object)
+    for row in item.errors.itertuples(index=False, name="Error"):
+        read[row.index] = f"{row.prediction} ({row.seeds}/{count})"
+    return read
 
 
 def titles(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Titles for digits in a picture: `340: l=5,p=3` and the probability, or the predictions of `names`."""
+    """Titles for digits in a picture: `340: l=5,p=3`, seeds and probability, or the predictions of `names`."""
     lines = []
     for row in rows.to_dict("records"):
         title = f"{row['index']}: l={row['label']}"
         if "prediction" in row:
-            title += f",p={row['prediction']}\n{row['probability']:.1%}"
+            seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, " if "seeds" in row else ""
+            title += f",p={row['prediction']}\n{seeds}{row['probability']:.1%}"
         elif names:
-            title += "\np=" + ",".join(str(row[name]) for name in names)
+            title += "\np=" + ",".join(str(row[name]).partition(" ")[0] for name in names)
         lines.append(title)
     return lines
