@@ -74,3 +74,13 @@ def test_a_revision_that_does_not_exist_is_one_line(project) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: nonsense: expected a git revision, such as main or HEAD~1 (")
     assert "Traceback" not in done.stderr
+
+
+def test_all_seeds_are_compared_together_and_only_with_the_same_seeds(seeded) -> None:
+    output = compare(seeded)
+    assert output["cnn"].startswith("200 of 200 0.000000")
+    assert output["both"].startswith("100 of 100 0.000000")
+    output = compare(seeded, "HEAD~1")
+    assert output["params"] == "differ in train, ensembles.both"
+    assert output["cnn"].endswith("other seeds: not compared")
+    assert output["both"].startswith("no predictions in HEAD~1 (")

@@ -8,24 +8,23 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tools.common.predictions import Predictions
-from tools.digits import lookups
+from tools.digits import lookups, models
 
 from .conftest import Project
+from .reviews import of_models
 
 LABEL = np.array([5, 3, 5, 7])
 MODELS = {
-    "one": Predictions((10,), LABEL, np.array([[3, 3, 5, 1]]), np.array([[0.9, 0.8, 0.7, 0.99]])),
-    "two": Predictions((10,), LABEL, np.array([[3, 3, 6, 7]]), np.array([[0.6, 0.8, 0.95, 0.5]])),
+    "one": of_models(LABEL, np.array([3, 3, 5, 1]), np.array([0.9, 0.8, 0.7, 0.99])),
+    "two": of_models(LABEL, np.array([3, 3, 6, 7]), np.array([0.6, 0.8, 0.95, 0.5])),
 }
 SEEDS = {
-    "many": Predictions(
-        (10, 11, 12),
+    "many": of_models(
         LABEL,
         np.array([[3, 3, 5, 1], [8, 3, 5, 7], [8, 3, 5, 7]]),
         np.array([[0.9, 0.8, 0.7, 0.99], [0.6, 0.8, 0.7, 0.5], [0.4, 0.8, 0.7, 0.5]]),
     ),
-    "ensemble": Predictions((), LABEL, np.array([[8, 3, 5, 7]]), np.array([[0.7, 0.8, 0.7, 0.6]])),
+    "ensemble": of_models(LABEL, np.array([8, 3, 5, 7]), np.array([0.7, 0.8, 0.7, 0.6])),
 }
 
 
@@ -191,17 +190,15 @@ def test_show_asks_one_seed_or_an_ensemble(seeded: Project) -> None:
     assert refused == "error: --seed: both is an ensemble, which has none of its own; leave --seed out\n"
 
 
-def test_an_ensemble_averages_its_members_where_nothing_is_recorded(seeded: Project) -> None:
-    def probabilities(*arguments: str) -> np.ndarray:
-        printed = digits(seeded, "show", "0", "--count", "300", "--split", "train", *arguments)
-        return np.array([[float(cell) for cell in row[2:]] for row in rows(printed)[1:-1]])
-
-    members = [probabilities("--architecture", "mlp_256", "--seed", seed) for seed in ("10", "11")]
-    ensemble = probabilities("--architecture", "both")
-    agree = np.all([member[:, 0] == ensemble[:, 0] for member in members], axis=0)
-    assert agree.sum() > 20
-    expected = np.mean([member[agree, 1] for member in members], axis=0)
-    np.testing.assert_allclose(ensemble[agree, 1], expected, atol=1e-4)
+def test_an_ensemble_averages_its_members_where_nothing_is_recorded(seeded: Project, monkeypatch) -> None:
+    monkeypatch.chdir(seeded.path)
+    assert models.chosen("both", None) == [("mlp_256", 10), ("mlp_256", 11)]
+    images = np.load("data/prepared/x_train.npy")[:9]
+    one, other, both = (
+        models.predict(asked, images) for asked in ([("mlp_256", 10)], [("mlp_256", 11)], models.chosen("both", None))
+    )
+    assert (one != other).any()
+    np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-6)
 
 
 def test_errors_and_common_tell_seeds_from_architectures(seeded: Project) -> None:
@@ -243,11 +240,10 @@ def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project)
 def test_ones_own_picture_is_classified_by_the_seed_that_is_asked_for(seeded: Project, tmp_path: Path) -> None:
     project = seeded.clone(tmp_path / "project")
     name = digit_picture(project, 0, "0.png")
-    told = [digits(project, "classify", name, "--architecture", "cnn", *more) for more in ((), ("--seed", "11"))]
-    assert [each.splitlines()[0] for each in told] == [f"cnn, seed {n}, trained on tiny digits:" for n in (10, 11)]
-    assert rows(told[0])[2:] != rows(told[1])[2:]
-    ensemble = digits(project, "classify", name, "--architecture", "both")
-    assert ensemble.startswith("both, trained on tiny digits:\n")
+    told = [digits(project, "classify", name, "--architecture", *more) for more in (("cnn", "--seed", "11"), ("both",))]
+    assert [each.splitlines()[0] for each in told] == [
+        f"{model}, trained on tiny digits:" for model in ("cnn, seed 11", "both")
+    ]
 
 
 def test_pictures_that_cannot_be_read_are_reported_and_the_others_classified(project) -> None:

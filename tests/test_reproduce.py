@@ -74,6 +74,24 @@ def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(projec
         assert "NOT reproduced: differs in metrics/cnn.json" in page
 
 
+def test_an_architecture_is_rerun_with_all_seeds_and_with_the_ensembles_that_it_is_in(seeded, tmp_path) -> None:
+    project = seeded.clone(tmp_path / "project")
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
+    project.edit(lambda params: params["ensembles"].update(alone={"members": ["mlp_256"]}))
+    project.edit(lambda params: params["ensembles"]["both"].update(members=["mlp_256", {"cnn": [11]}]))
+    project.repro()
+    project.edit_json("metrics/both.json", lambda metrics: metrics.update(accuracy=0.999))
+    record(project, "a better ensemble")
+    told = dict(
+        line.split(": ", 1)
+        for line in reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED).splitlines()
+        if "reproduced" in line
+    )
+    edited = "NOT reproduced: differs in metrics/both.json; predictions: same bytes; accuracy: recorded 0.999, "
+    assert told.pop("both").startswith(edited)
+    assert told == dict.fromkeys(["data set", "cnn", "alone"], "reproduced byte for byte"), "mlp_256 has not changed"
+
+
 def units(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["mlp_256"]["layers"][1]["Dense"].update(units=9))
 
@@ -113,6 +131,25 @@ def overview(project: Project) -> None:
     ],
 )
 def test_only_what_a_commit_changes_is_run_again(project: Project, monkeypatch, edit, expected: list[str]) -> None:
+    edit(project)
+    project.commit("an edit, without make repro")
+    monkeypatch.chdir(project.path)
+    assert tool.changed(Revision.find("HEAD~1"), Revision.find("HEAD")) == expected
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (units, ["mlp_256", "both"]),
+        (result, ["cnn"]),
+        (lambda project: project.edit(lambda params: params["train"].update(seeds=[10])), ["mlp_256", "cnn", "both"]),
+        (lambda project: project.edit(lambda params: params["ensembles"].clear()), []),
+    ],
+)
+def test_an_ensemble_is_run_again_with_its_members(
+    seeded: Project, tmp_path, monkeypatch, edit, expected: list[str]
+) -> None:
+    project = seeded.clone(tmp_path / "project")
     edit(project)
     project.commit("an edit, without make repro")
     monkeypatch.chdir(project.path)

@@ -9,6 +9,7 @@ from stages.common.yaml import read_yaml
 from tools.common.revision import Revision
 
 LOCK = Path("dvc.lock")
+PER_SEED = ("train", "evaluate")  # stages that each architecture has for each seed
 # As DVC writes it anew: its version, then one block an entry. Comments, other sections and longer names are not simple.
 SIMPLE = re.compile(r"schema: '2\.0'\nstages:\n(?:  [\w@.-]+:\n(?:    .*\n)+)*")
 
@@ -38,9 +39,13 @@ def stages_of(revision: Revision) -> dict[str, Any]:
 
 
 def owner(stage: str, names: Iterable[str]) -> str:
-    """The architecture or ensemble of a stage: of `report@cnn` and `train@cnn-10` it is cnn; else empty."""
-    name = stage.partition("@")[2]
-    return name if name in names else name.rpartition("-")[0]
+    """The architecture or ensemble of a stage: of `report@cnn` and `train@cnn-10` it is cnn; else empty.
+
+    Of `train@cnn`, as it was before there were several seeds, it is cnn too.
+    """
+    group, _, name = stage.partition("@")
+    trained = name.rpartition("-")[0]
+    return trained if group in PER_SEED and trained in names else name
 
 
 def digests(stage: dict[str, Any], key: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ def row(name: str, before: Predictions, after: Predictions, decimals: int) -> st
     The largest change is that of the probability, where predictions agree.
 
     Args:
-        name: the architecture.
+        name: the architecture or ensemble.
         before, after: its predictions.
         decimals: decimals of recorded probabilities; a change by one unit of the last one counts as rounding.
     """
@@ -58,10 +58,11 @@ def data_line(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 
 def params_line(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """The sections of params.yaml and the architectures that differ."""
+    """The sections of params.yaml that differ; of architectures and ensembles, those that do."""
+    named = ("architectures", "ensembles")
     flat = [
-        {key: value for key, value in side.items() if key != "architectures"}
-        | {f"architectures.{name}": value for name, value in side.get("architectures", {}).items()}
+        {key: value for key, value in side.items() if key not in named}
+        | {f"{key}.{name}": value for key in named for name, value in (side.get(key) or {}).items()}
         for side in (before, after)
     ]
     differing = [key for key in flat[0] | flat[1] if flat[0].get(key) != flat[1].get(key)]

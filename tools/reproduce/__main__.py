@@ -1,8 +1,8 @@
 """Reruns a commit from scratch and checks that it gives the recorded results (`make reproduce`).
 
 Checks out the commit in a temporary folder, without its results, a cache or a remote, and runs `make repro` there;
-with a base, only for the architectures that the commit changes. Compares the output byte for byte with what git and
-dvc.lock record. This finds numbers edited by hand, and models trained with other code.
+with a base, only for what the commit changes. Compares the output byte for byte with what git and dvc.lock record. This
+finds numbers edited by hand, and models trained with other code.
 
 Exit status: 0 reproduced, 1 error, 2 wrong usage, 3 not reproduced.
 """
@@ -16,41 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.errors import PipelineError, command
-from stages.common.files import write_json
+from stages.common.files import write_json, write_text
 from stages.common.kernels import why_not_portable
 from stages.common.versions import PINS, other_version
 from tools.common import results
+from tools.common.comparison import present
 from tools.common.lock import LOCK, digests, owner, read_lock, stages_of
 from tools.common.predictions import Predictions, describe_difference, names_of, section
 from tools.common.revision import Revision, checked_out, git
 from tools.common.surroundings import Run
+from tools.reproduce.selection import changed, members
 
 NOT_REPRODUCED = 3
 SHARED = "data set"  # the space keeps it apart from names of architectures
 LISTED = 4  # maximum number of file names in a line
-SHARED_FILES = ("dvc.yaml",)  # and the modules that stages depend on
-
-
-def changed(base: Revision, head: Revision) -> list[str]:
-    """The architectures whose params, dvc.lock entries or results differ; all of them if something shared differs."""
-    old, new = stages_of(base), stages_of(head)
-    files = git("diff", "--name-only", "--relative", "-z", base.commit, head.commit).decode().split("\0")
-    written = {out: stage for stage, entry in new.items() for out in digests(entry, "outs")}
-    differing = {stage for stage, entry in new.items() if entry != old.get(stage)}
-    differing |= {stage for out, stage in written.items() if any(Path(file).is_relative_to(out) for file in files)}
-    shared = {*SHARED_FILES, *(dep for entry in new.values() for dep in digests(entry, "deps") if dep not in written)}
-    before, after = base.params(), head.params()
-    sections = [key for key in before | after if key not in ("architectures", "ensembles", "overview")]
-    if (
-        any("@" not in stage for stage in differing)
-        or any(Path(file).is_relative_to(path) for file in files for path in shared)
-        or any(before.get(key) != after.get(key) for key in sections)
-    ):
-        return names_of(head)
-    names = names_of(head)
-    differing = {owner(stage, names) for stage in differing}
-    known, given = ({**(side.get("architectures") or {}), **(side.get("ensembles") or {})} for side in (before, after))
-    return [name for name in names if name in differing or given[name] != known.get(name)]
 
 
 def check_environment(head: Revision) -> None:
@@ -61,7 +40,10 @@ def check_environment(head: Revision) -> None:
 
 
 def rerun(run: Run, head: Revision, names: list[str]) -> None:
-    """Reruns these architectures in the checked-out commit. First fetches the data, which must be the recorded data."""
+    """Reruns these architectures and ensembles in the checked-out commit.
+
+    First fetches the data, which must be the recorded data.
+    """
     recorded = stages_of(head)
     for entry in recorded.values():
         for out in digests(entry, "outs"):
@@ -76,8 +58,24 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
             f"{results.DESCRIPTION}: {found}; put the data set at a place listed in data.sources and rerun"
         )
     ensembles = section(head, "ensembles")
-    stages = [f"{'ensemble' if name in ensembles else 'report'}@{name}" for name in names]
-    run.execute(["python", "-m", "tools.repro", *stages])
+    reports = [f"report@{name}" for name in names if name not in ensembles]
+    run.execute(["python", "-m", "tools.repro", "preprocess", *reports])
+    for name in names:
+        if name in ensembles:
+            _rerun_ensemble(run, head, name, names)
+
+
+def _rerun_ensemble(run: Run, head: Revision, name: str, names: list[str]) -> None:
+    """Reruns an ensemble alone, from recorded evaluations of the members that are not among the names to rerun.
+
+    To DVC, it depends on the evaluations of all architectures.
+    """
+    for member, seed in members(head, name):
+        if member not in names:
+            path = results.evaluation(member, seed)
+            content = present(path, head.read(path), f"evaluate@{member}-{seed}")
+            write_text(run.project / path, content.decode())
+    run.execute(["dvc", "repro", "--single-item", f"ensemble@{name}"])
 
 
 def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str, list[str]]:
@@ -94,7 +92,7 @@ def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str,
     return found
 
 
-def explain(name: str, paths: list[str], head: Revision, run: Run) -> str:
+def describe(name: str, paths: list[str], head: Revision, run: Run) -> str:
     """Which files differ, and by how much predictions and accuracy differ."""
     more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
     parts = [f"differs in {', '.join(paths[:LISTED])}{more}"]
@@ -113,14 +111,14 @@ def _folder(run: Run) -> Revision:
 
 
 def reproduce(head: Revision, names: list[str]) -> dict[str, str]:
-    """Reruns these architectures of a commit. Returns how each, and the data set, differs; empty if it does not."""
+    """Reruns these of a commit. Returns how each, and the data set, differs; empty if it does not."""
     check_environment(head)
     with checked_out(head) as tree, tempfile.TemporaryDirectory() as home:
         run = Run("the rerun", tree.absolute(), Path(home))
         run.prepare({})
         rerun(run, head, names)
         found = differences(stages_of(head), run, head)
-        differing = {name: explain(name, paths, head, run) for name, paths in found.items()}
+        differing = {name: describe(name, paths, head, run) for name, paths in found.items()}
     return {name: differing.get(name, "") for name in [SHARED, *names]}
 
 
@@ -145,7 +143,7 @@ def main() -> None:
         fork = git("merge-base", base.commit, head.commit).decode().strip()
         names = changed(Revision(arguments.base, fork), head)
         if not names:
-            print(f"nothing to run: {head} changes no architecture since it branched from {base}")
+            print(f"nothing to run: {head} changes no architecture or ensemble since it branched from {base}")
             return
     found = reproduce(head, names)
     print(*lines(found), sep="\n")
