@@ -1,14 +1,18 @@
 """`make bench`: how figures are computed, not what they are."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from stages.common.arrays import Dataset
 from stages.common.models import build_model, import_keras
 from stages.common.params import load_params
+from stages.common.yaml import read_yaml
 from tools.bench.loop import flops
+from tools.bench.parts import _many, _small
 from tools.bench.table import page
 
 from .conftest import ROOT, TUTORIALS
@@ -56,6 +60,24 @@ def test_a_figure_is_a_ratio_of_medians_and_marked_if_missed() -> None:
     lines = page(MACHINE | {"overhead": raw}).splitlines()
     assert "| ÷ bare DVC on 20 trivial stages | 1.00 | ≤ 1.15 | ✓ |" in lines
     assert "| an edit undone: `dvc repro` ÷ nothing changed | 2.50 | ≤ 2 | missed |" in lines
+
+
+@pytest.mark.parametrize(("seeds", "told"), [(1, "| 2.00 | ≤ 0.5 | missed |"), (3, "| 2.00 | ≤ 1 | missed |")])
+def test_a_clean_run_of_all_seeds_is_compared_with_the_scripts(seeds: int, told: str) -> None:
+    raw = {"seeds": [seeds], "clean": [80.0], "script cnn": [40.0], "edited cnn": [30.0]}
+    lines = page(MACHINE | {"full": raw}).splitlines()
+    assert f"| seeds | {seeds} |  |  |" in lines
+    assert f"| clean full run ÷ the 1 scripts {told}" in lines
+    assert "| `cnn` edited, one seed, `make repro` ÷ its script: 30 s ÷ 40 s | 0.75 | ≤ 0.9 | ✓ |" in lines
+
+
+def test_configurations_of_small_architectures_have_one_seed_and_no_ensemble(tmp_path: Path) -> None:
+    for change, architectures in ((_small, 6), (lambda params: _many(params, 24), 24)):
+        content = read_yaml(TUTORIALS)
+        change(content)
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+        params = load_params(tmp_path / "params.yaml")
+        assert (len(params.architectures), params.train.seeds, params.ensembles) == (architectures, [10], {})
 
 
 def test_the_committed_page_is_that_of_the_committed_figures() -> None:

@@ -41,14 +41,22 @@ def imported_modules(path: str, seen: frozenset[str] = frozenset()) -> set[str]:
     return found
 
 
+def definition(stage: str) -> dict:
+    return STAGES[stage].get("do", STAGES[stage])
+
+
+def module(stage: str) -> str:
+    """The module that a stage runs: that of `ensemble` is report's."""
+    return re.search(r"python -m (stages\.\w+)", definition(stage)["cmd"])[1].replace(".", "/") + ".py"
+
+
 def dependencies(stage: str) -> set[str]:
-    definition = STAGES[stage].get("do", STAGES[stage])
-    return {dep for dep in definition["deps"] if dep.startswith("stages/")}
+    return {dep for dep in definition(stage)["deps"] if dep.startswith("stages/")}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_modules_that_decide_its_bytes(stage: str) -> None:
-    deciding = imported_modules(f"stages/{stage}.py") - set(DECIDE_NOTHING)
+    deciding = imported_modules(module(stage)) - set(DECIDE_NOTHING)
     if stage != "train":  # only there are recipes followed
         deciding -= {"stages/common/defaults.py"}
     assert {dep for dep in dependencies(stage) if dep.endswith(".py")} == deciding
@@ -56,13 +64,13 @@ def test_a_stage_depends_on_the_modules_that_decide_its_bytes(stage: str) -> Non
 
 def test_every_module_that_decides_nothing_is_imported_by_a_stage() -> None:
     assert set(DECIDE_NOTHING) - {"stages/__init__.py", "stages/common/__init__.py"} <= set().union(
-        *(imported_modules(f"stages/{stage}.py") for stage in STAGES)
+        *(imported_modules(module(stage)) for stage in STAGES)
     )
 
 
 def test_stages_import_no_other_stage_and_no_tool() -> None:
     for stage in STAGES:
-        imported = imported_modules(f"stages/{stage}.py") - {f"stages/{stage}.py", "stages/__init__.py"}
+        imported = imported_modules(module(stage)) - {module(stage), "stages/__init__.py"}
         assert all(path.startswith("stages/common/") for path in imported)
 
 
@@ -82,7 +90,7 @@ def test_no_two_modules_import_one_another() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_versions_that_it_checks(stage: str) -> None:
-    checked = re.search(r"check_versions\((.*)\)", (ROOT / f"stages/{stage}.py").read_text())[1]
+    checked = re.search(r"check_versions\((.*)\)", (ROOT / module(stage)).read_text())[1]
     listed = {dep for dep in dependencies(stage) if dep.startswith("stages/requirements/")}
     assert listed == {f"stages/requirements/{name}.txt" for name in re.findall(r'"(\w+)"', checked)}
 
@@ -98,12 +106,13 @@ def test_defaults_of_a_recipe_decide_its_bytes() -> None:
 
 
 @pytest.fixture(scope="module")
-def edited(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the built project, in which files are edited, but nothing is run."""
-    return built_project.clone(tmp_path_factory.mktemp("edited") / "project")
+def edited(seeded: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project with an ensemble, in which files are edited, but nothing is run."""
+    return seeded.clone(tmp_path_factory.mktemp("edited") / "project")
 
 
-EVERY = {"fetch", "preprocess", "train", "evaluate", "report"}
+EVERY = {"fetch", "preprocess", "train", "evaluate", "report", "ensemble"}
+REPORTS = {"report", "ensemble"}
 
 
 @pytest.mark.parametrize(
@@ -111,12 +120,14 @@ EVERY = {"fetch", "preprocess", "train", "evaluate", "report"}
     [
         *((path, set()) for path in DECIDE_NOTHING),
         ("stages/common/arrays.py", EVERY),
+        ("stages/common/evaluation.py", {"evaluate"} | REPORTS),
+        ("stages/common/tables.py", REPORTS),
         ("stages/common/models.py", {"train", "evaluate"}),
         ("stages/common/defaults.py", {"train"}),
         ("stages/requirements/keras.txt", {"train", "evaluate"}),
         ("stages/requirements/numpy.txt", EVERY),
-        ("stages/requirements/pictures.txt", {"fetch", "preprocess", "report"}),
-        ("stages/requirements/tables.txt", {"fetch", "evaluate", "report"}),
+        ("stages/requirements/pictures.txt", {"fetch", "preprocess"} | REPORTS),
+        ("stages/requirements/tables.txt", {"fetch", "evaluate"} | REPORTS),
     ],
 )
 def test_an_edit_makes_stale_the_stages_whose_bytes_it_may_change(edited: Project, path: str, stale: set[str]) -> None:

@@ -21,6 +21,7 @@ from stages.common.yaml import read_yaml
 from stages.fetch import keras_cache
 from tools.bench.table import GROWTH, NETS, Raw
 from tools.common.lock import LOCK, read_lock
+from tools.common.results import PREPARED
 from tools.common.surroundings import Run, copy_project, plain_user
 
 TUTORIAL = Path(__file__).with_name("tutorial.py")
@@ -58,9 +59,12 @@ def edit(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
-def rivals() -> list[str]:
-    """The architectures of params.yaml for which the tutorials have a script."""
-    return [name for name in load_params().architectures if name in NETS]
+def rivals(run: Run) -> list[str]:
+    """The architectures of a project for which the tutorials have a script.
+
+    Of the copy made at the start of a round, so that params.yaml can be edited meanwhile.
+    """
+    return [name for name in load_params(run.project / PARAMS_PATH).architectures if name in NETS]
 
 
 def memory_bandwidth() -> list[float]:
@@ -75,26 +79,41 @@ def memory_bandwidth() -> list[float]:
 
 
 def full(folder: Path) -> Raw:
-    """A clean full run; then, for each architecture, its tutorial script, and `make repro` after an edit."""
+    """A clean full run; then, for each architecture, its tutorial script, and `make repro` after an edit, one seed."""
     raw = defaultdict(list)
     run = project(folder / "project")
-    edit(run, lambda params: params.update(architectures={name: params["architectures"][name] for name in rivals()}))
+    names = rivals(run)
+    edit(run, lambda params: params.update(architectures={name: params["architectures"][name] for name in names}))
+    edit(run, lambda params: params.update(ensembles={}))
     raw["seeds"].append(len(load_params(run.project / PARAMS_PATH).train.seeds))
     raw["clean"].append(seconds(run, "make", "repro"))
-    for name in load_params(run.project / PARAMS_PATH).architectures:
+    edit(run, _one_seed)  # as a script trains once
+    run.execute(["make", "repro"])
+    for name in names:
         raw[f"script {name}"].append(seconds(run, PYTHON, str(TUTORIAL.absolute()), name))
         edit(run, lambda params, name=name: params["architectures"][name].update(compile={"optimizer": OTHER}))
         raw[f"edited {name}"].append(seconds(run, "make", "repro"))
     return raw
 
 
-def loop(_: Path) -> Raw:
+def _one_seed(params: dict[str, Any]) -> None:
+    params["train"]["seeds"] = params["train"]["seeds"][:1]
+
+
+def loop(folder: Path) -> Raw:
     """Epochs of the tutorial's `fit`, and of ours with native and with portable kernels, in turn."""
     raw = defaultdict(list)
-    for name in rivals():
+    run = project(folder / "project")
+    (run.project / PREPARED).parent.mkdir(exist_ok=True)
+    (run.project / PREPARED).symlink_to(PREPARED.absolute())
+    for name in rivals(run):
         for who in ("tutorial", "native", "portable"):
             printed = subprocess.run(
-                [PYTHON, "-m", "tools.bench.loop", who, name], capture_output=True, text=True, check=True
+                [PYTHON, "-m", "tools.bench.loop", who, name],
+                cwd=run.project,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout
             found = json.loads(printed.splitlines()[-1])
             raw[f"{who} {name} images/s"] += [found["images"] / each for each in found["seconds"]]
@@ -157,8 +176,8 @@ def overhead(folder: Path) -> Raw:
 
 
 def _small(params: dict[str, Any]) -> None:
-    """Sets offline data, one seed and one epoch."""
-    params["train"]["seeds"] = params["train"]["seeds"][:1]
+    """Sets offline data, one seed, no ensemble and one epoch."""
+    _one_seed(params)
     params["ensembles"] = {}
     params["data"]["sources"] = [params["data"]["sources"][-1]]
     for architecture in params["architectures"].values():

@@ -42,13 +42,16 @@ def _line(figure: str, value: float, form: str, goal: str) -> str:
 def _full(raw: dict[str, float]) -> Iterator[Row]:
     names = [name for name in NETS if f"script {name}" in raw]
     scripts = sum(raw[f"script {name}"] for name in names)
-    yield f"clean full run, `make repro`, {raw.get('seeds', 1):.0f} seed(s)", raw["clean"], "{:.0f} s", ""
+    seeds = raw.get("seeds", 1)
+    yield "seeds", seeds, "{:.0f}", ""
+    yield "clean full run with all seeds, `make repro`", raw["clean"], "{:.0f} s", ""
     yield f"the {len(names)} tutorial scripts, one after the other", scripts, "{:.0f} s", ""
-    yield f"clean full run ÷ the {len(names)} scripts", raw["clean"] / scripts, "{:.2f}", "≤ 1"
+    goal = "≤ 0.5" if seeds == 1 else "≤ 1"
+    yield f"clean full run ÷ the {len(names)} scripts", raw["clean"] / scripts, "{:.2f}", goal
     for name in names:
         ratio = raw[f"edited {name}"] / raw[f"script {name}"]
-        seconds = f"{raw[f'edited {name}']:.0f} s ÷ {raw[f'script {name}']:.0f} s"
-        yield f"`{name}` edited, `make repro` ÷ its script: {seconds}", ratio, "{:.2f}", "≤ 0.9"
+        times = f"{raw[f'edited {name}']:.0f} s ÷ {raw[f'script {name}']:.0f} s"
+        yield f"`{name}` edited, one seed, `make repro` ÷ its script: {times}", ratio, "{:.2f}", "≤ 0.9"
 
 
 def _loop(raw: dict[str, float]) -> Iterator[Row]:
