@@ -19,14 +19,16 @@ BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
 def results_table(comparison: pd.DataFrame) -> str:
     """Formats the table of `tools.common.comparison.comparison_table` as Markdown."""
     dataset, confidence = comparison["dataset"][0], comparison["confidence"][0]
+    seeds = comparison["seeds"].max()
+    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
     lines = [
-        f"| architecture | test accuracy on {dataset} | {confidence:.0%} interval | errors | parameters | published |",
+        f"| architecture | test accuracy on {dataset}{mean} | {confidence:.0%} interval | errors | parameters | published |",
         "|---|---|---|---|---|---|",
     ]
     for row in comparison.itertuples():
         published = "" if math.isnan(row.published) else f"{row.published:.2%}, {row.published_is} the interval"
         lines.append(
-            f"| `{row.architecture}` | {row.accuracy:.2%} | {row.low:.2%} – {row.high:.2%} | {row.errors} "
+            f"| `{row.architecture}` | {row.accuracy:.2%} | {row.low:.2%} – {row.high:.2%} | {row.errors:.4g} "
             f"| {row.parameters:,} | {published} |"
         )
     return "\n".join(lines) + "\n"
