@@ -22,7 +22,8 @@ def results_table(comparison: pd.DataFrame) -> str:
     seeds = comparison["seeds"].max()
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
     lines = [
-        f"| architecture | test accuracy on {dataset}{mean} | {confidence:.0%} interval | errors | parameters | published |",
+        f"| architecture | test accuracy on {dataset}{mean} | {confidence:.0%} interval | errors | parameters "
+        "| published |",
         "|---|---|---|---|---|---|",
     ]
     for row in comparison.itertuples():
