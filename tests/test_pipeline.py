@@ -119,8 +119,9 @@ def test_metrics_params_and_plots_diff_tell_what_changed(edited_project) -> None
     params = json.loads(project.run("dvc", "params", "diff", "--json").stdout)
     assert params == {"params.yaml": {"architectures.cnn.fit.epochs": {"old": 1, "new": 3, "diff": 2}}}
     metrics = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
-    assert list(metrics) == ["metrics/cnn.json"]
+    assert sorted(metrics) == ["metrics/cnn.json", "metrics/seeds/cnn/10.json"]
     assert {"accuracy", "loss"} <= set(metrics["metrics/cnn.json"])
+    assert list(metrics["metrics/seeds/cnn/10.json"]) == ["accuracy"], "the lists of an evaluation are no metrics"
 
     history = vega_svg(project, "plots/history/cnn.csv")
     for text in ("cnn: training history", "accuracy on tiny digits", "loss on tiny digits", "HEAD", "workspace"):
@@ -137,7 +138,8 @@ def test_a_reviewer_needs_neither_cache_nor_remote(edited_project, tmp_path) -> 
     review = Project(tmp_path / "review")
 
     assert "architectures.cnn.fit.epochs | 1" in review.run("dvc", "params", "diff", "HEAD~1", "--md").stdout
-    assert "| metrics/cnn.json | accuracy " in review.run("dvc", "metrics", "diff", "HEAD~1", "--md").stdout
+    metrics = review.run("dvc", "metrics", "diff", "HEAD~1", "--md").stdout
+    assert re.search(r"^\| metrics/cnn\.json +\| accuracy ", metrics, re.MULTILINE)
     plots = review.run("dvc", "plots", "diff", "HEAD~1", "HEAD")
     assert "failed to load" not in plots.stderr
     page = Path(plots.stdout.strip().removeprefix("file://")).read_text()
@@ -179,7 +181,7 @@ def test_plots_show_draws_every_chart_and_picture_once(project) -> None:
     page = project.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")
     content = Path(page).read_text()
     charts = re.findall(r'<div id ?= ?"([^"]+)"', content)
-    for name in ("history_mlp_256_csv", "history_cnn_csv", "predictions_cnn_json", "comparison_csv", "training_csv"):
+    for name in ("history_mlp_256_csv", "history_cnn_csv", "confusion_cnn_json", "comparison_csv", "training_csv"):
         assert charts.count(f"plots_{name}") == 1
     for picture in ("samples", "confusion_cnn", "worst_errors_cnn"):
         assert len(re.findall(rf'<img src="[^"]*plots_{picture}\.png"', content)) == 1
@@ -216,6 +218,7 @@ TRAIN = [
     "-m",
     "stages.train",
     "mlp_256",
+    "10",
     "data/prepared",
     "out/a.keras",
     "out/a.txt",
@@ -236,13 +239,13 @@ def test_a_stage_without_a_model_imports_no_tensorflow(project, stage: str) -> N
 def test_training_is_quiet_when_not_on_a_terminal(project) -> None:
     done = project.run(*TRAIN)
     assert done.stderr == ""
-    assert done.stdout == f"mlp_256: {64 * 8 + 8 + 8 * 10 + 10} parameters, trained for 2 epochs\n"
+    assert done.stdout == f"mlp_256-10: {64 * 8 + 8 + 8 * 10 + 10} parameters, trained for 2 epochs\n"
 
 
 def test_training_shows_a_line_an_epoch_on_a_terminal(project) -> None:
     status, shown = on_terminal(project, *TRAIN)
     assert status == 0
     lines = shown.splitlines()
-    epochs = [line for line in lines if line.startswith("mlp_256  epoch")]
+    epochs = [line for line in lines if line.startswith("mlp_256-10  epoch")]
     assert [line.split("  ")[1] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert all("val_accuracy" in line for line in epochs)

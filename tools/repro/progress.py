@@ -61,10 +61,10 @@ def _tell(console: Console, stage: Stage, output: Output, verbose: bool) -> None
     did = output.last_line
     if status:
         did = f"ended by {signal.Signals(-status).name}" if status < 0 else "failed"
-    _, _, architecture = stage.name.partition("@")
+    _, _, name = stage.name.partition("@")
     line = Text.assemble(
         (marks[bool(status)], "red" if status else "green"),
-        f" {stage.name}  {_duration(stage.seconds)}  {did.removeprefix(f'{architecture}: ')}".rstrip(),
+        f" {stage.name}  {_duration(stage.seconds)}  {did.removeprefix(f'{name}: ')}".rstrip(),
     )
     if console.is_terminal:
         line.truncate(console.width, overflow="ellipsis")

@@ -13,7 +13,7 @@ import psutil
 
 from tools.repro.plan import Plan
 
-MEMORY = 1.5e9  # bytes that a stage may need; the largest, train@cnn, takes 1.2e9 with MNIST
+MEMORY = 1.5e9  # bytes that a stage may need; the largest, a training of cnn, takes 1.2e9 with MNIST
 MOMENT = 0.02  # seconds between two looks at what runs
 PATIENCE = 10  # seconds that stages have to end before they are asked in a stronger way
 KILLING = [signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)]
