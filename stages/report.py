@@ -92,8 +92,7 @@ class Findings:
         history = pd.DataFrame(rows, columns=["epoch", "split", "metric", "value"])
         found = history.groupby(["split", "metric", "epoch"], as_index=False)["value"].agg(["mean", "min", "max"])
         named = found.rename(columns={"mean": "value", "min": "low", "max": "high"}).round(6)
-        named.insert(0, "architecture", self.name)
-        named.insert(0, "dataset", self.dataset)
+        named = named.assign(dataset=self.dataset, architecture=self.name)
         return named[["dataset", "architecture", "epoch", "split", "metric", "value", "low", "high"]]
 
     def metrics(self) -> dict[str, Any]:

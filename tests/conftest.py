@@ -146,6 +146,14 @@ class Project:
     def overview(self) -> None:
         self.run("python", "-m", "tools.overview")
 
+    def edit_and_commit(self, change: Callable[[dict[str, Any]], None], message: str) -> Repro:
+        """Changes params.yaml, runs what that affects, draws the overview and commits; what ran."""
+        self.edit(change)
+        done = self.repro()
+        self.overview()
+        self.commit(message)
+        return done
+
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
@@ -252,10 +260,7 @@ def changed(built_project: Project, tmp_path_factory: pytest.TempPathFactory) ->
 
     def make(folder: Path) -> None:
         project = built_project.clone(folder / "project")
-        project.edit(change)
-        project.repro()
-        project.overview()
-        project.commit("mlp_256 with dropout, softmax in place of cnn")
+        project.edit_and_commit(change, "mlp_256 with dropout, softmax in place of cnn")
 
     return Project(shared_by_workers(tmp_path_factory, "changed", make) / "project")
 
@@ -270,10 +275,7 @@ def seeded(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 
     def make(folder: Path) -> None:
         project = built_project.clone(folder / "project")
-        project.edit(change)
-        project.repro()
-        project.overview()
-        project.commit("seed 11 and an ensemble")
+        project.edit_and_commit(change, "seed 11 and an ensemble")
 
     return Project(shared_by_workers(tmp_path_factory, "seeded", make) / "project")
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 READ_CELLS = """
-(mark) => [...document.querySelectorAll(`[id*="plots_predictions_"] .role-mark${mark}`)].map(
+(mark) => [...document.querySelectorAll(`[id*="plots_confusion_"] .role-mark${mark}`)].map(
   (item) => getComputedStyle(item).fill
 )
 """
@@ -184,11 +184,11 @@ def test_each_chart_drew_marks_under_its_title_with_its_legends(page, name) -> N
         for architecture in ("cnn", "mlp_256")
         for what in ("training history", "confusion matrix of the test images")
     }
-    spanning = {"Test accuracy of the architectures, with intervals", "Training of the architectures"}
+    spanning = {"Mean test accuracy of the architectures, with intervals", "Training of the architectures"}
     assert set(found) == per_architecture | spanning
     revisions = {"workspace"} if name == "show" else {"HEAD", "workspace"}
 
-    comparison = found["Test accuracy of the architectures, with intervals"]
+    comparison = found["Mean test accuracy of the architectures, with intervals"]
     assert set(comparison["axes"]) == {"accuracy", "architecture"}
     assert comparison["legends"] == ["revision"]
     assert set(comparison["entries"]) == {f"{revision} on tiny digits" for revision in revisions}

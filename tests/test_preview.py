@@ -16,20 +16,20 @@ def preview(project: Project, *arguments: str) -> dict[str, np.ndarray]:
 
 def test_each_chart_becomes_a_picture_of_its_own(project) -> None:
     pictures = preview(project)
-    per_architecture = {f"{kind}/{name}.png" for kind in ("history", "predictions") for name in ("cnn", "mlp_256")}
+    per_architecture = {f"{kind}/{name}.png" for kind in ("history", "confusion") for name in ("cnn", "mlp_256")}
     assert set(pictures) == per_architecture | {"comparison.png", "training.png"}
     for picture in pictures.values():
         assert 600 < picture.shape[1] < 1600
         assert picture.min() < 50 < 250 < picture.max()  # ink on paper
-    assert pictures["predictions/cnn.png"].tobytes() != pictures["predictions/mlp_256.png"].tobytes()
+    assert pictures["confusion/cnn.png"].tobytes() != pictures["confusion/mlp_256.png"].tobytes()
 
 
 def test_with_a_base_only_charts_that_differ_are_drawn_before_and_after(project) -> None:
-    alone = preview(project)["predictions/cnn.png"]
+    alone = preview(project)["confusion/cnn.png"]
     project.edit_json("plots/confusion/cnn.json", lambda rows: rows.pop())
     pictures = preview(project, "HEAD")
-    assert set(pictures) == {"predictions/cnn.png"}
-    assert pictures["predictions/cnn.png"].shape[1] > 1.5 * alone.shape[1]  # two matrices side by side
+    assert set(pictures) == {"confusion/cnn.png"}
+    assert pictures["confusion/cnn.png"].shape[1] > 1.5 * alone.shape[1]  # two matrices side by side
 
 
 def test_an_unknown_base_is_one_line(project) -> None:

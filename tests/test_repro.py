@@ -65,14 +65,14 @@ ODD |= {"GIT_DIR": "/no/such/folder"}
 
 
 def test_make_repro_runs_in_an_odd_environment(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By `make`, in the environment that runs the tests."""
+    """By `make`, in the environment that runs the tests, with servers of its own."""
     for name in ("Makefile", "requirements.txt"):
         shutil.copy(ROOT / name, project.path)
     (project.path / ".venv").symlink_to(sys.prefix)
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
     for name, value in ODD.items():
         monkeypatch.setenv(name, value)
-    done = project.run("make", "--assume-old=requirements.txt", "--assume-old=.venv/installed", "repro")
+    done = project.ordinary.run("make", "--assume-old=requirements.txt", "--assume-old=.venv/installed", "repro")
     assert ran(done.stdout) == ["train@cnn-10", "evaluate@cnn-10", "report@cnn"]
     assert "\033" not in done.stdout
     assert done.stderr == ""

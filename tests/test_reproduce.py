@@ -48,6 +48,11 @@ def test_an_honest_commit_is_reproduced_by_a_stranger(reviewer: Project) -> None
     assert "reproduced" not in review(reviewer, "HEAD~1", "HEAD~1"), "it is another commit that was run again"
 
 
+def of_each(printed: str) -> dict[str, str]:
+    """What was said of each architecture and ensemble, and of the data set."""
+    return dict(line.split(": ", 1) for line in printed.splitlines() if "reproduced" in line)
+
+
 def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(project: Project) -> None:
     module = project.path / "stages/train.py"
     honest = module.read_text()
@@ -57,11 +62,7 @@ def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(projec
     module.write_text(honest)
     project.edit_json("metrics/cnn.json", lambda metrics: metrics.update(accuracy=0.999))
     record(project, "better results")
-    told = dict(
-        line.split(": ", 1)
-        for line in reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED).splitlines()
-        if " reproduced: " in line
-    )
+    told = of_each(reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED))
     edited = "NOT reproduced: differs in metrics/cnn.json; predictions: same bytes; accuracy: recorded 0.999, "
     assert told["cnn"].startswith(edited)
     assert told["mlp_256"].startswith("NOT reproduced: differs in ")
@@ -82,11 +83,7 @@ def test_an_architecture_is_rerun_with_all_seeds_and_with_the_ensembles_that_it_
     project.repro()
     project.edit_json("metrics/both.json", lambda metrics: metrics.update(accuracy=0.999))
     record(project, "a better ensemble")
-    told = dict(
-        line.split(": ", 1)
-        for line in reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED).splitlines()
-        if "reproduced" in line
-    )
+    told = of_each(reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED))
     edited = "NOT reproduced: differs in metrics/both.json; predictions: same bytes; accuracy: recorded 0.999, "
     assert told.pop("both").startswith(edited)
     assert told == dict.fromkeys(["data set", "cnn", "alone"], "reproduced byte for byte"), "mlp_256 has not changed"

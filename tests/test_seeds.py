@@ -17,7 +17,7 @@ from .reviews import pages, review
 
 
 @pytest.fixture(scope="module")
-def seeded(built_project, tmp_path_factory) -> Project:
+def three_seeds(built_project, tmp_path_factory) -> Project:
     """The built project, with one seed; then a commit with three seeds and an ensemble; then one that edits mlp_256."""
 
     def make(folder: Path) -> None:
@@ -27,22 +27,18 @@ def seeded(built_project, tmp_path_factory) -> Project:
             params["train"]["seeds"] = [10, 11, 12]
             params["ensembles"] = {"both": {"members": ["cnn", {"mlp_256": [11]}]}}
 
-        project.edit(add_seeds)
-        assert "train@cnn-10" not in project.repro().ran
-        project.overview()
-        project.commit("three seeds, and an ensemble")
-        project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=12))
-        project.repro()
-        project.overview()
-        project.commit("more epochs")
+        assert "train@cnn-10" not in project.edit_and_commit(add_seeds, "three seeds, and an ensemble").ran
+        project.edit_and_commit(
+            lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=12), "more epochs"
+        )
 
-    return Project(shared_by_workers(tmp_path_factory, "seeded", make) / "project")
+    return Project(shared_by_workers(tmp_path_factory, "three_seeds", make) / "project")
 
 
 @pytest.fixture
-def clone(seeded, tmp_path) -> Project:
+def clone(three_seeds, tmp_path) -> Project:
     """A fresh clone: no cache, no remote, no data."""
-    seeded.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    three_seeds.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
     return Project(tmp_path / "clone")
 
 
@@ -51,33 +47,33 @@ def evaluations(project: Project, name: str) -> list[Evaluation]:
     return [Evaluation.parse(path.read_bytes(), str(path)) for path in paths]
 
 
-def test_metrics_are_means_over_the_seeds_and_their_spread(seeded) -> None:
-    models = evaluations(seeded, "mlp_256")
+def test_metrics_are_means_over_the_seeds_and_their_spread(three_seeds) -> None:
+    models = evaluations(three_seeds, "mlp_256")
     accuracy = np.array([(model.label == model.prediction).mean() for model in models])
     assert len(set(accuracy)) > 1, "the seeds make no difference"
-    metrics = json.loads((seeded.path / "metrics/mlp_256.json").read_text())
+    metrics = json.loads((three_seeds.path / "metrics/mlp_256.json").read_text())
     assert metrics["accuracy"] == pytest.approx(accuracy.mean(), abs=1e-6)
     assert metrics["accuracy_sd"] == pytest.approx(np.std(accuracy, ddof=1), abs=1e-6)
     assert (metrics["accuracy_min"], metrics["accuracy_max"]) == (accuracy.min(), accuracy.max())
     assert metrics["errors"] == pytest.approx(100 * (1 - accuracy.mean()))
     assert metrics["loss"] == pytest.approx(np.mean([model.loss for model in models]), abs=1e-6)
 
-    diff = seeded.run("dvc", "metrics", "diff", "HEAD~1", "--json").stdout
+    diff = three_seeds.run("dvc", "metrics", "diff", "HEAD~1", "--json").stdout
     changed = {path: set(keys) for path, keys in json.loads(diff).items() if "mlp_256" in path}
     assert set(changed) == {"metrics/mlp_256.json", *(f"metrics/seeds/mlp_256/{seed}.json" for seed in (10, 11, 12))}
     assert sum(map(len, changed.values())) <= 12
 
 
-def test_curves_have_the_band_of_the_seeds_and_confusion_is_their_sum(seeded) -> None:
-    history = pd.read_csv(seeded.path / "plots/history/mlp_256.csv")
+def test_curves_have_the_band_of_the_seeds_and_confusion_is_their_sum(three_seeds) -> None:
+    history = pd.read_csv(three_seeds.path / "plots/history/mlp_256.csv")
     rows = pd.DataFrame(
-        [row for model in evaluations(seeded, "mlp_256") for row in model.history],
+        [row for model in evaluations(three_seeds, "mlp_256") for row in model.history],
         columns=["epoch", "split", "metric", "value"],
     )
     last = rows[(rows["epoch"] == 12) & (rows["split"] == "validation") & (rows["metric"] == "loss")]["value"]
     found = history[(history["epoch"] == 12) & (history["split"] == "validation") & (history["metric"] == "loss")]
     assert found[["value", "low", "high"]].to_numpy()[0] == pytest.approx([last.mean(), last.min(), last.max()])
-    counts = pd.read_csv(seeded.path / "plots/tables/mlp_256/confusion.csv", index_col="label")
+    counts = pd.read_csv(three_seeds.path / "plots/tables/mlp_256/confusion.csv", index_col="label")
     assert counts.to_numpy().sum() == 300
 
 
@@ -92,22 +88,29 @@ def test_errors_of_most_seeds_come_first_with_the_wrong_prediction_that_most_giv
     ]
 
 
-def test_an_ensemble_averages_the_probabilities_of_its_members(seeded) -> None:
-    from stages.evaluate import predict
+PREDICT = """\
+import sys
+from pathlib import Path
+import numpy as np
+from stages.evaluate import predict
+images = np.load("data/prepared/x_test.npy")
+np.save(sys.argv[1], np.mean([predict(Path(path), images, 100, "portable")[0] for path in sys.argv[2:]], axis=0))
+"""
 
-    images = np.load(seeded.path / "data/prepared/x_test.npy")
-    members = ["cnn/10", "cnn/11", "cnn/12", "mlp_256/11"]
-    paths = [seeded.path / f"data/models/{member}.keras" for member in members]
-    mean = np.mean([predict(path, images, 100, "portable")[0] for path in paths], axis=0)
-    path = seeded.path / "metrics/ensembles/both.json"
+
+def test_an_ensemble_averages_the_probabilities_of_its_members(three_seeds, tmp_path) -> None:
+    members = [f"data/models/{member}.keras" for member in ("cnn/10", "cnn/11", "cnn/12", "mlp_256/11")]
+    three_seeds.run("python", "-c", PREDICT, str(tmp_path / "mean.npy"), *members)
+    mean = np.load(tmp_path / "mean.npy")
+    path = three_seeds.path / "metrics/ensembles/both.json"
     ensemble = Evaluation.parse(path.read_bytes(), str(path))
     assert np.array_equal(ensemble.prediction, mean.argmax(axis=1))
     of_label = mean[np.arange(100), ensemble.label]
-    metrics = json.loads((seeded.path / "metrics/both.json").read_text())
+    metrics = json.loads((three_seeds.path / "metrics/both.json").read_text())
     assert metrics["loss"] == pytest.approx(-np.log(of_label).mean(), abs=1e-3)
     assert metrics["errors"] == (ensemble.prediction != ensemble.label).sum()
-    assert "both" in (seeded.path / "plots/comparison.csv").read_text()
-    assert (seeded.path / "plots/worst_errors/both.png").exists()
+    assert "both" in (three_seeds.path / "plots/comparison.csv").read_text()
+    assert (three_seeds.path / "plots/worst_errors/both.png").exists()
 
 
 def test_averaging_keeps_the_probability_of_the_label_however_small() -> None:

@@ -72,10 +72,7 @@ def team(built_team, tmp_path: Path) -> Team:
 
 
 def work(project: Project, change: Callable[[dict], None]) -> None:
-    project.edit(change)
-    project.repro()
-    project.overview()
-    project.commit(change.__name__)
+    project.edit_and_commit(change, change.__name__)
 
 
 def results(project: Project) -> dict[str, bytes]:

@@ -207,6 +207,20 @@ def test_what_python_reads_when_it_starts_is_heeded(warm, project) -> None:
     assert run(warm, project, "-m", "stages.probe", PYTHONOPTIMIZE="2")[1] == "2\n"
 
 
+def test_a_command_within_a_command_uses_the_same_servers(warm, project, monkeypatch) -> None:
+    for name, value in warm.commands.items():
+        monkeypatch.setenv(name, value)
+    with warm_commands() as inner:
+        inner.start("tables")
+        assert not inner.servers
+        assert run(inner, project, "-m", "stages.probe", "3")[1].endswith(" True\n")
+    assert run(warm, project, "-m", "stages.probe", "3")[1].endswith(" True\n"), "it has not ended them"
+    monkeypatch.setenv("PYTHONOPTIMIZE", "2")  # which these servers have not read
+    with warm_commands() as inner:
+        inner.start("tables", ["json.tool"])
+        assert inner.servers
+
+
 def test_a_server_forks_from_one_thread_though_libraries_would_start_more(built_project: Project) -> None:
     for name, server in built_project.warm.servers.items():
         assert psutil.Process(server.pid).num_threads() == 1, name

@@ -82,31 +82,32 @@ class Evaluation:
         """Reads what `write` wrote. Raises `PipelineError`, which names `where` it was, if it is something else."""
         try:
             columns = json.loads(content)
-            label, prediction = (np.array(columns[key], dtype=np.int64) for key in COLUMNS[:2])
-            probability = np.array(columns[COLUMNS[2]], dtype=np.float64)
-            ((model,), history) = columns["model"], [tuple(row) for row in columns["history"]]
-            found = cls(
+            (model,) = columns["model"]
+            return cls(
                 model["dataset"],
-                label,
-                prediction,
-                probability,
+                *arrays(columns, where),
                 columns["others"],
                 float(model["loss"]),
                 int(model["parameters"]),
-                history,
+                [tuple(row) for row in columns["history"]],
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PipelineError(f"{where}: expected what evaluate writes ({error!r})") from error
-        check_columns(label, prediction, probability, where)
-        return found
 
 
-def check_columns(label: np.ndarray, prediction: np.ndarray, probability: np.ndarray, where: str) -> None:
-    """Raises `PipelineError` if these are not labels, predictions and their probabilities, as many of each."""
+def arrays(columns: dict[str, Any], where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, predictions and the probabilities of these, (n,), from the columns of a file.
+
+    Raises `PipelineError` if there are not as many of each, or if a class is out of range; and `KeyError`, `TypeError`,
+    `ValueError` or `OverflowError` if they are not lists of numbers.
+    """
+    label, prediction = (np.array(columns[key], dtype=np.int64) for key in COLUMNS[:2])
+    probability = np.array(columns[COLUMNS[2]], dtype=np.float64)
     if label.ndim != 1 or not len(label) or not label.shape == prediction.shape == probability.shape:
         raise PipelineError(f"{where}: expected three lists, equally long: {', '.join(COLUMNS)}")
     if min(label.min(), prediction.min()) < 0 or max(label.max(), prediction.max()) >= MAX_CLASSES:
         raise PipelineError(f"{where}: expected classes from 0 to {MAX_CLASSES - 1}")
+    return label, prediction, probability
 
 
 def read_evaluation(path: Path, stage: str) -> Evaluation:

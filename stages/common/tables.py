@@ -79,10 +79,7 @@ def errors(label: np.ndarray, prediction: np.ndarray, probability: np.ndarray) -
     )
     given["seeds"] = given.groupby("index")["given"].transform("sum")
     given["probability"] = given["probability"].round(6)
-    ordered = given.sort_values(
-        ["seeds", "given", "probability", "index", "prediction"], ascending=[False, False, False, True, True]
-    )
-    most = ordered.drop_duplicates("index").sort_values(
-        ["seeds", "probability", "index"], ascending=[False, False, True]
-    )
+    ordered = given.sort_values(["given", "probability", "prediction"], ascending=[False, False, True])
+    most = ordered.drop_duplicates("index")
+    most = most.sort_values(["seeds", "probability", "index"], ascending=[False, False, True])
     return most[["index", "label", "prediction", "seeds", "probability"]].reset_index(drop=True)

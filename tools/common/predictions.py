@@ -2,15 +2,17 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 from scipy.stats import mode
 
 from stages.common import tables
 from stages.common.errors import PipelineError
-from stages.common.evaluation import Evaluation, check_columns
+from stages.common.evaluation import COLUMNS, Evaluation, arrays
 from stages.common.params import ArchitectureName, Seed
 from tools.common import results
 from tools.common.revision import Revision
@@ -32,15 +34,15 @@ class Predictions:
     probability: np.ndarray
 
     @classmethod
-    def read(cls, revision: Revision, name: str) -> "Predictions | None":
-        """Reads them for all seeds of the revision; `None` if there are none.
+    def read(cls, revision: Revision, name: str, seeds: tuple[int, ...] | None = None) -> "Predictions | None":
+        """Reads them for these seeds, by default all of the revision; `None` if there are none.
 
         Raises `PipelineError` if a file is not what evaluate writes, or if there are files for some seeds only.
         """
         if name in section(revision, "ensembles"):
             seeds, paths = (), [results.ensemble(name)]
         else:
-            seeds = seeds_of(revision)
+            seeds = seeds or seeds_of(revision)
             paths = [results.evaluation(name, seed) for seed in seeds]
         contents = [revision.read(path) for path in paths]
         if len(seeds) == 1 and contents == [None]:
@@ -70,8 +72,8 @@ class Predictions:
         """The number of seeds: `3 seeds`, `one seed`."""
         return f"{len(self.prediction)} seeds" if len(self.prediction) > 1 else "one seed"
 
-    @property
-    def errors(self) -> Any:
+    @cached_property
+    def errors(self) -> pd.DataFrame:
         """The images that a seed gets wrong, as `stages.common.tables.errors`."""
         return tables.errors(self.label, self.prediction, self.probability)
 
@@ -121,13 +123,9 @@ def _model(content: bytes | None, where: str) -> tuple[np.ndarray, np.ndarray, n
         found = Evaluation.parse(content, where)
         return found.label, found.prediction, found.probability
     try:
-        columns = json.loads(content)
-        label, prediction = (np.array(columns[key], dtype=np.int64) for key in ("label", "prediction"))
-        probability = np.array(columns["probability"], dtype=np.float64)
+        return arrays(json.loads(content), where)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise PipelineError(f"{where}: expected the lists label, prediction, probability ({error!r})") from error
-    check_columns(label, prediction, probability, where)
-    return label, prediction, probability
+        raise PipelineError(f"{where}: expected the lists {', '.join(COLUMNS)} ({error!r})") from error
 
 
 def agreement(before: Predictions, after: Predictions) -> tuple[np.ndarray, float]:

@@ -1,5 +1,6 @@
 """Reads results from a git revision, the workspace or another folder. All files read are in git."""
 
+import functools
 import json
 import os
 import subprocess
@@ -24,6 +25,11 @@ def git(*arguments: str, **environment: str) -> bytes:
     if done.returncode:
         raise PipelineError(f"git {' '.join(arguments)}: {one_line(done.stderr.decode(errors='replace'))}")
     return done.stdout
+
+
+@functools.cache  # a commit does not change, and several parts of a review read the same files
+def _read(commit: str, path: str) -> bytes | None:
+    return git("show", f"{commit}:./{path}") if git("ls-tree", commit, path) else None
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Revision:
         """A file's content, or `None` if it does not exist. The path is relative to the project's folder."""
         if self.commit is None:
             return (self.folder / path).read_bytes() if (self.folder / path).is_file() else None
-        return git("show", f"{self.commit}:./{path}") if git("ls-tree", self.commit, str(path)) else None
+        return _read(self.commit, str(path))
 
     def read_json(self, path: str | Path) -> Any:
         """A JSON file's content, or `None` if it does not exist."""

@@ -60,7 +60,7 @@ def accuracy_interval(right: np.ndarray, confidence: float) -> tuple[float, floa
     seeds, images = right.shape
     if seeds == 1:
         return wilson_interval(int(right.sum()), images, confidence)
-    between, (shared,), freedom = _components(_covariance(right), [seeds], [right.mean(axis=1)])
+    between, (shared,), freedom = _components(_covariance(right), [right.mean(axis=1)])
     margin = _difference(right.mean(), between / seeds, shared, freedom).margin(confidence)
     return round(max(float(right.mean()) - margin, 0), 6), round(min(float(right.mean()) + margin, 1), 6)
 
@@ -96,25 +96,28 @@ def difference(base: np.ndarray, head: np.ndarray) -> Difference:
         p = mcnemar(int((head & ~base).sum()), int((base & ~head).sum()))
         return Difference(estimate, float(np.sqrt(max(images, 0))), np.inf, p)
     sides = [side.mean(axis=1) for side in (base, head)]
-    between, shared, freedom = _components(covariance, [len(base), len(head)], sides)
+    between, shared, freedom = _components(covariance, sides)
     return _difference(estimate, between * (1 / len(base) + 1 / len(head)), sum(shared) - 2 * cross, freedom)
 
 
 def _covariance(right: np.ndarray) -> np.ndarray:
     """Covariances of the models' accuracies over the choice of images, (models, models)."""
-    return np.atleast_2d(np.cov(right.astype(float))) / max(right.shape[1], 1)
+    return np.cov(right.astype(float)) / right.shape[1]
 
 
-def _components(
-    covariance: np.ndarray, counts: list[int], accuracies: list[np.ndarray]
-) -> tuple[float, list[float], int]:
-    """Variance between seeds, covariance of two models of each side, degrees of freedom; a side has several seeds."""
-    freedom = sum(count - 1 for count in counts)
+def _components(covariance: np.ndarray, accuracies: list[np.ndarray]) -> tuple[float, np.ndarray, int]:
+    """Variance between seeds, covariance of two models of each side, degrees of freedom; a side has several seeds.
+
+    Args:
+        covariance: of all models, side by side, (models, models).
+        accuracies: of the models of each side, (seeds,).
+    """
+    counts = [len(side) for side in accuracies]
+    freedom = sum(counts) - len(counts)
     ends = np.cumsum(counts)
     blocks = [covariance[end - count : end, end - count : end] for count, end in zip(counts, ends, strict=True)]
-    known = [(block.sum() - np.trace(block)) / (len(block) * (len(block) - 1)) for block in blocks if len(block) > 1]
-    shared = [known.pop(0) if count > 1 else np.nan for count in counts]
-    shared = np.where(np.isnan(shared), np.nanmean(shared), shared).tolist()
+    shared = np.array([block[~np.eye(len(block), dtype=bool)].mean() if len(block) > 1 else np.nan for block in blocks])
+    shared = np.where(np.isnan(shared), np.nanmean(shared), shared)
     observed = sum(((side - side.mean()) ** 2).sum() for side in accuracies) / freedom
     independent = np.trace(covariance) / len(covariance) - np.average(shared, weights=counts)
     return max(observed, independent), shared, freedom

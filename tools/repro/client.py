@@ -20,7 +20,7 @@ STARTED_WITH = "REPRO_STARTED_WITH"  # Python's own variables, as the servers re
 PATIENCE = 10  # seconds that a process group has to end, once it is asked to
 MOMENT = 0.05  # seconds between two looks at a group that is to end
 
-NEED_KERAS = ("stages.train", "stages.evaluate")
+NEED_KERAS = ("stages.train", "stages.evaluate", "tools.digits")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 PASSED_ON += (signal.SIGTSTP, signal.SIGCONT)
 IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}

@@ -60,8 +60,11 @@ class Warm:
         self.dvc = [str(BIN / "dvc")] if self.possible else [sys.executable, "-m", "dvc"]
 
     def start(self, name: str, libraries: Sequence[str] = ()) -> None:
-        """Starts the server of this name: of these libraries, or of those that `LIBRARIES` has for it."""
-        if not self.possible or name in self.servers:
+        """Starts the server of this name: of these libraries, or of those that `LIBRARIES` has for it.
+
+        If the command that runs this one has such a server, it is used.
+        """
+        if not self.possible or name in self.servers or self._borrow(name):
             return
         with socket.socket(socket.AF_UNIX) as listening:
             with contextlib.chdir(self.folder):  # as a socket's path may have no more than a hundred characters
@@ -78,6 +81,14 @@ class Warm:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # TensorFlow's start-up messages
             )
+
+    def _borrow(self, name: str) -> bool:
+        lent = Path(os.environ.get(SERVERS, os.devnull), name)
+        if lent.is_socket() and os.environ.get(STARTED_WITH) == self.commands[STARTED_WITH]:
+            with contextlib.suppress(FileExistsError):
+                (self.folder / name).symlink_to(lent)
+            return True
+        return False
 
     def stop(self, *names: str) -> None:
         """Ends the servers of these names and the commands that they run."""

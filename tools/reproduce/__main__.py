@@ -50,7 +50,7 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
             path = run.project / out
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     (run.project / LOCK).unlink(missing_ok=True)
-    run.execute(["python", "-m", "tools.repro", "fetch"])
+    run.execute(["dvc", "repro", "fetch"])
     old, new = head.read_json(results.DESCRIPTION) or {}, _folder(run).read_json(results.DESCRIPTION)
     if old.get("sha256") != new["sha256"]:
         found = f"recorded with {old.get('dataset')}, but found {new['dataset']}"

@@ -103,8 +103,6 @@ def _section(item: Change, review: Review, images: Images) -> Section:
     head = Training.read(review.head, item.name)
     if item.note == NEW:
         return Section(item, None, head, [], [])
-    if not item.differs:
-        return Section(item, Training.read(review.base, item.name), head, [], [])
     wrong, right = _digits(item, item.broke, item.head, images), _digits(item, item.fixed, item.base, images)
     return Section(item, Training.read(review.base, item.name), head, wrong, right)
 

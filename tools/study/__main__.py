@@ -42,15 +42,6 @@ def train(project: Path, seeds: dict[str, list[int]]) -> None:
         raise PipelineError("the trainings failed; see above")
 
 
-def read(project: Path, name: str, seeds: list[int]) -> Predictions:
-    """Reads the predictions of the models trained with these seeds."""
-    path = project / PARAMS_PATH
-    content = read_yaml(path)
-    content["train"]["seeds"] = seeds
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return Predictions.read(Revision("the study", None, project), name)
-
-
 @command
 def main() -> None:
     """Trains the recipes with many seeds; writes what follows of the tutorials' claims, and of the comparison."""
@@ -63,8 +54,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         train(project, chosen)
-        models = {name: read(project, name, seeds) for name in CLAIMED}
-        more = {name: read(project, name, chosen[name]) for name in study["more"]}
+        trained = Revision("the study", None, project)
+        models = {name: Predictions.read(trained, name, tuple(seeds)) for name in CLAIMED}
+        more = {name: Predictions.read(trained, name, tuple(chosen[name])) for name in study["more"]}
     claims, honesty = claims_table(models, confidence), honesty_table(more, confidence)
     for name, table in (("claims", claims), ("honesty", honesty)):
         write_text(FOLDER / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

@@ -15,6 +15,8 @@ DRAWS = 1000
 def honesty_table(models: dict[str, Predictions], confidence: float) -> pd.DataFrame:
     """Compares random groups of seeds: of one recipe, where a difference is a false finding; and of two recipes.
 
+    Leaves out groups for which there are too few seeds.
+
     Returns:
         base, head, seeds (on each side), draws, difference (of the mean accuracies of all seeds, in percentage points),
         margin (mean ± of the comparisons, in points), found (share of the draws with a p below 1 - confidence).
@@ -23,7 +25,8 @@ def honesty_table(models: dict[str, Predictions], confidence: float) -> pd.DataF
     pairs = [(name, name) for name in models] + list(combinations(models, 2))
     rows = []
     for base, head in pairs:
-        for seeds in GROUPS:
+        most = min(len(models[base].right) // (2 if base == head else 1), len(models[head].right))
+        for seeds in filter(lambda seeds: seeds <= most, GROUPS):
             drawn = [_draw(models[base].right, models[head].right, seeds, base == head, random) for _ in range(DRAWS)]
             compared = [difference(*sides) for sides in drawn]
             rows.append(
