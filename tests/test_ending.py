@@ -121,7 +121,7 @@ def test_all_end_with_any(
     assert running.process.returncode != 0
     assert not list(running.temporary.iterdir())
 
-    if part == "tools.repro":
+    if part == "tools.repro" and numbers == [KILL]:
         endless.run("git", "checkout", "-q", "stages/report.py")
         endless.run(*REPRO)
         assert outputs(endless) == outputs(built_project)

@@ -15,66 +15,62 @@ from tools.common.statistics import accuracy_interval, difference
 from .conftest import Project, shared_by_workers
 from .reviews import pages, review
 
+SEEDS = (10, 11)
+
 
 @pytest.fixture(scope="module")
-def three_seeds(built_project, tmp_path_factory) -> Project:
-    """The built project, with one seed; then a commit with three seeds and an ensemble; then one that edits mlp_256."""
+def edited(seeded, tmp_path_factory) -> Project:
+    """The built project, with one seed; then a commit with two seeds and an ensemble; then one that edits mlp_256."""
+
+    def more_epochs(params: dict) -> None:
+        params["architectures"]["mlp_256"]["fit"].update(epochs=12)
 
     def make(folder: Path) -> None:
-        project = built_project.clone(folder / "project")
+        seeded.clone(folder / "project").edit_and_commit(more_epochs, "more epochs")
 
-        def add_seeds(params: dict) -> None:
-            params["train"]["seeds"] = [10, 11, 12]
-            params["ensembles"] = {"both": {"members": ["cnn", {"mlp_256": [11]}]}}
-
-        assert "train@cnn-10" not in project.edit_and_commit(add_seeds, "three seeds, and an ensemble").ran
-        project.edit_and_commit(
-            lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=12), "more epochs"
-        )
-
-    return Project(shared_by_workers(tmp_path_factory, "three_seeds", make) / "project")
+    return Project(shared_by_workers(tmp_path_factory, "edited", make) / "project")
 
 
 @pytest.fixture
-def clone(three_seeds, tmp_path) -> Project:
+def clone(edited, tmp_path) -> Project:
     """A fresh clone: no cache, no remote, no data."""
-    three_seeds.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    edited.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
     return Project(tmp_path / "clone")
 
 
 def evaluations(project: Project, name: str) -> list[Evaluation]:
-    paths = [project.path / f"metrics/seeds/{name}/{seed}.json" for seed in (10, 11, 12)]
+    paths = [project.path / f"metrics/seeds/{name}/{seed}.json" for seed in SEEDS]
     return [Evaluation.parse(path.read_bytes(), str(path)) for path in paths]
 
 
-def test_metrics_are_means_over_the_seeds_and_their_spread(three_seeds) -> None:
-    models = evaluations(three_seeds, "mlp_256")
+def test_metrics_are_means_over_the_seeds_and_their_spread(edited) -> None:
+    models = evaluations(edited, "mlp_256")
     accuracy = np.array([(model.label == model.prediction).mean() for model in models])
     assert len(set(accuracy)) > 1, "the seeds make no difference"
-    metrics = json.loads((three_seeds.path / "metrics/mlp_256.json").read_text())
+    metrics = json.loads((edited.path / "metrics/mlp_256.json").read_text())
     assert metrics["accuracy"] == pytest.approx(accuracy.mean(), abs=1e-6)
     assert metrics["accuracy_sd"] == pytest.approx(np.std(accuracy, ddof=1), abs=1e-6)
     assert (metrics["accuracy_min"], metrics["accuracy_max"]) == (accuracy.min(), accuracy.max())
     assert metrics["errors"] == pytest.approx(100 * (1 - accuracy.mean()))
     assert metrics["loss"] == pytest.approx(np.mean([model.loss for model in models]), abs=1e-6)
 
-    diff = three_seeds.run("dvc", "metrics", "diff", "HEAD~1", "--json").stdout
+    diff = edited.run("dvc", "metrics", "diff", "HEAD~1", "--json").stdout
     changed = {path: set(keys) for path, keys in json.loads(diff).items() if "mlp_256" in path}
-    assert set(changed) == {"metrics/mlp_256.json", *(f"metrics/seeds/mlp_256/{seed}.json" for seed in (10, 11, 12))}
+    assert set(changed) == {"metrics/mlp_256.json", *(f"metrics/seeds/mlp_256/{seed}.json" for seed in SEEDS)}
     assert sum(map(len, changed.values())) <= 12
 
 
-def test_curves_have_the_band_of_the_seeds_and_confusion_is_their_sum(three_seeds) -> None:
-    history = pd.read_csv(three_seeds.path / "plots/history/mlp_256.csv")
+def test_curves_have_the_band_of_the_seeds_and_confusion_is_their_sum(edited) -> None:
+    history = pd.read_csv(edited.path / "plots/history/mlp_256.csv")
     rows = pd.DataFrame(
-        [row for model in evaluations(three_seeds, "mlp_256") for row in model.history],
+        [row for model in evaluations(edited, "mlp_256") for row in model.history],
         columns=["epoch", "split", "metric", "value"],
     )
     last = rows[(rows["epoch"] == 12) & (rows["split"] == "validation") & (rows["metric"] == "loss")]["value"]
     found = history[(history["epoch"] == 12) & (history["split"] == "validation") & (history["metric"] == "loss")]
     assert found[["value", "low", "high"]].to_numpy()[0] == pytest.approx([last.mean(), last.min(), last.max()])
-    counts = pd.read_csv(three_seeds.path / "plots/tables/mlp_256/confusion.csv", index_col="label")
-    assert counts.to_numpy().sum() == 300
+    counts = pd.read_csv(edited.path / "plots/tables/mlp_256/confusion.csv", index_col="label")
+    assert counts.to_numpy().sum() == 200
 
 
 def test_errors_of_most_seeds_come_first_with_the_wrong_prediction_that_most_give() -> None:
@@ -98,19 +94,19 @@ np.save(sys.argv[1], np.mean([predict(Path(path), images, 100, "portable")[0] fo
 """
 
 
-def test_an_ensemble_averages_the_probabilities_of_its_members(three_seeds, tmp_path) -> None:
-    members = [f"data/models/{member}.keras" for member in ("cnn/10", "cnn/11", "cnn/12", "mlp_256/11")]
-    three_seeds.run("python", "-c", PREDICT, str(tmp_path / "mean.npy"), *members)
+def test_an_ensemble_averages_the_probabilities_of_its_members(edited, tmp_path) -> None:
+    members = [f"data/models/{member}.keras" for member in ("mlp_256/10", "mlp_256/11")]
+    edited.run("python", "-c", PREDICT, str(tmp_path / "mean.npy"), *members)
     mean = np.load(tmp_path / "mean.npy")
-    path = three_seeds.path / "metrics/ensembles/both.json"
+    path = edited.path / "metrics/ensembles/both.json"
     ensemble = Evaluation.parse(path.read_bytes(), str(path))
     assert np.array_equal(ensemble.prediction, mean.argmax(axis=1))
     of_label = mean[np.arange(100), ensemble.label]
-    metrics = json.loads((three_seeds.path / "metrics/both.json").read_text())
+    metrics = json.loads((edited.path / "metrics/both.json").read_text())
     assert metrics["loss"] == pytest.approx(-np.log(of_label).mean(), abs=1e-3)
     assert metrics["errors"] == (ensemble.prediction != ensemble.label).sum()
-    assert "both" in (three_seeds.path / "plots/comparison.csv").read_text()
-    assert (three_seeds.path / "plots/worst_errors/both.png").exists()
+    assert "both" in (edited.path / "plots/comparison.csv").read_text()
+    assert (edited.path / "plots/worst_errors/both.png").exists()
 
 
 def test_averaging_keeps_the_probability_of_the_label_however_small() -> None:
@@ -124,7 +120,7 @@ def test_averaging_keeps_the_probability_of_the_label_however_small() -> None:
 
 def test_a_review_compares_recipes_and_says_what_it_can_tell(clone) -> None:
     printed = review(clone, "HEAD~1", "HEAD")
-    told = re.search(r"mlp_256: (\S+) % → (\S+) %, (\S+) ± (\S+) points \(3 seeds\), (.*)", printed)
+    told = re.search(r"mlp_256: (\S+) % → (\S+) %, (\S+) ± (\S+) points \(2 seeds\), (.*)", printed)
     base, head = (
         np.stack([model.label == model.prediction for model in evaluations(side, "mlp_256")])
         for side in (checkout(clone, "HEAD~1"), checkout(clone, "HEAD"))
@@ -136,7 +132,7 @@ def test_a_review_compares_recipes_and_says_what_it_can_tell(clone) -> None:
         assert "other seeds and other test images" in page
         assert "two trained models, not two recipes" in page, "the ensemble is one model on each side"
         assert f"{told[3]} ± {told[4]}" in page
-    assert re.search(r"wrong [0-3] → [0-3]", pages(clone)[1])
+    assert re.search(r"wrong [0-2] → [0-2]", pages(clone)[1])
 
 
 def checkout(clone: Project, revision: str) -> Project:
@@ -147,7 +143,7 @@ def checkout(clone: Project, revision: str) -> Project:
 
 def test_a_base_with_one_seed_is_compared_and_the_page_says_how(clone) -> None:
     assert re.search(
-        r"cnn: \S+ % → \S+ %, \S+ ± \S+ points \(one seed → 3 seeds\), ", review(clone, "HEAD~2", "HEAD~1")
+        r"cnn: \S+ % → \S+ %, \S+ ± \S+ points \(one seed → 2 seeds\), ", review(clone, "HEAD~2", "HEAD~1")
     )
     for page in pages(clone):
         assert "cnn, mlp_256: other seeds than in base." in page
@@ -166,7 +162,7 @@ def test_a_base_from_before_there_were_seeds_is_compared(clone) -> None:
     clone.run("git", "tag", "before")
     clone.run("git", "checkout", "-q", "origin/HEAD")
     printed = review(clone, "before", "HEAD~1")
-    assert re.search(r"mlp_256: \S+ % → \S+ %, \S+ ± \S+ points \(one seed → 3 seeds\), ", printed)
+    assert re.search(r"mlp_256: \S+ % → \S+ %, \S+ ± \S+ points \(one seed → 2 seeds\), ", printed)
     assert "same predictions as in base: cnn, mlp_256" in review(clone, "before", "HEAD~2")
 
 

@@ -9,6 +9,7 @@ whole or not at all, has this identity, and includes the history.
 import hashlib
 import importlib.metadata
 import json
+import os
 import sys
 import zipfile
 import zlib
@@ -47,8 +48,9 @@ def training_identity(recipe: str, data: Iterable[Path]) -> str:
 
 
 def _own_modules() -> list[Path]:
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    return sorted(path for path in map(Path, filter(None, files)) if path.is_relative_to(Path(__file__).parents[1]))
+    folder = str(Path(__file__).parents[1]) + os.sep
+    files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    return sorted(Path(file) for file in files if file.startswith(folder))
 
 
 @dataclass(frozen=True)
