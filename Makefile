@@ -28,8 +28,8 @@ review: $(RUN) ## write what a change did to review/review.html and .md: make re
 preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after: make preview BASE=main
 	@python -m tools.plots.preview $(BASE)
 
-verify: $(RUN) ## prove that reruns give the same bytes, on other processors too, with a small configuration
-	@python -m tools.verify
+verify: $(RUN) ## prove that reruns give the same bytes, on other processors too, with a small configuration; on some: PROCESSORS="Haswell"
+	@python -m tools.verify $(PROCESSORS:%=--processor=%)
 
 study: $(RUN) ## train many seeds, to settle the tutorials' claims and test the comparison of recipes; takes about half an hour
 	@python -m tools.study
