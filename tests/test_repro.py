@@ -112,11 +112,11 @@ def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> 
 
 def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
-    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(batch_size=40, epochs=100))
+    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(batch_size=40, epochs=60))
     status, printed = on_terminal(project, *REPRO)
     assert status == 0
     printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed)
-    assert re.search(r"train@mlp_256-10 .*epoch \d+/100 +\d+ s, about \d+ s left", printed)
+    assert re.search(r"train@mlp_256-10 .*epoch \d+/60 +\d+ s, about \d+ s left", printed)
     assert "5 of 6 stages" in printed
     said = {"train": r"[\d,]+ parameters", "evaluate": "test accuracy", "report": "test accuracy"}  # without the name
     for name in ("cnn", "mlp_256"):
