@@ -181,6 +181,11 @@ class Project:
         shutil.copytree(self.path, to)
         return Project(to)
 
+    def git_clone(self, to: Path) -> "Project":
+        """A fresh clone: no cache, no remote, no data."""
+        self.run("git", "clone", "-q", ".", str(to))
+        return Project(to)
+
 
 def shared_by_workers(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """A folder that all workers of pytest-xdist share; the first that needs it makes what lies there."""
@@ -283,8 +288,7 @@ def seeded(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def reviewer(changed: Project, tmp_path: Path) -> Project:
     """A fresh clone of the changed project: no cache, no remote, no data."""
-    subprocess.run(["git", "clone", "-q", str(changed.path), str(tmp_path / "clone")], check=True)
-    return Project(tmp_path / "clone")
+    return changed.git_clone(tmp_path / "clone")
 
 
 def on_terminal(project: Project, *command: str, typed: str = "") -> tuple[int, str]:

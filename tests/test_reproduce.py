@@ -1,7 +1,6 @@
 """`make reproduce`: finds results that a commit's own params and code do not give, and confirms those that they do."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -21,18 +20,6 @@ def reproduce(project: Project, *arguments: str, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def stranger(project: Project, folder: Path) -> Project:
-    """A fresh clone, without cache or data."""
-    project.run("git", "clone", "-q", str(project.path), str(folder / "clone"))
-    return Project(folder / "clone")
-
-
-@pytest.fixture
-def reviewer(changed: Project, tmp_path) -> Project:
-    """A stranger's clone of the commit that edits mlp_256, adds softmax and removes cnn."""
-    return stranger(changed, tmp_path)
-
-
 def record(project: Project, message: str) -> None:
     """Lets dvc.lock say that everything is as it should be, and commits."""
     project.run("dvc", "commit", "--force", "--quiet")
@@ -41,7 +28,7 @@ def record(project: Project, message: str) -> None:
 
 
 def test_an_honest_commit_is_reproduced_by_a_stranger(seeded: Project, tmp_path) -> None:
-    reviewer = stranger(seeded, tmp_path)
+    reviewer = seeded.git_clone(tmp_path / "clone")
     before = reviewer.run("git", "status", "--porcelain", "--ignored").stdout
     assert of_each(reproduce(reviewer)) == dict.fromkeys(
         ["data set", "mlp_256", "cnn", "both"], "reproduced byte for byte"

@@ -34,8 +34,7 @@ def edited(seeded, tmp_path_factory) -> Project:
 @pytest.fixture
 def clone(edited, tmp_path) -> Project:
     """A fresh clone: no cache, no remote, no data."""
-    edited.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
-    return Project(tmp_path / "clone")
+    return edited.git_clone(tmp_path / "clone")
 
 
 def evaluations(project: Project, name: str) -> list[Evaluation]:

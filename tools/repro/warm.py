@@ -64,7 +64,7 @@ class Warm:
 
         If the command that runs this one has such a server, it is used.
         """
-        if not self.possible or name in self.servers or self._borrow(name):
+        if not self.possible or (self.folder / name).exists() or self._borrow(name):
             return
         with socket.socket(socket.AF_UNIX) as listening:
             with contextlib.chdir(self.folder):  # as a socket's path may have no more than a hundred characters
@@ -85,8 +85,7 @@ class Warm:
     def _borrow(self, name: str) -> bool:
         lent = Path(os.environ.get(SERVERS, os.devnull), name)
         if lent.is_socket() and os.environ.get(STARTED_WITH) == self.commands[STARTED_WITH]:
-            with contextlib.suppress(FileExistsError):
-                (self.folder / name).symlink_to(lent)
+            (self.folder / name).symlink_to(lent)
             return True
         return False
 
