@@ -7,7 +7,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify study bench test chaos check lock format schema readme clean clean-results help
+.PHONY: repro overview compare reproduce review preview verify operations study bench test chaos check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -31,6 +31,9 @@ preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after:
 verify: $(RUN) ## prove that reruns give the same bytes, on other processors too, with a small configuration; on some: PROCESSORS="Haswell"
 	@python -m tools.verify $(PROCESSORS:%=--processor=%)
 
+operations: $(RUN) ## find which Keras objects give other bytes on other, emulated processors; takes an hour each: PROCESSORS="Haswell"
+	@python -m tools.verify.operations $(PROCESSORS:%=--processor=%)
+
 study: $(RUN) ## train many seeds, to settle the tutorials' claims and test the comparison of recipes; takes about half an hour
 	@python -m tools.study
 
@@ -46,7 +49,7 @@ chaos: $(DEV) ## inject each fault of tests/test_faults.py at 20 random moments;
 check: $(DEV) ## check lint, format, and that generated files are up to date
 	ruff check .
 	ruff format --check .
-	python -m stages.common.params --schema --check
+	python -m tools.schema --check
 	python -m tools.overview --check
 	python -m tools.plots.page --check
 	@$(ENVIRONMENT) check
@@ -58,8 +61,8 @@ format: $(DEV) ## format the code, and fix what lint can fix
 	ruff check --fix .
 	ruff format .
 
-schema: $(RUN) ## write stages/params.schema.json, with which editors complete and check params.yaml
-	python -m stages.common.params --schema
+schema: $(RUN) ## write stages/params.schema.json from the pipeline and the installed Keras: editors and stages check params.yaml with it
+	python -m tools.schema
 
 readme: overview ## update the results table and picture in README.md
 	python -m tools.overview.readme

@@ -76,8 +76,6 @@ def main() -> None:
         test=len(archive.x_test),
         sha256=fetched["sha256"],
     )
-    params.check_shapes(dataset.image, dataset.classes)
-
     images, labels = samples(archive, settings.samples.first, settings.samples.count)
     for split in ("train", "test"):
         arrays = getattr(archive, f"x_{split}"), getattr(archive, f"y_{split}")

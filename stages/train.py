@@ -18,8 +18,16 @@ from stages.common.checkpoint import Checkpoint, training_identity
 from stages.common.errors import command
 from stages.common.files import write_csv, write_text
 from stages.common.kernels import kernels_identity, why_not_portable
-from stages.common.models import build_model, fuse_update, import_keras, make_deterministic, model_summary, save_model
-from stages.common.params import Fit, load_params, mistake
+from stages.common.models import (
+    build_model,
+    fuse_update,
+    import_keras,
+    make_deterministic,
+    model_summary,
+    save_model,
+    train_count,
+)
+from stages.common.params import EarlyStopping, Fit, load_params, mistake
 from stages.common.versions import check_versions
 
 if TYPE_CHECKING:
@@ -99,9 +107,10 @@ def fit_model(
         _check_finite(model.name, number, fit.epochs, logs)
         history.extend(_rows(number, logs))
         checkpoint.save(model, history)
+        model.stop_training = no_longer_improves(history, fit.early_stopping)
         _show_progress(f"{model.name}-{seed}", number, fit.epochs, logs)
 
-    if done < fit.epochs:
+    if done < fit.epochs and not no_longer_improves(history, fit.early_stopping):
         model.fit(
             batches(images[:train], labels[:train], fit, seed, epoch),
             shuffle=False,  # `batches` shuffles
@@ -109,6 +118,7 @@ def fit_model(
             epochs=fit.epochs,
             validation_data=(images[train:], labels[train:]) if train < len(images) else None,
             validation_batch_size=VALIDATION_BATCH,
+            class_weight=fit.class_weight,
             callbacks=[
                 import_keras().callbacks.LambdaCallback(
                     on_epoch_begin=lambda number, _: epoch.assign(number), on_epoch_end=end_epoch
@@ -116,7 +126,27 @@ def fit_model(
             ],
             verbose=0,
         )
+    else:
+        model.optimizer.finalize_variable_values(model.trainable_variables)  # as fit does at its end, for averages
     return sorted(history, key=lambda row: (row[1], row[2], row[0]))
+
+
+def no_longer_improves(history: list[Row], stopping: EarlyStopping | None) -> bool:
+    """Whether the training ends early: the monitored figure has had no new best value for `patience` epochs.
+
+    It is told from the history alone, so that a resumed training ends where an uninterrupted one does.
+    """
+    if not stopping:
+        return False
+    where = "validation" if stopping.monitor.startswith("val_") else "train"
+    metric = stopping.monitor.removeprefix("val_")
+    values = [float(value) for _, split, name, value in history if (split, name) == (where, metric)]
+    sign = -1 if metric == "loss" else 1
+    best, best_epoch = -math.inf, 0
+    for epoch, value in enumerate(values, start=1):
+        if sign * value > best + stopping.min_delta:
+            best, best_epoch = sign * value, epoch
+    return len(values) - best_epoch >= stopping.patience
 
 
 def _rows(epoch: int, logs: dict[str, float]) -> list[Row]:
@@ -125,11 +155,6 @@ def _rows(epoch: int, logs: dict[str, float]) -> list[Row]:
         (epoch + 1, "validation" if name.startswith("val_") else "train", name.removeprefix("val_"), f"{value:.6f}")
         for name, value in logs.items()
     ]
-
-
-def train_count(count: int, fit: Fit) -> int:
-    """The number of first images to train on; the rest is held out, as with Keras's `validation_split`."""
-    return int(count * (1 - fit.validation_split))
 
 
 def _check_finite(name: str, epoch: int, epochs: int, logs: dict[str, float]) -> None:
@@ -147,11 +172,15 @@ def _show_progress(name: str, epoch: int, epochs: int, logs: dict[str, float]) -
         print(f"{name}  epoch {epoch + 1}/{epochs}  {figures}", file=sys.stderr)
 
 
-def check_split(name: str, fit: Fit, count: int) -> None:
-    """Raises `PipelineError` if the validation split leaves no image on one of its sides."""
-    if fit.validation_split and train_count(count, fit) in (0, count):
-        key = f"architectures.{name}.fit.validation_split"
-        raise mistake(key, "to leave images on both sides", f"{fit.validation_split} of {count} images")
+def check_fit(name: str, fit: Fit, dataset: Dataset) -> None:
+    """Raises `PipelineError` if the validation split or the class weights do not fit the data."""
+    key = f"architectures.{name}.fit"
+    if fit.validation_split and train_count(dataset.train, fit) in (0, dataset.train):
+        found = f"{fit.validation_split} of {dataset.train} images"
+        raise mistake(f"{key}.validation_split", "to leave images on both sides", found)
+    for label in fit.class_weight or ():
+        if label >= dataset.classes:
+            raise mistake(f"{key}.class_weight", f"classes from 0 to {dataset.classes - 1}", label)
 
 
 @command
@@ -172,8 +201,7 @@ def main() -> None:
     name, seed = arguments.architecture, arguments.seed
     architecture = params.architecture(name)
     dataset = Dataset.read(arguments.prepared / "dataset.json")
-    params.check_shapes(dataset.image, dataset.classes)
-    check_split(name, architecture.fit, dataset.train)
+    check_fit(name, architecture.fit, dataset)
 
     make_deterministic(seed, params.train.kernels)
     if why := why_not_portable(params.train.kernels):
@@ -192,7 +220,7 @@ def main() -> None:
     write_text(arguments.summary, model_summary(model))
     write_csv(arguments.history, HISTORY_COLUMNS, ((dataset.dataset, name, seed, *row) for row in history))
     checkpoint.remove()
-    print(f"{name}-{seed}: {model.count_params():,} parameters, trained for {architecture.fit.epochs} epochs")
+    print(f"{name}-{seed}: {model.count_params():,} parameters, trained for {max(row[0] for row in history)} epochs")
 
 
 if __name__ == "__main__":

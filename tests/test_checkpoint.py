@@ -26,11 +26,14 @@ def audit(event, arguments):
 sys.addaudithook(audit)
 """
 LAYERS = [
+    {"RandomRotation": {"factor": 0.1}},
+    {"Conv2D": {"filters": 4, "kernel_size": 3}},
+    "BatchNormalization",
     "Flatten",
-    {"Dense": {"units": 8, "activation": "relu"}},
     {"Dropout": {"rate": 0.5}},
     {"Dense": {"units": "classes", "activation": "softmax"}},
 ]
+OPTIMIZER = {"AdamW": {"learning_rate": {"CosineDecay": {"initial_learning_rate": 0.01}}, "use_ema": True}}
 RESULTS = ("data/models/mlp_256/10.keras", "data/models/mlp_256/10.txt", "plots/history/mlp_256.csv")
 
 
@@ -38,7 +41,8 @@ RESULTS = ("data/models/mlp_256/10.keras", "data/models/mlp_256/10.txt", "plots/
 def long_training(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The built project with a longer training in params.yaml, which has not run. Not to be changed: clone it."""
     project = built_project.clone(tmp_path_factory.mktemp("long") / "project")
-    project.edit(lambda params: params["architectures"]["mlp_256"].update(layers=LAYERS))
+    edited = {"layers": LAYERS, "compile": {"optimizer": OPTIMIZER}}
+    project.edit(lambda params: params["architectures"]["mlp_256"].update(edited))
     project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=EPOCHS))
     return project
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,14 @@ from stages.common import kernels
 from stages.common.kernels import kernels_identity, why_not_portable
 from stages.common.models import build_model, import_keras, load_model, save_model
 from stages.common.params import Architecture
-from stages.common.portable import batch_normalization, gelu, initialize_orthogonal
-from tools.verify.small import every_layer
+from stages.common.portable import (
+    batch_normalization,
+    gelu,
+    initialize_orthogonal,
+    layer_normalization,
+    rms_normalization,
+)
+from tools.verify.small import mixed
 
 from .conftest import ROOT, Project
 from .faults import outputs
@@ -125,7 +132,7 @@ def test_batch_normalization_is_keras_batch_normalization(shape: tuple[int, ...]
 
 
 def test_a_model_that_computes_otherwise_is_saved_as_keras_own(tmp_path: Path) -> None:
-    model = build_model("every", Architecture.model_validate(every_layer()), MNIST)
+    model = build_model("every", Architecture.model_validate(mixed()), MNIST)
     images = np.random.default_rng(0).random((20, 28, 28, 1), np.float32)
     model.fit(images, np.eye(10, dtype=np.float32)[np.arange(20) % 10], verbose=0)
     save_model(model, tmp_path / "model.keras")
@@ -147,3 +154,47 @@ def test_orthogonal_weights_are_orthogonal_and_scaled(filters: int) -> None:
     weights = layer.kernel.numpy().reshape(9, filters) / 2
     gram = weights.T @ weights if filters < 9 else weights @ weights.T
     np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "arguments"),
+    [
+        ("LayerNormalization", layer_normalization, {}),
+        ("LayerNormalization", layer_normalization, {"axis": [1, 2]}),
+        ("LayerNormalization", layer_normalization, {"axis": [3, 1], "center": False, "scale": False}),
+        ("RMSNormalization", rms_normalization, {}),
+    ],
+)
+def test_a_normalization_is_keras_own(name: str, ours: Callable, arguments: dict) -> None:
+    inputs = np.random.default_rng(0).normal(3, 2, (10, 5, 4, 6)).astype(np.float32)
+    layer = getattr(import_keras().layers, name)(**arguments)
+    layer.build(inputs.shape)
+    random = np.random.default_rng(1)
+    layer.set_weights([random.random(weight.shape, np.float32) for weight in layer.get_weights()])
+    np.testing.assert_allclose(ours(layer, inputs), layer(inputs), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "SeparableConv2D", "DepthwiseConv2D"])
+def test_weights_of_every_kind_of_layer_may_be_orthogonal(name: str) -> None:
+    """Their arguments and weights have other names; a weight that were not found would raise."""
+    arguments = {
+        "LSTM": {"units": 4},
+        "SeparableConv2D": {"filters": 9, "kernel_size": 3, "pointwise_initializer": "orthogonal"},
+        "DepthwiseConv2D": {"kernel_size": 3, "depthwise_initializer": "orthogonal"},
+    }[name]
+    keras = import_keras()
+    layer = getattr(keras.layers, name)(**arguments)
+    model = keras.Sequential([keras.Input((8, 8) if name == "LSTM" else (8, 8, 9)), layer])
+    theirs = model.get_weights()
+    for weight in model.weights:
+        weight.assign(weight + 1)
+    initialize_orthogonal(model)
+    restored = [np.allclose(ours, their, atol=1e-5) for ours, their in zip(model.get_weights(), theirs, strict=True)]
+    assert (
+        restored
+        == {
+            "LSTM": [False, True, False],
+            "SeparableConv2D": [False, True, False],
+            "DepthwiseConv2D": [True, False],
+        }[name]
+    )

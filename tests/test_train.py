@@ -9,17 +9,19 @@ import pytest
 from stages.common.arrays import Dataset
 from stages.common.checkpoint import Checkpoint
 from stages.common.models import build_model, import_keras
-from stages.common.params import Architecture
-from stages.train import batches, fit_model
+from stages.common.params import Architecture, EarlyStopping
+from stages.train import Row, batches, fit_model, no_longer_improves
 
 DATASET = Dataset("tiny", 3, (4, 4, 1), train=50, test=1, sha256="")
 LAYERS = ["Flatten", {"Dense": {"units": 8, "activation": "relu"}}, {"Dense": {"units": 3, "activation": "softmax"}}]
 
 
-@pytest.mark.parametrize("split", [0, 0.2])
-@pytest.mark.parametrize("steps_at_once", [3, 100])  # of 7 or 5: the last call has fewer
+@pytest.mark.parametrize(
+    ("split", "weights", "steps_at_once"),  # of 7 or 5: the last call has fewer
+    [(0, None, 3), (0.2, None, 3), (0.2, None, 100), (0.2, {0: 5.0, 2: 0.0}, 100)],
+)
 def test_it_trains_as_keras_alone(
-    split: float, steps_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: float, weights: dict | None, steps_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import_keras()
     import tensorflow as tf
@@ -28,7 +30,12 @@ def test_it_trains_as_keras_alone(
     random = np.random.default_rng(0)
     images = random.random((50, 4, 4, 1), np.float32)
     labels = np.eye(3, dtype=np.float32)[random.integers(3, size=50)]
-    fit = {"epochs": 3, "batch_size": 8, "validation_split": split}  # the last batch of an epoch is smaller
+    fit = {
+        "epochs": 3,
+        "batch_size": 8,
+        "validation_split": split,
+        "class_weight": weights,
+    }  # the last batch of an epoch is smaller
     architecture = Architecture.model_validate({"layers": LAYERS, "fit": fit})
     ours, theirs = (build_model("tiny", architecture, DATASET) for _ in range(2))
     theirs.set_weights(ours.get_weights())
@@ -40,7 +47,8 @@ def test_it_trains_as_keras_alone(
     for epoch in range(3):
         order = batches(images[:train], labels[:train], architecture.fit, 10, tf.Variable(epoch, dtype=tf.int64))
         validation = (images[train:], labels[train:]) if split else None
-        for key, values in theirs.fit(order, validation_data=validation, shuffle=False, verbose=0).history.items():
+        found = theirs.fit(order, validation_data=validation, class_weight=weights, shuffle=False, verbose=0).history
+        for key, values in found.items():
             logs[key] += values
 
     for our, their in zip(ours.get_weights(), theirs.get_weights(), strict=True):
@@ -62,3 +70,59 @@ def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch:
     history = fit_model(model, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""))
     assert "update_step" not in vars(model.optimizer)
     assert [row[:3] for row in history] == [(n, "train", m) for m in ("accuracy", "loss") for n in (1, 2)]
+
+
+def history(*values: float, metric: str = "loss", split: str = "validation") -> list[Row]:
+    return [(epoch, split, metric, f"{value:.6f}") for epoch, value in enumerate(values, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("stopping", "rows", "ends"),
+    [
+        ({"patience": 1}, history(3, 2, 1), False),
+        ({"patience": 1}, history(3, 2, 2), True),
+        ({"patience": 2}, history(3, 2, 2), False),
+        ({"patience": 2}, history(3, 2, 2.5, 2.1), True),
+        ({"patience": 2}, history(3, 2, 2.5, 1.9), False),
+        ({"patience": 2, "min_delta": 0.2}, history(3, 2, 2.5, 1.9), True),
+        ({"patience": 1, "monitor": "val_accuracy"}, history(0.8, 0.9, metric="accuracy"), False),
+        ({"patience": 1, "monitor": "val_accuracy"}, history(0.9, 0.8, metric="accuracy"), True),
+        ({"patience": 1}, history(3, 2, 2, split="train"), False),
+        ({"patience": 1, "monitor": "loss"}, history(3, 2, 2, split="train"), True),
+        ({"patience": 1}, [], False),
+    ],
+)
+def test_a_training_ends_early_where_it_no_longer_improves(stopping: dict, rows: list[Row], ends: bool) -> None:
+    assert no_longer_improves(rows, EarlyStopping.model_validate(stopping)) == ends
+    assert not no_longer_improves(rows, None)
+
+
+def test_an_early_end_is_in_the_history_and_after_a_cut_too(tmp_path: Path) -> None:
+    images, labels = np.ones((20, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.zeros(20, int)]
+    fit = {"epochs": 9, "batch_size": 4, "validation_split": 0.5, "early_stopping": {"patience": 2, "min_delta": 5}}
+    architecture = Architecture.model_validate({"layers": LAYERS, "fit": fit})
+    checkpoint = Checkpoint(tmp_path / "kept.npz", "")
+    trained = []
+    for _ in range(2):  # the second time, all epochs are in the checkpoint
+        model = build_model("tiny", architecture, DATASET)
+        rows = fit_model(model, images, labels, architecture.fit, 10, checkpoint)
+        assert {epoch for epoch, *_ in rows} == {1, 2, 3}
+        trained.append(model.get_weights())
+    for first, second in zip(*trained, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_averaged_weights_are_kept_after_a_cut_too(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images, labels = random.random((20, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.arange(20) % 3]
+    optimizer = {"Adam": {"learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.9}}
+    content = {"layers": LAYERS, "fit": {"epochs": 2, "batch_size": 4}, "compile": {"optimizer": optimizer}}
+    architecture = Architecture.model_validate(content)
+    checkpoint = Checkpoint(tmp_path / "kept.npz", "")
+    first, second = (build_model("tiny", architecture, DATASET) for _ in range(2))
+    fit_model(first, images, labels, architecture.fit, 10, checkpoint)
+    checkpoint.restore(second)
+    last = second.get_weights()
+    fit_model(second, images, labels, architecture.fit, 10, checkpoint)
+    assert not np.allclose(first.get_weights()[0], last[0]), "the average of the weights is not their last value"
+    np.testing.assert_array_equal(first.get_weights()[0], second.get_weights()[0])

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.common.layers import LAYERS
 from stages.common.params import Architecture, load_params
 from tools.common.surroundings import QEMU
 from tools.verify.__main__ import emulated_stages
 from tools.verify.differences import difference
-from tools.verify.small import every_layer, make_small
+from tools.verify.small import make_small, mixed
 
-from .conftest import TUTORIALS, Project
+from .conftest import ROOT, TUTORIALS, Project
 
 NAMES = ("run 1", "run 2")
 
@@ -135,18 +134,23 @@ def test_a_time_a_time_zone_and_a_processor_in_outputs_are_caught(project) -> No
     assert others in ([], [["dataset", "y_train"]])
 
 
-def test_every_kind_of_layer_on_offer_is_verified() -> None:
-    architecture = Architecture.model_validate(every_layer())
-    assert {layer.name for layer in architecture.layers} == set(LAYERS)
-    assert architecture.output_shape((28, 28, 1), 10) == (10,)
+def objects(architecture: Architecture) -> set[tuple[str, str]]:
+    return {(each.kind, each.name) for _, each in architecture.objects()}
+
+
+def test_emulated_processors_run_what_the_recipes_here_are_made_of() -> None:
+    mixture = objects(Architecture.model_validate(mixed()))
+    seen_elsewhere = {("layer", "Reshape"), ("optimizer", "Adam")}  # moves nothing; AdamW is Adam and a decay
+    for architecture in load_params(ROOT / "params.yaml").architectures.values():
+        assert objects(architecture) - mixture <= seen_elsewhere
 
 
 @pytest.mark.parametrize(
     ("targets", "architectures", "ensembles"),
     [
-        ((), ["cnn_1x28x28", "every_layer", "mlp_1000_dropout"], ["every_model"]),
-        (("train@mlp_256-10",), ["every_layer", "mlp_256"], ["every_model", "mlp_256_ensemble"]),
-        (("ensemble@mlp_256_ensemble",), ["every_layer", "mlp_256"], ["every_model", "mlp_256_ensemble"]),
+        ((), ["cnn_1x28x28", "mixed", "mlp_1000_dropout"], ["every_model"]),
+        (("train@mlp_256-10",), ["mixed", "mlp_256"], ["every_model", "mlp_256_ensemble"]),
+        (("ensemble@mlp_256_ensemble",), ["mixed", "mlp_256"], ["every_model", "mlp_256_ensemble"]),
     ],
 )
 def test_a_small_configuration_has_one_seed_and_ensembles_of_what_it_trains(
@@ -161,11 +165,11 @@ def test_a_small_configuration_has_one_seed_and_ensembles_of_what_it_trains(
 
 
 def test_emulated_processors_run_one_architecture(tmp_path: Path) -> None:
-    stages = ("fetch", "train@cnn-10", "train@every_layer-10", "report@every_layer", "ensemble@every_model")
+    stages = ("fetch", "train@cnn-10", "train@mixed-10", "report@mixed", "ensemble@every_model")
     content = {"schema": "2.0", "stages": {name: {"cmd": name} for name in stages}}
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump(content, sort_keys=False))
     found = [stage["cmd"] for stage in emulated_stages(tmp_path, [])]
-    assert found == ["fetch", "train@every_layer-10", "report@every_layer"]
+    assert found == ["fetch", "train@mixed-10", "report@mixed"]
 
 
 def test_a_stage_that_fails_is_shown(project, tmp_path) -> None:

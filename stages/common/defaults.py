@@ -3,3 +3,5 @@
 OPTIMIZER = "Adam"
 LOSS = "CategoricalCrossentropy"
 VALIDATION_SPLIT = 0.0
+MONITOR = "val_loss"
+MIN_DELTA = 0.0

@@ -51,6 +51,8 @@ def choose_kernels(kernels: Kernels) -> None:
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"  # oneDNN reads it at its first operation
         # oneDNN divides a sum among threads by the size of the caches; with one thread there is no choice
         tf.config.threading.set_intra_op_parallelism_threads(1)
+        # it turns a division by a square root into TensorFlow's approximate 1/√x, which differs between processors
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
         tf.config.set_visible_devices([], "GPU")
 
 

@@ -2,15 +2,14 @@
 
 `load_params()` reads and checks the whole file before a stage does any work. Mistakes raise a
 `PipelineError` with one line: the path of the key, what was expected and found, the closest valid
-name. `make schema` writes the JSON Schema for editors from the same classes.
+name. `make schema` writes the JSON Schema for editors from the same classes, and from the installed Keras.
 """
 
-import argparse
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,16 +23,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from stages.common.defaults import LOSS, OPTIMIZER, VALIDATION_SPLIT
-from stages.common.errors import PipelineError, command
-from stages.common.files import write_text
+from stages.common.defaults import LOSS, MIN_DELTA, MONITOR, OPTIMIZER, VALIDATION_SPLIT
+from stages.common.errors import PipelineError
+from stages.common.keras_api import KerasObject, one_of, why_not_portable
 from stages.common.kernels import Kernels
-from stages.common.layers import Layer, Shape
-from stages.common.notation import Named, Section, by_name, explain, nearest, one_of
+from stages.common.notation import Section, explain, located, nearest
 from stages.common.yaml import read_yaml
 
 PARAMS_PATH = Path("params.yaml")
-SCHEMA_PATH = Path("stages/params.schema.json")
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -69,7 +66,7 @@ class Preprocess(Section):
 def _each_once(seeds: list[int]) -> list[int]:
     for index, seed in enumerate(seeds):
         if seed in seeds[:index]:
-            raise _located(f"[{index}]", f"expected each seed once, found {seed} again")
+            raise located(f"[{index}]", f"expected each seed once, found {seed} again")
     return seeds
 
 
@@ -115,30 +112,21 @@ class Overview(Section):
     published: Published | None = None
 
 
-class Optimizer(Named):
-    """A Keras optimizer (https://keras.io/api/optimizers/)."""
-
-
-class Adam(Optimizer):
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
-    beta_1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta_2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    epsilon: Annotated[float, Field(gt=0)] = 1e-7
-
-
-class Loss(Named):
-    """A Keras loss over one-hot labels and class probabilities (https://keras.io/api/losses/)."""
-
-
-class CategoricalCrossentropy(Loss):
-    pass
-
-
 class Compile(Section):
     """Arguments of Keras's `model.compile`. The metric is always accuracy."""
 
-    optimizer: one_of(Optimizer) = by_name(Optimizer)[OPTIMIZER].model_construct()
-    loss: one_of(Loss) = by_name(Loss)[LOSS].model_construct()
+    optimizer: one_of("optimizer") = KerasObject("optimizer", OPTIMIZER, {})
+    loss: one_of("loss") = KerasObject("loss", LOSS, {})
+
+
+class EarlyStopping(Section):
+    """Ends a training that no longer improves, as Keras's `EarlyStopping` does. The last weights are kept."""
+
+    patience: PositiveInt = Field(description="epochs without improvement after which the training ends")
+    monitor: Literal["val_loss", "val_accuracy", "loss", "accuracy"] = Field(
+        MONITOR, description="the figure that must improve"
+    )
+    min_delta: Annotated[float, Field(ge=0)] = Field(MIN_DELTA, description="a smaller change is no improvement")
 
 
 class Fit(Section):
@@ -149,49 +137,41 @@ class Fit(Section):
     validation_split: Annotated[float, Field(ge=0, lt=1)] = Field(
         VALIDATION_SPLIT, description="fraction of the training images held out for validation, taken from the end"
     )
-
-
-class Architecture(Section):
-    layers: list[one_of(Layer)] = Field(min_length=1)
-    compile: Compile = Compile()
-    fit: Fit
-
-    def output_shape(self, image: Shape, classes: int | None) -> Shape:
-        """The model's output shape, without the batch axis, for images of shape (height, width, 1).
-
-        Raises `PydanticCustomError`, located at the layer, if a layer cannot take its input or the
-        last one does not output `(classes,)`. Unknown sizes are `None`.
-        """
-        shape = image
-        for index, layer in enumerate(self.layers):
-            try:
-                shape = layer.output_shape(shape, classes)
-            except ValueError as error:
-                raise _located(f"layers[{index}].{layer.name}", str(error)) from error
-        known = classes is not None and None not in shape
-        if len(shape) != 1 or (known and shape != (classes,)):
-            found = f"found {_with_batch(shape)}"
-            hint = "end the layers with Flatten, Dense: {units: classes, activation: softmax}"
-            raise _located("layers", f"expected the output shape (None, {classes or 'classes'}), {found}; {hint}")
-        return shape
+    class_weight: dict[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="what an image of a class counts in the loss, such as {8: 2.0}; 1 for classes not named"
+    )
+    early_stopping: EarlyStopping | None = None
 
     @model_validator(mode="after")
-    def _gives_class_probabilities(self) -> "Architecture":
-        self.output_shape((None, None, 1), None)
-        last = self.layers[-1]
-        found = getattr(last, "activation", None)
-        if found != "softmax":
-            where = f"layers[{len(self.layers) - 1}].{last.name}.activation"
-            raise _located(where, f"expected softmax, for class probabilities, found {found or 'no activation'}")
+    def _what_is_monitored_is_there(self) -> "Fit":
+        stopping = self.early_stopping
+        if stopping and stopping.monitor.startswith("val_") and not self.validation_split:
+            message = f"expected a validation_split above 0, as early_stopping monitors {stopping.monitor}"
+            raise located("validation_split", f"{message}, found {self.validation_split}")
         return self
 
 
-def _located(where: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError("located", "{message}", {"where": where, "message": message})
+class Architecture(Section):
+    layers: list[one_of("layer")] = Field(min_length=1)
+    compile: Compile = Compile()
+    fit: Fit
 
+    @model_validator(mode="after")
+    def _gives_class_probabilities(self) -> "Architecture":
+        last = self.layers[-1]
+        activation = last.arguments.get("activation")
+        found = activation.name if activation else "no activation"
+        if last.name != "Softmax" and found != "softmax":
+            where = f"layers[{len(self.layers) - 1}].{last.name}.activation"
+            hint = "end the layers with Flatten, Dense: {units: classes, activation: softmax}"
+            raise located(where, f"expected softmax, for class probabilities, found {found}; {hint}")
+        return self
 
-def _with_batch(shape: Shape) -> str:
-    return "(" + ", ".join(["None", *("?" if size is None else str(size) for size in shape)]) + ")"
+    def objects(self) -> list[tuple[str, KerasObject]]:
+        """All Keras objects, each with its path, such as `layers[0].Dense.kernel_regularizer.L2`."""
+        tops = [(f"layers[{index}].{layer.name}", layer) for index, layer in enumerate(self.layers)]
+        tops += [(f"compile.{each.kind}.{each.name}", each) for each in (self.compile.optimizer, self.compile.loss)]
+        return [item for where, top in tops for item in top.walk(where)]
 
 
 ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -204,7 +184,7 @@ def _with_seeds(member: Any) -> Any:
         return {member: None}
     if not isinstance(member, dict) or not member:
         found = json.dumps(member, default=str)
-        raise _located("", f"expected an architecture or {{architecture: [seeds]}}, found {found}")
+        raise located("", f"expected an architecture or {{architecture: [seeds]}}, found {found}")
     return member
 
 
@@ -232,9 +212,9 @@ def _check_names(names: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         if DEVICES.fullmatch(name):
-            raise _located(name, "expected a valid file name, found a name that Windows reserves; rename it")
+            raise located(name, "expected a valid file name, found a name that Windows reserves; rename it")
         if (other := seen.setdefault(name.lower(), name)) != name:
-            raise _located(name, f"the same file name as '{other}' on macOS and Windows, which ignore case; rename one")
+            raise located(name, f"the same file name as '{other}' on macOS and Windows, which ignore case; rename one")
 
 
 class Params(Section):
@@ -261,11 +241,11 @@ class Params(Section):
             try:
                 _check_names([*self.architectures, name])
                 if name in self.architectures:
-                    raise _located("", "expected a name of its own, found that of an architecture")
+                    raise located("", "expected a name of its own, found that of an architecture")
                 self._check_members(ensemble)
             except PydanticCustomError as error:
                 where = f"ensembles.{name}{error.context['where'].removeprefix(name)}"
-                raise _located(where, error.context["message"]) from error
+                raise located(where, error.context["message"]) from error
         return self
 
     def _check_members(self, ensemble: Ensemble) -> None:
@@ -275,27 +255,26 @@ class Params(Section):
             where = f".members[{index}]"
             for name, seeds in member.items():
                 if name not in self.architectures:
-                    raise _located(where, f"no architecture '{name}'{nearest(name, self.architectures)}")
+                    raise located(where, f"no architecture '{name}'{nearest(name, self.architectures)}")
                 for seed in seeds or self.train.seeds:
                     if seed not in self.train.seeds:
-                        raise _located(f"{where}.{name}", f"expected seeds of train.seeds, found {seed}")
+                        raise located(f"{where}.{name}", f"expected seeds of train.seeds, found {seed}")
                     if (name, seed) in models:
-                        raise _located(where, f"expected each model once, found {name} with seed {seed} again")
+                        raise located(where, f"expected each model once, found {name} with seed {seed} again")
                     models.add((name, seed))
+
+    @model_validator(mode="after")
+    def _bytes_are_portable(self) -> "Params":
+        for name, architecture in self.architectures.items():
+            for where, each in architecture.objects() if self.train.kernels == "portable" else ():
+                if why := why_not_portable(each):
+                    raise located(f"architectures.{name}.{where}", f"{why}; use another, or train.kernels: native")
+        return self
 
     @property
     def reported(self) -> list[str]:
         """The names of all architectures and ensembles."""
         return [*self.architectures, *self.ensembles]
-
-    def check_shapes(self, image: Shape, classes: int) -> None:
-        """Checks every architecture against the image shape and number of classes of the data."""
-        for name, architecture in self.architectures.items():
-            try:
-                architecture.output_shape(image, classes)
-            except PydanticCustomError as error:
-                where = f"architectures.{name}.{error.context['where']}"
-                raise PipelineError(f"{PARAMS_PATH}: {where}: {error.context['message']}") from error
 
     def architecture(self, name: str) -> Architecture:
         """The architecture of that name."""
@@ -323,29 +302,3 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
         first, *others = error.errors()
         more = f" (and {len(others)} more)" if others else ""
         raise PipelineError(f"{path}: {explain(first)}{more}") from error
-
-
-def json_schema() -> str:
-    """The JSON Schema of params.yaml, as text."""
-    return json.dumps(Params.model_json_schema(), indent=2) + "\n"
-
-
-@command
-def main() -> None:
-    """Check params.yaml, or write its JSON Schema for editors."""
-    parser = argparse.ArgumentParser(prog="python -m stages.common.params", description=main.__doc__)
-    parser.add_argument("--schema", action="store_true", help=f"write {SCHEMA_PATH} instead")
-    parser.add_argument(
-        "--check", action="store_true", help="with --schema: write nothing, fail if the file is out of date"
-    )
-    arguments = parser.parse_args()
-    if not arguments.schema:
-        load_params()
-    elif not arguments.check:
-        write_text(SCHEMA_PATH, json_schema())
-    elif not SCHEMA_PATH.exists() or SCHEMA_PATH.read_text(encoding="utf-8") != json_schema():
-        raise PipelineError(f"{SCHEMA_PATH}: out of date with stages/common/params.py; run: make schema")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,13 @@
 """Replaces the TensorFlow operations whose last bits depend on the processor.
 
-Intel's and AMD's instructions for an approximate 1/√x and 1/x differ. Batch normalization and gelu use them, through
-TensorFlow's `rsqrt` and `erfc`. The QR decomposition in the orthogonal initializer adds up in blocks sized to the
-processor's caches.
+Intel's and AMD's instructions for an approximate 1/√x and 1/x differ. Normalizations and gelu use them, through
+TensorFlow's `rsqrt` and `erfc`. A division by a square root is exact, where `stages.common.kernels` lets it stay one.
+The QR decomposition in the orthogonal initializer adds up in blocks sized to the processor's caches.
 """
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,15 +17,29 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+KERNELS = {  # by the argument that initializes them
+    "kernel_initializer": ("kernel",),
+    "recurrent_initializer": ("recurrent_kernel",),
+    "depthwise_initializer": ("depthwise_kernel", "kernel"),
+    "pointwise_initializer": ("pointwise_kernel",),
+}
+
+
 def use_portable_operations(model: "keras.Model") -> None:
     """Makes the layers of a model use the operations below. The saved model contains only Keras's own layers."""
     import keras
 
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.call = functools.partial(batch_normalization, layer)
-        if getattr(layer, "activation", None) is keras.activations.gelu:
-            layer.activation = gelu
+    for layer in _layers(model):
+        for layer_class, call in (
+            (keras.layers.BatchNormalization, batch_normalization),
+            (keras.layers.LayerNormalization, layer_normalization),
+            (keras.layers.RMSNormalization, rms_normalization),
+        ):
+            if isinstance(layer, layer_class):
+                layer.call = functools.partial(call, layer)
+        for name in ("activation", "recurrent_activation"):
+            if vars(layer).get(name) is keras.activations.gelu:
+                setattr(layer, name, gelu)
 
 
 def initialize_orthogonal(model: "keras.Model") -> None:
@@ -35,14 +50,22 @@ def initialize_orthogonal(model: "keras.Model") -> None:
     """
     import keras
 
+    for layer in _layers(model):
+        for name, kernels in KERNELS.items():
+            initializer = vars(layer).get(name)
+            if isinstance(initializer, keras.initializers.Orthogonal):
+                kernel = next(getattr(layer, kernel) for kernel in kernels if hasattr(layer, kernel))
+                rows, columns = math.prod(kernel.shape[:-1]), kernel.shape[-1]
+                shape = max(rows, columns), min(rows, columns)
+                q, r = np.linalg.qr(keras.random.normal(shape, seed=initializer.seed).numpy())
+                q *= np.sign(np.diag(r))
+                kernel.assign(initializer.gain * (q if rows >= columns else q.T).reshape(kernel.shape))
+
+
+def _layers(model: "keras.Model") -> Iterator["keras.Layer"]:
+    """The layers of a model; of a recurrent one, its cell, which has its weights and activations."""
     for layer in model.layers:
-        initializer = getattr(layer, "kernel_initializer", None)
-        if isinstance(initializer, keras.initializers.Orthogonal):
-            rows, columns = math.prod(layer.kernel.shape[:-1]), layer.kernel.shape[-1]
-            shape = max(rows, columns), min(rows, columns)
-            q, r = np.linalg.qr(keras.random.normal(shape, seed=initializer.seed).numpy())
-            q *= np.sign(np.diag(r))
-            layer.kernel.assign(initializer.gain * (q if rows >= columns else q.T).reshape(layer.kernel.shape))
+        yield getattr(layer, "cell", layer)
 
 
 def gelu(x: "tf.Tensor") -> "tf.Tensor":
@@ -77,3 +100,26 @@ def batch_normalization(
     else:
         outputs, _, _ = normalize(is_training=False, mean=layer.moving_mean, variance=layer.moving_variance)
     return tf.reshape(outputs, tf.shape(inputs))
+
+
+def layer_normalization(layer: "keras.layers.LayerNormalization", inputs: "tf.Tensor") -> "tf.Tensor":
+    """(x - mean) / √(variance + epsilon), over the layer's axes (https://arxiv.org/abs/1607.06450)."""
+    import tensorflow as tf
+
+    mean, variance = tf.nn.moments(inputs, layer.axis, keepdims=True)
+    outputs = (inputs - mean) / tf.sqrt(variance + layer.epsilon)
+    shape = [
+        size if axis in layer.axis or axis - len(inputs.shape) in layer.axis else 1
+        for axis, size in enumerate(inputs.shape)
+    ]
+    if layer.gamma is not None:
+        outputs *= tf.reshape(layer.gamma, shape)
+    return outputs if layer.beta is None else outputs + tf.reshape(layer.beta, shape)
+
+
+def rms_normalization(layer: "keras.layers.RMSNormalization", inputs: "tf.Tensor") -> "tf.Tensor":
+    """x / √(mean of x² + epsilon), over the layer's axis (https://arxiv.org/abs/1910.07467)."""
+    import tensorflow as tf
+
+    squares = tf.reduce_mean(tf.square(inputs), layer.axis, keepdims=True)
+    return inputs / tf.sqrt(squares + layer.epsilon) * layer.scale

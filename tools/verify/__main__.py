@@ -12,7 +12,7 @@ Runs the project as it stands in the working tree, in temporary folders:
 Two runs go on at once. No run finds a cached result: each has an empty cache of its own or is forced. Then every
 file of the project is compared byte for byte: outputs, overview, dvc.lock and sources. The small configuration
 (`tools.verify.small`) takes a few hundred of the embedded offline digits, one epoch, one seed, a few architectures that
-together use every kind of layer in params.yaml, and one that has every kind on offer, which is the one that emulated
+together use every kind of Keras object in params.yaml, and one that mixes more of them, which is the one that emulated
 processors run; and an ensemble of all these. `--full` takes params.yaml as it is, without emulated processors.
 """
 
@@ -40,7 +40,7 @@ from tools.common.surroundings import (
     plain_user,
 )
 from tools.verify.differences import difference
-from tools.verify.small import EVERY_LAYER, make_small
+from tools.verify.small import MIXED, make_small
 
 SIDE_BY_SIDE = 4  # stages at once
 AT_ONCE = 2  # runs
@@ -121,7 +121,7 @@ def emulated_run(name: str, folder: Path, sources: Path, processor: str, command
 def emulated_stages(project: Path, targets: Sequence[str]) -> list[dict[str, Any]]:
     """Reads the stages that emulated processors run in a run's dvc.lock: of one architecture, or those of targets."""
     entries = read_lock(project / LOCK).items()
-    return [entry for name, entry in entries if targets or owner(name, [EVERY_LAYER]) in ("", EVERY_LAYER)]
+    return [entry for name, entry in entries if targets or owner(name, [MIXED]) in ("", MIXED)]
 
 
 def why_not_emulated(full: bool, params: Params) -> str:

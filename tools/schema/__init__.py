@@ -1,0 +1,1 @@
+"""`make schema`: writes the JSON Schema of params.yaml."""

@@ -1,0 +1,53 @@
+"""Writes the JSON Schema of params.yaml, by which editors complete and check it, and stages check it (`make schema`).
+
+The part about the pipeline comes from `stages.common.params`, the part about Keras from the installed Keras.
+"""
+
+import argparse
+import json
+from typing import Any
+
+from stages.common.errors import PipelineError, command
+from stages.common.files import write_text
+from stages.common.keras_api import SCHEMA_PATH
+from stages.common.models import import_keras
+from stages.common.params import Params
+from tools.schema.keras_classes import keras_definitions
+
+
+def json_schema() -> str:
+    """Returns the JSON Schema of params.yaml, as text."""
+    schema = _with_references(Params.model_json_schema())
+    schema["$defs"] |= keras_definitions(import_keras())
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _with_references(schema: Any) -> Any:
+    """Puts references in place of what `keras_api.one_of` wrote."""
+    if isinstance(schema, list):
+        return [_with_references(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "keras" not in schema:
+        return {key: _with_references(value) for key, value in schema.items()}
+    default = {"default": schema["default"]} if "default" in schema else {}
+    return {"$ref": f"#/$defs/{schema['keras']}"} | default
+
+
+@command
+def main() -> None:
+    """Writes the JSON Schema of params.yaml."""
+    parser = argparse.ArgumentParser(prog="make schema", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the file is out of date")
+    arguments = parser.parse_args()
+    text = json_schema()
+    if not arguments.check:
+        write_text(SCHEMA_PATH, text)
+    elif SCHEMA_PATH.read_text(encoding="utf-8") != text:
+        raise PipelineError(
+            "stages/params.schema.json: out of date with stages/common/params.py or Keras; run: make schema"
+        )
+
+
+if __name__ == "__main__":
+    main()

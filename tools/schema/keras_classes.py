@@ -1,0 +1,180 @@
+"""Reads what Keras has to offer from the installed Keras: names, arguments, types, defaults and descriptions.
+
+Types come from signatures and docstrings, as Keras has almost no annotations. A type that neither tells is left open;
+Keras then checks the value when it builds the model.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from stages.common.keras_api import BRANCHES, CLASSES, EPOCHS, REFUSED, Kind
+
+# Arguments that are not for params.yaml
+LEFT_OUT = {
+    "name": "DVC and Keras name things",
+    "dtype": "the pipeline computes in float32",
+    "seed": "train.seeds",
+    "reduction": "the loss of a batch is the mean",
+    "from_logits": "models give probabilities",
+    "trainable": "all is trained",
+    "autocast": "for mixed precision",
+    "loss_scale_factor": "for mixed precision",
+    "quantization_config": "for inference in low precision",
+    "lora_rank": "for fine-tuning",
+    "lora_alpha": "for fine-tuning",
+    "gptq_unpacked_column_size": "for inference in low precision",
+    "weights": "an array",
+    "return_state": "gives several outputs",
+    "stateful": "batches are independent",
+    "synchronized": "one device trains",
+    "use_cudnn": "Keras decides",
+    "renorm": "has operations that are not portable",
+    "renorm_clipping": "see renorm",
+    "renorm_momentum": "see renorm",
+}
+MERGING = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
+COUNTS = ("filters", "units")  # arguments that may be the number of classes
+STEPS = ("decay_steps", "first_decay_steps", "warmup_steps")  # arguments that may be in epochs
+IN_EPOCHS = {"type": "string", "pattern": EPOCHS.pattern}
+PYTHON = {int: "number", float: "number", str: "string", tuple: "array", list: "array"}
+WORDS = (
+    (r"\bbool(ean)?s?\b|^If `?True|^Whether", "boolean"),
+    (r"\bfloats?\b|\bscalar\b|\bpython numbers?\b", "number"),
+    (r"\bint(eger)?s?\b(?! tensor)", "integer"),
+    (r"\btuples?\b|\blists?\b|\binteger tensor\b", "array"),
+    (r"\bstr(ing)?\b|\bone of\b", "string"),
+)
+OPEN = [{"type": each} for each in ("boolean", "number", "string", "array", "null")]
+
+
+def keras_classes(keras: ModuleType) -> Iterator[tuple[Kind, str, Any]]:
+    """Every class of Keras that may be on offer: its kind, name and class."""
+    schedules = keras.optimizers.schedules
+    places: dict[Kind, tuple[ModuleType, type]] = {
+        "layer": (keras.layers, keras.layers.Layer),
+        "optimizer": (keras.optimizers, keras.optimizers.Optimizer),
+        "loss": (keras.losses, keras.losses.Loss),
+        "schedule": (schedules, schedules.LearningRateSchedule),
+        "initializer": (keras.initializers, keras.initializers.Initializer),
+        "regularizer": (keras.regularizers, keras.regularizers.Regularizer),
+        "constraint": (keras.constraints, keras.constraints.Constraint),
+    }
+    for kind, (module, base) in places.items():
+        for name, each in sorted(vars(module).items()):
+            if inspect.isclass(each) and issubclass(each, base) and each is not base and name == each.__name__:
+                yield kind, name, each
+
+
+def keras_definitions(keras: ModuleType) -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each kind of object, and of the arguments of each object on offer (`layer.Conv2D`)."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind, name, each in keras_classes(keras):
+        if name not in REFUSED:
+            found[f"{kind}.{name}"] = _arguments(kind, each)
+    for name, function in sorted(vars(keras.activations).items()):
+        if inspect.isfunction(function) and name not in REFUSED and _takes_one_argument(function):
+            found[f"activation.{name}"] = _object({}, [])
+    for name in [key.removeprefix("initializer.") for key in found if key.startswith("initializer.")]:
+        if not found[f"initializer.{name}"]["required"]:
+            found[f"initializer.{re.sub(r'(?<=[a-z])(?=[A-Z])', '_', name).lower()}"] = _object({}, [])
+    kinds = dict.fromkeys(key.partition(".")[0] for key in found)
+    return {kind: _kind(kind, found) for kind in kinds} | found
+
+
+def _takes_one_argument(function: Callable) -> bool:
+    """Whether it is a function of `x`, not one of Keras's helpers for functions; further arguments have defaults."""
+    first, *others = inspect.signature(function).parameters.values()
+    return first.name == "x" and all(each.default is not each.empty for each in others)
+
+
+def _kind(kind: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The JSON Schema of an object: its name, or {name: arguments}."""
+    own = {key.removeprefix(f"{kind}."): value for key, value in found.items() if key.startswith(f"{kind}.")}
+    bare = [name for name, arguments in own.items() if not arguments["required"]]
+    with_arguments = [_object({name: {"$ref": f"#/$defs/{kind}.{name}"}}, [name]) for name in own]
+    return {"anyOf": [{"enum": bare}, *with_arguments]}
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _arguments(kind: Kind, each: type) -> dict[str, Any]:
+    properties, required = {}, []
+    documented = _documented(each)
+    for name, parameter in list(inspect.signature(each.__init__).parameters.items())[1:]:
+        if name in LEFT_OUT or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        needed = parameter.default is parameter.empty
+        if needed and not (kind == "schedule" and name == "decay_steps"):  # which are the steps of the training
+            required.append(name)
+        choices = _choices(kind, name, parameter.default, documented.get(name, ""), needed)
+        properties[name] = choices[0] if len(choices) == 1 else {"anyOf": choices}
+        if text := re.split(r"(?<=\.)\s", documented.get(name, ""))[0]:
+            properties[name] = properties[name] | {"description": text}
+        if not needed and isinstance(parameter.default, bool | int | float | str | None):
+            properties[name] = properties[name] | {"default": parameter.default}
+    if each.__name__ in MERGING:
+        layers = {"type": "array", "items": {"$ref": "#/$defs/layer"}}
+        text = "lists of layers, each applied to the input; [] is the input itself"
+        properties[BRANCHES] = {"type": "array", "items": layers, "minItems": 2, "description": text}
+        required.append(BRANCHES)
+    return _object(properties, required)
+
+
+def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> list[dict[str, Any]]:
+    """The types that an argument may have, each as JSON Schema."""
+    for suffix in ("initializer", "regularizer", "constraint", "activation"):
+        if name == suffix or name.endswith(f"_{suffix}"):
+            return [{"$ref": f"#/$defs/{suffix}"}, {"type": "null"}]
+    if name == "learning_rate":
+        return [{"type": "number"}, {"$ref": "#/$defs/schedule"}]
+    if name == "data_format":
+        return [{"enum": ["channels_last", "channels_first"]}, {"type": "null"}]
+    if name in STEPS:
+        return [{"type": "integer"}, IN_EPOCHS]
+    if isinstance(default, str) and (options := _options(default, text)):
+        return [{"enum": options}]
+    words = next(filter(None, map(_words, re.split(r"[,.:] ", text)[:2])), [])
+    if re.search(r"\bor an? (list|tuple)", text):
+        words.append("array")
+    if isinstance(default, bool):
+        words = ["boolean"]
+    elif not needed and default is not None:
+        words.append("integer" if isinstance(default, int) and "integer" in words else PYTHON[type(default)])
+    if "number" in words and "integer" in words:
+        words.remove("integer")  # which is a number
+    if not words:
+        return OPEN
+    choices = [{"type": word} for word in dict.fromkeys([*words, *(["null"] if default is None else [])])]
+    if name in COUNTS and kind == "layer":
+        choices.append({"enum": [CLASSES]})
+    if kind == "schedule" and {"type": "array"} in choices:
+        choices = [{"type": "array", "items": {"anyOf": [{"type": "number"}, IN_EPOCHS]}}]
+    return choices
+
+
+def _words(text: str) -> list[str]:
+    """The types that a part of a description names."""
+    return [word for pattern, word in WORDS if re.search(pattern, text, re.IGNORECASE)]
+
+
+def _options(default: str, text: str) -> list[str]:
+    """The texts that a docstring lists for an argument, if its default is among them."""
+    listed = list(dict.fromkeys(re.findall(r"\"([a-z_0-9]+)`?\"", text)))
+    return listed if default in listed and len(listed) > 1 else []
+
+
+def _documented(each: type) -> dict[str, str]:
+    """The description of each argument, from the docstrings of a class and its bases."""
+    found: dict[str, str] = {}
+    for cls in each.__mro__:
+        text = inspect.cleandoc(cls.__doc__ or "") + "\n"
+        for indent, arguments in re.findall(r"^( *)Arg(?:ument)?s:\n((?:\1 +\S.*\n|\n)+)", text, re.MULTILINE):
+            entry = rf"^{indent} {{4}}`?(\w+)`?: *(.*\n(?:(?:{indent} {{5,}}.*)?\n)*)"
+            for name, description in re.findall(entry, arguments, re.MULTILINE):
+                found.setdefault(name, " ".join(description.split()))
+    return found
