@@ -7,7 +7,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify operations study bench test chaos check lock format schema readme clean clean-results help
+.PHONY: repro overview compare reproduce review preview verify operations recipe study bench test chaos check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -33,6 +33,9 @@ verify: $(RUN) ## prove that reruns give the same bytes, on other processors too
 
 operations: $(RUN) ## find which Keras objects give other bytes on other, emulated processors; takes an hour each: PROCESSORS="Haswell"
 	@python -m tools.verify.operations $(PROCESSORS:%=--processor=%)
+
+recipe: $(RUN) ## add a recipe of docs/recipes/ to params.yaml: make recipe NAME=cnn_best
+	@python -m tools.recipe $(NAME)
 
 study: $(RUN) ## train many seeds, to settle the tutorials' claims and test the comparison of recipes; takes about half an hour
 	@python -m tools.study

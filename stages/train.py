@@ -13,21 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.common.architecture import EarlyStopping, Fit
 from stages.common.arrays import Dataset, load_prepared
+from stages.common.building import build_model, train_count
 from stages.common.checkpoint import Checkpoint, training_identity
 from stages.common.errors import command
 from stages.common.files import write_csv, write_text
 from stages.common.kernels import kernels_identity, why_not_portable
-from stages.common.models import (
-    build_model,
-    fuse_update,
-    import_keras,
-    make_deterministic,
-    model_summary,
-    save_model,
-    train_count,
-)
-from stages.common.params import EarlyStopping, Fit, load_params, mistake
+from stages.common.models import fuse_update, import_keras, make_deterministic, model_summary, save_model
+from stages.common.params import load_params, mistake
 from stages.common.versions import check_versions
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from stages.common.arrays import Dataset
-from stages.common.models import build_model, import_keras
+from stages.common.building import build_model
+from stages.common.models import import_keras
 from stages.common.params import load_params
 from stages.common.yaml import read_yaml
 from tools.bench.loop import flops

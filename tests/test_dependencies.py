@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from stages.common.params import Architecture, Compile, EarlyStopping, Fit
+from stages.common.architecture import Architecture, Compile, EarlyStopping, Fit
 from stages.common.yaml import read_yaml
 
 from .conftest import ROOT, Project
@@ -17,11 +17,12 @@ STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 DECIDE_NOTHING = {
     "stages/__init__.py": "calls kernels.py",
     "stages/common/__init__.py": "empty",
+    "stages/common/architecture.py": "checks; its defaults stand in defaults.py",
     "stages/common/checkpoint.py": "a resumed training gives the same bytes (test_checkpoint.py)",
     "stages/common/errors.py": "messages and exit statuses",
     "stages/common/keras_api.py": "checks; Keras gets what params.yaml says, which DVC records",
     "stages/common/notation.py": "checks and messages",
-    "stages/common/params.py": "checks; its defaults stand in defaults.py",
+    "stages/common/params.py": "checks",
     "stages/common/versions.py": "checks",
     "stages/common/yaml.py": "reads what DVC reads (test_yaml.py), and DVC records the values",
 }
@@ -125,6 +126,7 @@ REPORTS = {"report", "ensemble"}
         ("stages/common/evaluation.py", {"evaluate"} | REPORTS),
         ("stages/common/tables.py", REPORTS),
         ("stages/common/models.py", {"train", "evaluate"}),
+        ("stages/common/building.py", {"train"}),
         ("stages/common/defaults.py", {"train"}),
         ("stages/requirements/keras.txt", {"train", "evaluate"}),
         ("stages/requirements/numpy.txt", EVERY),

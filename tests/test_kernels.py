@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from stages.common import kernels
+from stages.common.architecture import Architecture
+from stages.common.building import build_model
 from stages.common.kernels import kernels_identity, why_not_portable
-from stages.common.models import build_model, import_keras, load_model, save_model
-from stages.common.params import Architecture
+from stages.common.models import import_keras, load_model, save_model
 from stages.common.portable import (
     batch_normalization,
     gelu,

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.common.architecture import Architecture, EarlyStopping
 from stages.common.arrays import Dataset
+from stages.common.building import build_model
 from stages.common.checkpoint import Checkpoint
-from stages.common.models import build_model, import_keras
-from stages.common.params import Architecture, EarlyStopping
+from stages.common.models import import_keras
 from stages.train import Row, batches, fit_model, no_longer_improves
 
 DATASET = Dataset("tiny", 3, (4, 4, 1), train=50, test=1, sha256="")

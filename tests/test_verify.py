@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.common.params import Architecture, load_params
+from stages.common.architecture import Architecture
+from stages.common.params import load_params
 from tools.common.surroundings import QEMU
 from tools.verify.__main__ import emulated_stages
 from tools.verify.differences import difference

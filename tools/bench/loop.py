@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from stages.common.arrays import Dataset, load_prepared
+from stages.common.building import build_model
 from stages.common.checkpoint import Checkpoint
 from stages.common.kernels import FIXED, Kernels
-from stages.common.models import build_model, make_deterministic
+from stages.common.models import make_deterministic
 from stages.common.params import load_params
 from stages.train import fit_model
 from tools.common.results import PREPARED

@@ -1,0 +1,1 @@
+"""Adds a recipe of docs/recipes to params.yaml (`make recipe`)."""
