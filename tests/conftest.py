@@ -35,6 +35,7 @@ COPIED = (
     ".dvcignore",
     ".gitattributes",
     ".gitignore",
+    "docs/recipes",
     "dvc.yaml",
     "stages",
     "tools",

@@ -70,11 +70,13 @@ MISTAKES = [
             "Adam: {learning_rate: [1]}":
                 "Adam.learning_rate: expected a number or the name of a Keras schedule, found [1]",
             "Adam: {learning_rate: {CosineDecay: {initial_learning_rate: 1, warmup_steps: 2 days}}}":
-                "Adam.learning_rate.CosineDecay.warmup_steps: expected an integer or such as '2 epochs'",
+                "Adam.learning_rate.CosineDecay.warmup_steps: expected an integer or text such as '2 epochs'",
             "Adam: {use_ema: 1}": "Adam.use_ema: expected true or false, found 1",
         }.items()
     ),
     ("loss: Cat", "loss: SparseCat", f"{MLP}.compile.loss: SparseCategoricalCrossentropy is"),
+    ("loss: CategoricalCrossentropy", "loss: Poisson", f"{MLP}.compile.loss.Poisson: the loss Poisson is computed with "
+     "approximations that differ between processors; use another, or train.kernels: native"),
     ("200,", "200, class_weight: {8: heavy},", f"{MLP}.fit.class_weight[8]: expected a valid number, found \"heavy\""),
     ("200,", "200, early_stopping: {},", f"{MLP}.fit.early_stopping.patience: required key is missing"),
     ("200, validation_split: 0.2", "200, early_stopping: {patience: 2}",

@@ -222,7 +222,7 @@ def _expected(choices: list[dict[str, Any]]) -> str:
         elif "enum" in choice:
             names += [f"'{each}'" for each in choice["enum"]]
         elif "pattern" in choice:
-            names.append("such as '2 epochs'")
+            names.append("text such as '2 epochs'")
         else:
             names.append(words.get(choice["type"], f"a {choice['type']}"))
     return " or ".join(dict.fromkeys(names))
