@@ -71,6 +71,9 @@ MISTAKES = [
                 "Adam.learning_rate: expected a number or the name of a Keras schedule, found [1]",
             "Adam: {learning_rate: {CosineDecay: {initial_learning_rate: 1, warmup_steps: 2 days}}}":
                 "Adam.learning_rate.CosineDecay.warmup_steps: expected an integer or text such as '2 epochs'",
+            "ScheduleFreeAdamW: {warmup_steps: 1 epoch}": "ScheduleFreeAdamW.warmup_steps: expected a number, found",
+            "SGD: {learning_rate: {PiecewiseConstantDecay: {boundaries: [soon], values: [1, 2]}}}":
+                "SGD.learning_rate.PiecewiseConstantDecay.boundaries: expected a list, found [\"soon\"]",
             "Adam: {use_ema: 1}": "Adam.use_ema: expected true or false, found 1",
         }.items()
     ),

@@ -37,7 +37,7 @@ LEFT_OUT = {
 }
 MERGING = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
 COUNTS = ("filters", "units")  # arguments that may be the number of classes
-STEPS = ("decay_steps", "first_decay_steps", "warmup_steps")  # arguments that may be in epochs
+STEPS = ("decay_steps", "first_decay_steps", "warmup_steps")  # arguments of schedules that may be in epochs
 IN_EPOCHS = {"type": "string", "pattern": EPOCHS.pattern}
 PYTHON = {int: "number", float: "number", str: "string", tuple: "array", list: "array"}
 WORDS = (
@@ -134,8 +134,10 @@ def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> li
         return [{"type": "number"}, {"$ref": "#/$defs/schedule"}]
     if name == "data_format":
         return [{"enum": ["channels_last", "channels_first"]}, {"type": "null"}]
-    if name in STEPS:
+    if kind == "schedule" and name in STEPS:
         return [{"type": "integer"}, IN_EPOCHS]
+    if kind == "schedule" and name == "boundaries":
+        return [{"type": "array", "items": {"anyOf": [{"type": "number"}, IN_EPOCHS]}}]
     if isinstance(default, str) and (options := _options(default, text)):
         return [{"enum": options}]
     words = next(filter(None, map(_words, re.split(r"[,.:] ", text)[:2])), [])
@@ -152,8 +154,6 @@ def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> li
     choices = [{"type": word} for word in dict.fromkeys([*words, *(["null"] if default is None else [])])]
     if name in COUNTS and kind == "layer":
         choices.append({"enum": [CLASSES]})
-    if kind == "schedule" and {"type": "array"} in choices:
-        choices = [{"type": "array", "items": {"anyOf": [{"type": "number"}, IN_EPOCHS]}}]
     return choices
 
 
