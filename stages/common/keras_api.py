@@ -118,10 +118,17 @@ def one_of(kind: Kind) -> Any:
 
 
 @functools.cache
+def _definitions() -> dict[str, dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for key, schema in json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))["$defs"].items():
+        kind, _, name = key.partition(".")
+        found.setdefault(kind, {})[name] = schema
+    return found
+
+
 def definitions(kind: Kind) -> dict[str, dict[str, Any]]:
     """JSON Schemas of the arguments of all objects of a kind, by name."""
-    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))["$defs"]
-    return {key.removeprefix(f"{kind}."): value for key, value in schema.items() if key.startswith(f"{kind}.")}
+    return {name: schema for name, schema in _definitions()[kind].items() if name}
 
 
 def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:

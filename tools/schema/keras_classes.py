@@ -94,8 +94,8 @@ def _kind(kind: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The JSON Schema of an object: its name, or {name: arguments}."""
     own = {key.removeprefix(f"{kind}."): value for key, value in found.items() if key.startswith(f"{kind}.")}
     bare = [name for name, arguments in own.items() if not arguments["required"]]
-    with_arguments = [_object({name: {"$ref": f"#/$defs/{kind}.{name}"}}, [name]) for name in own]
-    return {"anyOf": [{"enum": bare}, *with_arguments]}
+    with_arguments = _object({name: {"$ref": f"#/$defs/{kind}.{name}"} for name in own}, [])
+    return {"anyOf": [{"enum": bare}, with_arguments | {"minProperties": 1, "maxProperties": 1}]}
 
 
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
