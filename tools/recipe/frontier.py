@@ -26,8 +26,10 @@ def frontier(results: pd.DataFrame) -> Figure:
         axis.plot(shown["cost"], shown["accuracy"], "o", color=OURS, alpha=0.6)
         best = shown[shown["accuracy"].cummax() == shown["accuracy"]].drop_duplicates("accuracy")
         axis.step(best["cost"], best["accuracy"], where="post", color=OURS, linewidth=1)
-        for row in shown.itertuples():
-            axis.annotate(row.recipe, (row.cost, row.accuracy), xytext=(4, -9), textcoords="offset points", fontsize=7)
+        for number, row in enumerate(shown.itertuples()):  # above and below in turn, as neighbours are close
+            place = (4, -9 if number % 2 else 4)
+            axis.annotate(row.recipe, (row.cost, row.accuracy), xytext=place, textcoords="offset points", fontsize=7)
+        axis.margins(x=0.2)
         axis.set(xlabel="cost, in trainings of cnn", ylabel="accuracy", title=f"{images} images")
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=2))
         axis.grid(alpha=0.3)
