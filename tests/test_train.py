@@ -31,12 +31,8 @@ def test_it_trains_as_keras_alone(
     random = np.random.default_rng(0)
     images = random.random((50, 4, 4, 1), np.float32)
     labels = np.eye(3, dtype=np.float32)[random.integers(3, size=50)]
-    fit = {
-        "epochs": 3,
-        "batch_size": 8,
-        "validation_split": split,
-        "class_weight": weights,
-    }  # the last batch of an epoch is smaller
+    # the last batch of an epoch is smaller
+    fit = {"epochs": 3, "batch_size": 8, "validation_split": split, "class_weight": weights}
     architecture = Architecture.model_validate({"layers": LAYERS, "fit": fit})
     ours, theirs = (build_model("tiny", architecture, DATASET) for _ in range(2))
     theirs.set_weights(ours.get_weights())

@@ -31,7 +31,6 @@ TYPES = {
     "number": (int, float),
     "string": str,
     "array": list,
-    "object": dict,
     "null": type(None),
 }
 BRANCHES = "branches"  # the argument of a layer that merges: lists of layers, each applied to the same input
@@ -122,13 +121,14 @@ def _definitions() -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for key, schema in json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))["$defs"].items():
         kind, _, name = key.partition(".")
-        found.setdefault(kind, {})[name] = schema
+        if name:
+            found.setdefault(kind, {})[name] = schema
     return found
 
 
 def definitions(kind: Kind) -> dict[str, dict[str, Any]]:
     """JSON Schemas of the arguments of all objects of a kind, by name."""
-    return {name: schema for name, schema in _definitions()[kind].items() if name}
+    return _definitions()[kind]
 
 
 def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:
@@ -219,7 +219,6 @@ def _expected(choices: list[dict[str, Any]]) -> str:
         "array": "a list",
         "integer": "an integer",
         "null": "null",
-        "object": "a mapping",
         "boolean": "true or false",
     }
     names = []

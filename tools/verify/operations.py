@@ -38,8 +38,6 @@ EXAMPLES: dict[str, Any] = {  # values of required arguments, by name
     "boundaries": [1, 2],
     "cropping": 1,
     "dims": [2, 1, 3],
-    "equation": "",
-    "output_shape": [],
     "factor": 0.5,
     "filters": 3,
     "height_factor": 0.2,
@@ -75,7 +73,8 @@ def names() -> list[tuple[Kind, str]]:
 def example(kind: Kind, name: str) -> dict[str, Any]:
     """A small architecture that uses the object."""
     schema = definitions(kind)[name]
-    arguments = {key: EXAMPLES[key] for key in schema["required"]} | OWN_EXAMPLES.get(name, {})
+    arguments = dict(OWN_EXAMPLES.get(name, {}))
+    arguments |= {key: EXAMPLES[key] for key in schema["required"] if key not in arguments}
     if "value_range" in schema["properties"]:
         arguments["value_range"] = [0, 1]
     each, layers, compile_ = {name: arguments}, [CONV, "Flatten", DENSE, *HEAD[1:]], {}
@@ -105,12 +104,10 @@ def _before(name: str) -> list[Any]:
         return [CONV, {"Reshape": {"target_shape": [2, 3, 6, 4]}}]
     if name == "ConvLSTM3D":
         return [CONV, {"Reshape": {"target_shape": [2, 3, 3, 2, 4]}}]
-    if name.endswith("3D"):
+    if name.endswith(("3D", "3DTranspose")):
         return [CONV, {"Reshape": {"target_shape": [4, 3, 3, 4]}}]
     if name.endswith(("1D", "1DTranspose", "GRU", "LSTM", "SimpleRNN")):
         return [CONV, {"Reshape": {"target_shape": [12, 12]}}]
-    if name.endswith("3DTranspose"):
-        return [CONV, {"Reshape": {"target_shape": [4, 3, 3, 4]}}]
     if name == "RepeatVector":
         return [CONV, "Flatten"]
     return [CONV]
