@@ -59,6 +59,8 @@ MISTAKES = [
             "Lambda: {function: f}": ": Lambda is not on offer: it runs code, which is not data",
             "keras.layers.Dense: {units: 9}": ": unknown name 'keras.layers.Dense'; the closest are ",
             "MultiHeadAttention: {key_dim: 2}": ": MultiHeadAttention is not on offer: it takes several inputs",
+            "RandomElasticTransform":
+                ": RandomElasticTransform is not on offer: in batches of any size, Keras puts the first image",
             "Add": ".Add.branches: required key is missing",
             "Add: {branches: [[]]}": ".Add.branches: expected two or more lists of layers, [] for the input itself",
             "Add: {branches: [[], [{Dens: {units: 9}}]]}": ".Add.branches[1][0]: unknown name 'Dens'; did you mean",

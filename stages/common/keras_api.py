@@ -62,6 +62,7 @@ REFUSED = {
     **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), LABELS),
     **dict.fromkeys(("RandomColorDegeneration", "RandomHue", "RandomSaturation"), "it takes images in colour"),
     **dict.fromkeys(("CategoricalGeneralizedCrossEntropy", "Circle", "CTC", "SparseCategoricalCrossentropy"), ONE_HOT),
+    "RandomElasticTransform": "in batches of any size, Keras puts the first image, distorted, in place of others",
     "Equalization": "Keras does not make it a part of the model",
     "RandomCrop": "Keras crops in training, but not when it predicts",
     "glu": "it halves the number of units",
