@@ -30,7 +30,7 @@ MISTAKES = [
     ("epochs: 10", "epochs: ten", f'{MLP}.fit.epochs: expected a valid integer, found "ten"'),
     ("epochs: 10, ", "", f"{MLP}.fit.epochs: required key is missing"),
     ("- Flatten", "- Flaten", f"{MLP}.layers[0]: unknown name 'Flaten'; did you mean 'Flatten'?"),
-    (HIDDEN, "- Dense", f"{MLP}.layers[1].Dense.units: required key is missing"),
+    (HIDDEN, "- Dense", f"{MLP}.layers[1].Dense.units: required key is missing; expected an integer or 'classes'"),
     (HIDDEN, "- Dense: {unit: 3}", f"{MLP}.layers[1].Dense.unit: unknown key; did you mean 'units'?"),
     ("units: 256", "units: many", f"{MLP}.layers[1].Dense.units: expected an integer or 'classes', found \"many\""),
     ("activation: relu", "activation: rell", f"{MLP}.layers[1].Dense.activation: unknown name 'rell'; did you mean"),
@@ -59,6 +59,10 @@ MISTAKES = [
             "Lambda: {function: f}": ": Lambda is not on offer: it runs code, which is not data",
             "keras.layers.Dense: {units: 9}": ": unknown name 'keras.layers.Dense'; the closest are ",
             "MultiHeadAttention: {key_dim: 2}": ": MultiHeadAttention is not on offer: it takes several inputs",
+            "RandomBrightness: {factor: 0.5}":
+                ".RandomBrightness.value_range: required key is missing; expected [0, 1]",
+            "RandomBrightness: {factor: 0.5, value_range: [0, 255]}":
+                ".RandomBrightness.value_range: expected [0, 1], found [0, 255]",
             "RandomElasticTransform":
                 ": RandomElasticTransform is not on offer: in batches of any size, Keras puts the first image",
             "Add": ".Add.branches: required key is missing",

@@ -151,7 +151,8 @@ def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:
             raise located(f"{where}.{key}", f"unknown key{nearest(str(key), schema['properties'])}")
     for key in schema.get("required", ()):
         if key not in arguments:
-            raise located(f"{where}.{key}", "required key is missing")
+            expected = _expected(_choices(schema["properties"][key]))
+            raise located(f"{where}.{key}", f"required key is missing; expected {expected}")
     checked = {key: _argument(schema["properties"][key], item, f"{where}.{key}") for key, item in arguments.items()}
     return KerasObject(kind, name, checked)
 
@@ -173,7 +174,7 @@ def _argument(schema: dict[str, Any], value: Any, where: str) -> Any:
     """Checks the value of an argument; Keras objects within it are read."""
     if schema.get("items", {}).get("items"):  # branches
         return _branches(value, where)
-    choices = schema.get("anyOf", [schema])
+    choices = _choices(schema)
     for choice in choices:
         if _fits(choice, value):
             return value
@@ -195,6 +196,11 @@ def _branches(value: Any, where: str) -> list[list[KerasObject]]:
         [keras_object("layer", layer, f"{where}[{row}][{column}]") for column, layer in enumerate(branch)]
         for row, branch in enumerate(value)
     ]
+
+
+def _choices(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """The types that a value may have."""
+    return schema.get("anyOf", [schema])
 
 
 def _fits(schema: dict[str, Any], value: Any) -> bool:
@@ -227,7 +233,7 @@ def _expected(choices: list[dict[str, Any]]) -> str:
         if "$ref" in choice:
             names.append(f"the name of a Keras {choice['$ref'].removeprefix('#/$defs/')}")
         elif "enum" in choice:
-            names += [f"'{each}'" for each in choice["enum"]]
+            names += [f"'{each}'" if isinstance(each, str) else str(each) for each in choice["enum"]]
         elif "pattern" in choice:
             names.append("text such as '2 epochs'")
         else:

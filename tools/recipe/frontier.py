@@ -1,7 +1,5 @@
 """Draws docs/recipes/frontier.png, accuracy against cost, from results.csv (python -m tools.recipe.frontier)."""
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -9,8 +7,7 @@ from matplotlib.ticker import PercentFormatter
 from stages.common.errors import command
 from stages.common.pictures import save
 from tools.common.charts import OURS
-
-FOLDER = Path("docs/recipes")
+from tools.recipe.__main__ import FOLDER
 
 
 def frontier(results: pd.DataFrame) -> Figure:

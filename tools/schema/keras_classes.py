@@ -38,6 +38,7 @@ LEFT_OUT = {
 MERGING = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
 COUNTS = ("filters", "units")  # arguments that may be the number of classes
 STEPS = ("decay_steps", "first_decay_steps", "warmup_steps")  # arguments of schedules that may be in epochs
+PIXELS = [0, 1]  # the range of normalised images, for `value_range`; Keras's default is 0 to 255
 IN_EPOCHS = {"type": "string", "pattern": EPOCHS.pattern}
 PYTHON = {int: "number", float: "number", str: "string", tuple: "array", list: "array"}
 WORDS = (
@@ -109,7 +110,8 @@ def _arguments(kind: Kind, each: type) -> dict[str, Any]:
         if name in LEFT_OUT or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         needed = parameter.default is parameter.empty
-        if needed and not (kind == "schedule" and name == "decay_steps"):  # which are the steps of the training
+        filled_in = kind == "schedule" and name == "decay_steps"  # by the steps of the training
+        if name == "value_range" or (needed and not filled_in):
             required.append(name)
         choices = _choices(kind, name, parameter.default, documented.get(name, ""), needed)
         properties[name] = choices[0] if len(choices) == 1 else {"anyOf": choices}
@@ -134,6 +136,8 @@ def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> li
         return [{"type": "number"}, {"$ref": "#/$defs/schedule"}]
     if name == "data_format":
         return [{"enum": ["channels_last", "channels_first"]}, {"type": "null"}]
+    if name == "value_range":
+        return [{"enum": [PIXELS]}]
     if kind == "schedule" and name in STEPS:
         return [{"type": "integer"}, IN_EPOCHS]
     if kind == "schedule" and name == "boundaries":

@@ -50,6 +50,7 @@ EXAMPLES: dict[str, Any] = {  # values of required arguments, by name
     "stddev": 0.5,
     "units": 5,
     "values": [0.1, 0.01, 0.001],
+    "value_range": [0, 1],
     "width_factor": 0.2,
     "height": 4,
     "width": 4,
@@ -61,7 +62,9 @@ EXAMPLES: dict[str, Any] = {  # values of required arguments, by name
 OWN_EXAMPLES = {
     "EinsumDense": {"equation": "abcd,de->abce", "output_shape": [6, 6, 5]},
     "GroupNormalization": {"groups": 2},
+    "RandomColorJitter": {"brightness_factor": 0.5, "contrast_factor": 0.5},  # by default, it changes nothing
     "RandomPosterization": {"factor": 4},
+    "RandomShear": {"x_factor": 0.2, "y_factor": 0.2},  # as above
 }
 
 
@@ -75,8 +78,6 @@ def example(kind: Kind, name: str) -> dict[str, Any]:
     schema = definitions(kind)[name]
     arguments = dict(OWN_EXAMPLES.get(name, {}))
     arguments |= {key: EXAMPLES[key] for key in schema["required"] if key not in arguments}
-    if "value_range" in schema["properties"]:
-        arguments["value_range"] = [0, 1]
     each, layers, compile_ = {name: arguments}, [CONV, "Flatten", DENSE, *HEAD[1:]], {}
     match kind:
         case "layer":

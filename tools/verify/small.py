@@ -19,18 +19,15 @@ MIXTURE = """\
 layers:
   - RandomRotation: {factor: 0.03, fill_mode: constant}
   - RandomTranslation: {height_factor: 0.1, width_factor: 0.1, fill_mode: constant}
-  - RandomZoom: {height_factor: 0.1, fill_mode: constant}
   - Conv2D: {filters: 8, kernel_size: 3, activation: gelu, kernel_initializer: orthogonal}
   - BatchNormalization
   - MaxPooling2D
-  - SpatialDropout2D: {rate: 0.1}
-  - Conv2D: {filters: 16, kernel_size: 3, strides: 2, padding: same, kernel_regularizer: L2}
+  - Conv2D: {filters: 16, kernel_size: 3, strides: 2, padding: same, use_bias: false, kernel_regularizer: L2}
   - Activation: {activation: relu}
   - LayerNormalization
   - AveragePooling2D: {pool_size: 2}
+  - Add: {branches: [[], [{Activation: {activation: silu}}]]}
   - Flatten
-  - Dense: {units: 16}
-  - Add: {branches: [[], [{Dense: {units: 16, activation: silu, kernel_initializer: orthogonal}}]]}
   - Dropout: {rate: 0.1}
   - Dense: {units: classes, activation: softmax, kernel_initializer: random_normal}
 compile:
