@@ -39,8 +39,10 @@ def built(*layers: object, fit: dict = FIT, **compile_: object) -> object:
 
 
 @pytest.mark.parametrize(("kind", "name"), names(), ids=map(".".join, names()))
-def test_every_object_on_offer_is_built(kind: str, name: str) -> None:
-    model = build_model("one", Architecture.model_validate(example(kind, name)), DATASET)
+def test_every_object_on_offer_is_built_and_loaded(kind: str, name: str) -> None:
+    built_model = build_model("one", Architecture.model_validate(example(kind, name)), DATASET)
+    model = type(built_model).from_config(built_model.get_config())
+    model.compile_from_config(built_model.get_compile_config())
     made = [*model.layers, model.optimizer, model.loss, model.optimizer._learning_rate]
     made += [value for layer in model.layers for value in vars(layer).values()]
     named = {name for each in made for name in (type(each).__name__, getattr(each, "__name__", ""))}

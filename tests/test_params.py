@@ -63,6 +63,8 @@ MISTAKES = [
                 ".RandomBrightness.value_range: required key is missing; expected [0, 1]",
             "RandomBrightness: {factor: 0.5, value_range: [0, 255]}":
                 ".RandomBrightness.value_range: expected [0, 1], found [0, 255]",
+            "RandomBrightness: {factor: 0.5, value_range: bytes}":
+                ".RandomBrightness.value_range: expected [0, 1], found \"bytes\"",
             "RandomElasticTransform":
                 ": RandomElasticTransform is not on offer: in batches of any size, Keras puts the first image",
             "Add": ".Add.branches: required key is missing",

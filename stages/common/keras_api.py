@@ -63,6 +63,7 @@ REFUSED = {
     **dict.fromkeys(("RandomColorDegeneration", "RandomHue", "RandomSaturation"), "it takes images in colour"),
     **dict.fromkeys(("CategoricalGeneralizedCrossEntropy", "Circle", "CTC", "SparseCategoricalCrossentropy"), ONE_HOT),
     "RandomElasticTransform": "in batches of any size, Keras puts the first image, distorted, in place of others",
+    "RandomShear": "Keras saves a model with it, but cannot load it again",
     "Equalization": "Keras does not make it a part of the model",
     "RandomCrop": "Keras crops in training, but not when it predicts",
     "glu": "it halves the number of units",
@@ -181,7 +182,7 @@ def _argument(schema: dict[str, Any], value: Any, where: str) -> Any:
     kinds = [choice["$ref"].removeprefix("#/$defs/") for choice in choices if "$ref" in choice]
     if kinds and isinstance(value, str | dict):
         return keras_object(kinds[0], value, where)
-    known = [each for choice in choices for each in choice.get("enum", ())]
+    known = [each for choice in choices for each in choice.get("enum", ()) if isinstance(each, str)]
     if known and isinstance(value, str) and {"type": "integer"} not in choices:
         raise located(where, f"found {found_value(value)}{nearest(value, known)}")
     raise located(where, f"expected {_expected(choices)}, found {found_value(value)}")

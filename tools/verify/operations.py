@@ -64,7 +64,6 @@ OWN_EXAMPLES = {
     "GroupNormalization": {"groups": 2},
     "RandomColorJitter": {"brightness_factor": 0.5, "contrast_factor": 0.5},  # by default, it changes nothing
     "RandomPosterization": {"factor": 4},
-    "RandomShear": {"x_factor": 0.2, "y_factor": 0.2},  # as above
 }
 
 
