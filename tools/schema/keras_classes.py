@@ -28,6 +28,7 @@ LEFT_OUT = {
     "gptq_unpacked_column_size": "for inference in low precision",
     "weights": "an array",
     "return_state": "gives several outputs",
+    "exclude_layers": "layers have no names here",
     "stateful": "batches are independent",
     "synchronized": "one device trains",
     "use_cudnn": "Keras decides",
