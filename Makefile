@@ -3,11 +3,12 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '
 VENV := .venv
 RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
+SWEEP := $(VENV)/installed-sweep
 ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify operations recipe study bench test chaos check lock format schema readme clean clean-results help
+.PHONY: repro overview compare reproduce review preview verify operations recipe sweep study bench test chaos check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -36,6 +37,9 @@ operations: $(RUN) ## find which Keras objects give other bytes on other, emulat
 
 recipe: $(RUN) ## add a recipe of docs/recipes/ to params.yaml: make recipe NAME=cnn_best
 	@python -m tools.recipe $(NAME)
+
+sweep: $(SWEEP) ## search for the best architecture of a space with Optuna: make sweep SPACE=docs/sweeps/small_cnn.yaml [TRIALS=30] [FINALISTS=3] [SEEDS="10 11"] [WRITE=1]
+	@python -m tools.sweep $(SPACE) $(TRIALS:%=--trials=%) $(FINALISTS:%=--finalists=%) $(if $(SEEDS),--seeds $(SEEDS)) $(JOBS:%=--jobs=%) $(if $(WRITE),--write)
 
 study: $(RUN) ## train many seeds, to settle the tutorials' claims and test the comparison of recipes; takes about half an hour
 	@python -m tools.study
@@ -90,6 +94,10 @@ $(RUN): requirements.txt | $(VENV)/created
 	$(ENVIRONMENT) install requirements.txt
 	@touch $@
 
-$(DEV): $(RUN) tests/requirements.txt
+$(SWEEP): $(RUN) tools/sweep/requirements.txt
+	$(ENVIRONMENT) install tools/sweep/requirements.txt
+	@touch $@
+
+$(DEV): $(SWEEP) tests/requirements.txt
 	$(ENVIRONMENT) install tests/requirements.txt
 	@touch $@

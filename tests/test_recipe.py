@@ -5,7 +5,8 @@ import pytest
 from stages.common.arrays import Dataset
 from stages.common.building import build_model
 from stages.common.params import load_params
-from tools.recipe.__main__ import FOLDER, add
+from tools.common.recipes import with_block
+from tools.recipe.__main__ import FOLDER
 
 from .conftest import ROOT, Project
 
@@ -41,6 +42,6 @@ def test_an_unknown_recipe_is_one_line(project: Project) -> None:
 @pytest.mark.parametrize("end", ["", "\n", "\n# the end\n\n", "\nensembles: {}\n"])
 def test_a_block_stands_behind_the_last_architecture(end: str) -> None:
     text = f"architectures:\n  one: {{a: 1}}\n\n  # the second\n  two:\n    b: 2{end}"
-    added = add(text, "  three:\n    c: 3\n")
+    added = with_block(text, "  three:\n    c: 3\n")
     assert "    b: 2\n\n  three:\n    c: 3\n" in added.replace("\n# the end\n", "\n").replace("\n\n\n", "\n\n")
     assert added.replace("  three:\n    c: 3\n", "").split() == text.split()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.repro import schedule
-from tools.repro.schedule import Plan, Schedule, at_once
+from tools.common import cores as machine
+from tools.repro.schedule import Plan, Schedule
 
 from .conftest import ROOT, Project, on_terminal
 from .faults import make_stale, outputs
@@ -286,8 +286,8 @@ def test_dependents_of_a_failure_are_not_started(plan, tmp_path) -> None:
 def test_as_many_stages_at_once_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     def with_(cores: int, gigabytes: float) -> int:
         memory = type("", (), {"available": gigabytes * 1e9})
-        monkeypatch.setattr(schedule, "cores", lambda: cores)
-        monkeypatch.setattr(schedule.psutil, "virtual_memory", lambda: memory)
-        return at_once()
+        monkeypatch.setattr(machine, "cores", lambda: cores)
+        monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: memory)
+        return machine.at_once()
 
     assert [with_(8, 64), with_(8, 6.1), with_(2, 64), with_(2, 0.1)] == [8, 4, 2, 1]

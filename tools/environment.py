@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LOCKS = (Path("requirements.txt"), Path("tests/requirements.txt"))  # in this order: the first constrains the second
+LOCKS = tuple(map(Path, ("requirements.txt", "tools/sweep/requirements.txt", "tests/requirements.txt")))
 COMPILE = ("pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes")
 COMPILE += ("--custom-compile-command", "make lock", "--quiet")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")

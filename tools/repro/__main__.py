@@ -51,11 +51,11 @@ def _reproduce_or_mend(arguments: argparse.Namespace, warm: Warm, make: Make) ->
 
 def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
     from stages.common.params import load_params  # while these are imported here, others are there
+    from tools.common.cores import at_once
     from tools.common.results import overview_is_current
     from tools.repro import no_git
     from tools.repro.plan import Plan
     from tools.repro.progress import reproduce
-    from tools.repro.schedule import at_once
 
     params = load_params()
     no_git.adapt()

@@ -9,25 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from tools.repro.plan import Plan
 
-MEMORY = 1.5e9  # bytes that a stage may need; the largest, a training of cnn, takes 1.2e9 with MNIST
 MOMENT = 0.02  # seconds between two looks at what runs
 PATIENCE = 10  # seconds that stages have to end before they are asked in a stronger way
 KILLING = [signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)]
 IN_GROUPS = {"process_group": 0} if hasattr(os, "killpg") else {}  # each stage, to be sent signals with all it starts
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def at_once() -> int:
-    """How many stages to run at once: as many as there are cores, and as memory allows."""
-    return max(1, min(cores(), int(psutil.virtual_memory().available / MEMORY)))
 
 
 @dataclass

@@ -1,0 +1,241 @@
+"""`make sweep`: the space is checked first, nothing is lost when it is killed, and `dvc repro` trains the winner."""
+
+import itertools
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from optuna.trial import TrialState
+from rich.progress import Progress
+
+from stages.common.errors import PipelineError
+from stages.common.params import load_params
+from stages.common.yaml import parse_yaml, read_yaml
+from tools.sweep.report import block_text
+from tools.sweep.search import Search
+from tools.sweep.space import Choice, Range, Space
+from tools.sweep.training import EndEpoch, Training, TrainingError
+
+from .conftest import ROOT, TINY_PARAMS, Project
+
+SWEEP = ("python", "-m", "tools.sweep", "space.yaml")
+SPACE = """\
+found:
+  layers:
+    - choice:
+        - []
+        - - Conv2D: {filters: {range: [2, 4]}, kernel_size: {choice: [3, 20]}}
+          - Activation: {activation: relu}
+    - Flatten
+    - Dense: {units: classes, activation: softmax}
+  compile: {optimizer: {Adam: {learning_rate: {range: [1e-3, 1e-1], log: true}}}}
+  fit: {epochs: 2, batch_size: 50, validation_split: 0.2}
+"""
+SIMPLE = """\
+found:
+  layers: [Flatten, {Dense: {units: classes, activation: softmax}}]
+  compile: {optimizer: {SGD: {learning_rate: {range: [0.1, 1.0]}}}}
+  fit: {epochs: 3, batch_size: 50, validation_split: 0.2}
+"""
+
+
+def read(text: str, folder: Path) -> Space:
+    path = folder / "space.yaml"
+    path.write_text(text)
+    return Space.read(path)
+
+
+def first(_: str, options: Choice | Range) -> Any:
+    return 0 if isinstance(options, Choice) else options.low
+
+
+def last(_: str, options: Choice | Range) -> Any:
+    return len(options.options) - 1 if isinstance(options, Choice) else options.high
+
+
+def test_a_chosen_list_of_layers_stands_in_place_of_the_choice(tmp_path: Path) -> None:
+    space = read(SPACE, tmp_path)
+    assert [next(iter(layer)) if isinstance(layer, dict) else layer for layer in space.filled(last)["layers"]] == [
+        "Conv2D",
+        "Activation",
+        "Flatten",
+        "Dense",
+    ]
+    assert space.filled(last)["layers"][0] == {"Conv2D": {"filters": 4, "kernel_size": 20}}
+    assert space.filled(first)["layers"][0] == "Flatten"
+
+
+def test_a_chosen_branch_stays_a_branch(tmp_path: Path) -> None:
+    branches = "[{choice: [[], [{Activation: {activation: relu}}]]}, []]"
+    space = read(SIMPLE.replace("[Flatten,", f"[{{Add: {{branches: {branches}}}}}, Flatten,"), tmp_path)
+    space.check(parse_yaml(TINY_PARAMS.encode(), ""))
+    assert space.filled(last)["layers"][0]["Add"]["branches"] == [[{"Activation": {"activation": "relu"}}], []]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("[3, 20]", "[3]", "found.layers[0].choice[1][0].Conv2D.kernel_size: expected {choice: [two or more options]}"),
+        ("[3, 20]", "[3, 3]", "kernel_size.choice[1]: expected each option once, found 3 again"),
+        ("[3, 20]", "[3, three]", "kernel_size: expected"),
+        ("[2, 4]", "[4, 2]", "filters: expected {range: [low, high]} of numbers"),
+        ("[2, 4]", "[2, 4.5]", "filters: expected"),
+        ("log: true", "step: 2", "learning_rate: expected {range: [low, high]} of numbers"),
+        ("1e-3", "0", "learning_rate: expected {range: [low, high]} of numbers, or {range"),
+        ("1e-3", ".nan", "learning_rate: expected {range: [low, high]} of numbers"),
+        ("Activation:", "Aktivation:", "unknown name 'Aktivation'; did you mean 'Activation'?"),
+        (", validation_split: 0.2", "", "found.fit.validation_split: expected more than 0"),
+        ("found:", "a: {}\nfound:", "expected one architecture, as in params.yaml"),
+    ],
+)
+def test_a_mistake_in_any_option_is_one_line(before: str, after: str, message: str, tmp_path: Path) -> None:
+    assert before in SPACE
+    with pytest.raises(PipelineError) as error:
+        read(SPACE.replace(before, after), tmp_path).check(parse_yaml(TINY_PARAMS.encode(), ""))
+    assert str(error.value).startswith(str(tmp_path / "space.yaml"))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_without_choices_is_one_line(project: Project) -> None:
+    (project.path / "space.yaml").write_text(SIMPLE.replace("{range: [0.1, 1.0]}", "0.1"))
+    done = project.run(*SWEEP, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "error: space.yaml: found: expected {choice: […]} or {range: […]} in place of a value, found none\n"
+    )
+    assert not (project.path / "sweeps").exists()
+
+
+def test_a_block_is_read_as_it_was_searched(tmp_path: Path) -> None:
+    block = read(SPACE, tmp_path).filled(last)
+    text = block_text("found", block)
+    assert yaml.safe_load(text) == {"found": block}
+    assert "    - Conv2D: {filters: 4, kernel_size: 20}\n" in text
+
+
+def test_a_killed_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project: Project) -> None:
+    (project.path / "space.yaml").write_text(SPACE)
+    folder = project.path / "sweeps/found"
+    line = [*SWEEP, "--trials", "5", "--finalists", "2", "--seeds", "10", "11", "--jobs", "2"]
+    with subprocess.Popen(line, cwd=project.path, env=project.environment) as process:
+        while not list(folder.glob("trainings/*/history.csv")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    before = {path: path.read_bytes() for path in folder.glob("trainings/*/*.keras")}
+
+    params = project.params.read_text()
+    done = project.run(*line, "--write")
+    assert all(path.read_bytes() == model for path, model in before.items())
+    trials = pd.read_csv(folder / "trials.csv")
+    assert len(trials) == 5
+    failed = trials[trials.state == "fail"]
+    assert all("Keras says" in mistake for mistake in failed.mistake)
+    assert set(failed.index) == set(trials[trials["layers[0].choice[1][0].Conv2D.kernel_size"] == 20].index)
+    assert "architectures.found" in done.stdout
+
+    readme = (folder / "README.md").read_text()
+    block = (folder / "found.yaml").read_text()
+    assert block in readme
+    assert all((folder / name).exists() for name in ("history.png", "curves.png"))
+    assert project.params.read_text().replace(block, "").split() == params.split()
+    found = load_params(project.params).architectures["found"]
+    assert found.fit.validation_split == 0.2
+
+    project.edit(lambda content: content["train"].update(seeds=[10, 11]))
+    project.repro("train@found-10", "train@found-11")
+    for seed in (10, 11):
+        model = (project.path / f"data/models/found/{seed}.keras").read_bytes()
+        assert model in [path.read_bytes() for path in folder.glob("trainings/*/model.keras")]
+
+    again = project.run(*line, "--write", check=False)
+    assert again.stderr.startswith("error: params.yaml: architectures.found is there already")
+
+
+def test_a_training_that_is_ended_resumes(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.path)
+    content = read_yaml(project.params)
+    space = read(SIMPLE, project.path)
+    params = space.alone(content, space.filled(first), [10])
+    ended = Training.of(params, "", project.path / "ended")
+
+    def end(epoch: int, epochs: int, accuracy: float) -> None:
+        assert (epoch, epochs) == (1, 3)
+        assert 0 < accuracy <= 1
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ended.run(end)
+    told: list[int] = []
+    accuracy = ended.run(lambda epoch, *_: told.append(epoch))
+    assert told in ([2, 3], [3])  # it may have ended its second epoch before it was told to end
+    straight = Training.of(params, "", project.path / "straight")
+    assert straight.run(lambda *_: None) == accuracy
+    assert (straight.folder / "model.keras").read_bytes() == (ended.folder / "model.keras").read_bytes()
+
+
+def search_without_training(project: Project, monkeypatch: pytest.MonkeyPatch, run: Any) -> Search:
+    """A search whose trainings take no time."""
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr(Training, "run", run)
+    folder = project.path / "sweeps/found"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Search(read(SIMPLE, project.path), read_yaml(project.params), folder, 1, Progress(disable=True))
+
+
+def test_a_trial_that_is_worse_than_most_is_ended_early(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = itertools.count()
+
+    def run(_: Training, end_epoch: EndEpoch) -> float:
+        number = next(numbers)
+        accuracy = 0.1 if number == 9 else 0.9 + number / 1000
+        for epoch in (1, 2, 3):
+            end_epoch(epoch, 3, accuracy)
+        return accuracy
+
+    search = search_without_training(project, monkeypatch, run)
+    search.run(10)
+    assert [trial.state for trial in search.finished] == [TrialState.COMPLETE] * 9 + [TrialState.PRUNED]
+    assert [each.trial for each in search.finalists(2, [10, 11])] != [9]
+
+
+def test_a_search_in_which_nothing_can_be_trained_is_one_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object) -> float:
+        raise TrainingError("params.yaml: architectures.found: expected a finite loss, found nan")
+
+    with pytest.raises(PipelineError, match=r"none of 3 trials could be trained; the last: params.yaml: .* found nan"):
+        search_without_training(project, monkeypatch, run).run(3)
+
+
+def test_trials_of_another_space_are_not_mixed_in(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    search_without_training(project, monkeypatch, lambda *_: 0.5).run(1)
+    monkeypatch.setattr("tests.test_sweep.SIMPLE", SIMPLE.replace("0.1", "0.2"))
+    with pytest.raises(PipelineError, match="found others; delete the folder, or give the architecture another name"):
+        search_without_training(project, monkeypatch, lambda *_: 0.5)
+
+
+def test_ctrl_c_ends_the_trainings(project: Project) -> None:
+    (project.path / "space.yaml").write_text(SIMPLE.replace("epochs: 3", "epochs: 100000"))
+    with subprocess.Popen(
+        SWEEP, cwd=project.path, env=project.environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not list(project.path.glob("sweeps/found/trainings/*/checkpoint.npz")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "interrupted; rerun to continue\n"
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_spaces_of_the_documentation_are_valid(path: Path) -> None:
+    Space.read(path).check(read_yaml(ROOT / "params.yaml"))

@@ -1,0 +1,1 @@
+"""`make sweep`: searches for an architecture with Optuna."""

@@ -1,0 +1,127 @@
+"""Writes what a search found: tables, Optuna's pictures, and the winner as a block for params.yaml."""
+
+import warnings
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import optuna
+import pandas as pd
+import yaml
+from matplotlib.ticker import MaxNLocator
+from optuna.trial import FrozenTrial, TrialState
+
+from stages.common.files import write_text
+from tools.sweep.search import MISTAKE, Finalist, Search
+
+mpl.use("agg")
+
+WIDTH = 118  # of a line of the block, as params.yaml has
+PICTURES = {
+    "history": ("plot_optimization_history", "Accuracy on held-out images, trial by trial"),
+    "curves": (
+        "plot_intermediate_values",
+        "Accuracy after each epoch; short curves were ended early",
+    ),
+    "importances": ("plot_param_importances", "How much of the difference between trials each value explains"),
+    "slices": ("plot_slice", "Accuracy against each value"),
+}
+
+
+def write_report(search: Search, finalists: list[Finalist], seeds: list[int]) -> str:
+    """Writes README.md, trials.csv, the pictures and the winner's block into the search's folder.
+
+    Returns:
+        The winner's block, as text for params.yaml.
+    """
+    winner = block_text(search.space.name, finalists[0].block)
+    write_text(search.folder / f"{search.space.name}.yaml", winner)
+    trials = trials_table(search.finished)
+    write_text(search.folder / "trials.csv", trials.to_csv(index=False, lineterminator="\n"))
+    drawn = _draw(search)
+    parts = [
+        f"# Search: {search.space.name}",
+        f"{_counts(search.finished)} All figures are accuracies on training images that were held out; the test images "
+        "had no part in it. The winner was chosen by these figures, so on new images it is likely a little worse.",
+        "## Finalists",
+        _markdown(finalists_table(finalists, seeds)),
+        "## Winner",
+        f"```yaml\n{winner}```",
+        "## Trials",
+        *(f"{PICTURES[name][1]}:\n\n![{PICTURES[name][1]}]({name}.png)" for name in drawn),
+        "`trials.csv` has each trial with its values.",
+    ]
+    write_text(search.folder / "README.md", "\n\n".join(parts) + "\n")
+    return winner
+
+
+def block_text(name: str, block: dict[str, Any]) -> str:
+    """A block as params.yaml has it: indented, and each layer in one line."""
+    text = yaml.safe_dump({name: block}, sort_keys=False, default_flow_style=None, width=WIDTH, allow_unicode=True)
+    return "".join(f"  {line}\n" for line in text.splitlines())
+
+
+def trials_table(trials: list[FrozenTrial]) -> pd.DataFrame:
+    """A row for each trial: its number, state, accuracy, the values that were searched, and why it failed."""
+    rows = []
+    for trial in trials:
+        row = {"trial": trial.number, "state": trial.state.name.lower(), "accuracy": trial.value}
+        rows.append(row | trial.params | {"mistake": trial.user_attrs.get(MISTAKE)})
+    table = pd.DataFrame(rows)
+    return table[[*(column for column in table if column != "mistake"), "mistake"]]
+
+
+def finalists_table(finalists: list[Finalist], seeds: list[int]) -> pd.DataFrame:
+    """A row for each finalist: the mean and each seed's accuracy, as percentages."""
+    rows = [
+        {"trial": each.trial, "mean": f"{each.mean:.2%}"}
+        | {f"seed {seed}": f"{accuracy:.2%}" for seed, accuracy in zip(seeds, each.accuracies, strict=True)}
+        for each in finalists
+    ]
+    return pd.DataFrame(rows)
+
+
+def _counts(trials: list[FrozenTrial]) -> str:
+    count = {state: sum(trial.state == state for trial in trials) for state in TrialState}
+    told = f"{len(trials)} trials: {count[TrialState.COMPLETE]} complete, {count[TrialState.PRUNED]} ended early"
+    failed = count[TrialState.FAIL]
+    return f"{told}, {failed} failed." if failed else f"{told}."
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [table.columns, ["---:"] * len(table.columns), *table.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def _draw(search: Search) -> list[str]:
+    """Draws Optuna's pictures; returns the names of those that these trials allow."""
+    drawn = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its Matplotlib pictures are experimental, and say so
+        for name, (plot, _) in PICTURES.items():
+            named = {} if name == "curves" else {"target_name": "accuracy"}
+            try:
+                axes = getattr(optuna.visualization.matplotlib, plot)(search.study, **named)
+            except (ValueError, RuntimeError):  # too few trials, or all alike
+                continue
+            axes = np.ravel(axes)
+            _make_readable(name, axes)
+            axes[0].figure.savefig(search.folder / f"{name}.png", dpi=100, bbox_inches="tight")
+            plt.close(axes[0].figure)
+            drawn.append(name)
+    return drawn
+
+
+def _make_readable(name: str, axes: np.ndarray) -> None:
+    """Names the axes of the curves, and gives long names room."""
+    if name == "curves":
+        axes[0].set(title="", xlabel="epoch", ylabel="accuracy")
+        axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].get_legend().remove()  # a line for each trial
+    if name == "slices":
+        axes[0].figure.set_size_inches(2.5 * len(axes) + 1, 4)
+        for each in axes:
+            each.set_xlabel(each.get_xlabel().replace(".", ".\n"), fontsize=8)
+            each.tick_params("x", which="both", labelsize=7)
+            plt.setp(each.get_xticklabels(which="both"), rotation=30, ha="right")
