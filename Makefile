@@ -4,6 +4,8 @@ VENV := .venv
 RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
 SWEEP := $(VENV)/installed-sweep
+CLUSTER := $(VENV)/installed-cluster
+TRAINS := $(RUN) $(if $(RAY_ADDRESS),$(CLUSTER)) # what trains, here or on a Ray cluster
 ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
@@ -11,7 +13,7 @@ unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the 
 .PHONY: repro overview compare reproduce review preview verify operations recipe sweep study bench test chaos check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
-repro: $(RUN) ## install the environment, then run the pipeline; reruns only what an edit affects
+repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects
 	@REPRO_MAKE=$$PPID python -m tools.repro
 
 overview: $(RUN) ## draw plots/report.html and the comparison from the results in the workspace
@@ -38,7 +40,7 @@ operations: $(RUN) ## find which Keras objects give other bytes on other, emulat
 recipe: $(RUN) ## add a recipe of docs/recipes/ to params.yaml: make recipe NAME=cnn_best
 	@python -m tools.recipe $(NAME)
 
-sweep: $(SWEEP) ## search for the best architecture of a space with Optuna: make sweep SPACE=docs/sweeps/small_cnn.yaml [TRIALS=30] [FINALISTS=3] [SEEDS="10 11"] [WRITE=1]
+sweep: $(TRAINS) $(SWEEP) ## search for the best architecture of a space with Optuna: make sweep SPACE=docs/sweeps/small_cnn.yaml [TRIALS=30] [FINALISTS=3] [SEEDS="10 11"] [WRITE=1]
 	@python -m tools.sweep $(SPACE) $(TRIALS:%=--trials=%) $(FINALISTS:%=--finalists=%) $(if $(SEEDS),--seeds $(SEEDS)) $(JOBS:%=--jobs=%) $(if $(WRITE),--write)
 
 study: $(RUN) ## train many seeds, to settle the tutorials' claims and test the comparison of recipes; takes about half an hour
@@ -98,6 +100,10 @@ $(SWEEP): $(RUN) tools/sweep/requirements.txt
 	$(ENVIRONMENT) install tools/sweep/requirements.txt
 	@touch $@
 
-$(DEV): $(SWEEP) tests/requirements.txt
+$(CLUSTER): $(RUN) tools/cluster/requirements.txt
+	$(ENVIRONMENT) install tools/cluster/requirements.txt
+	@touch $@
+
+$(DEV): $(SWEEP) $(CLUSTER) tests/requirements.txt
 	$(ENVIRONMENT) install tests/requirements.txt
 	@touch $@

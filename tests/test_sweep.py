@@ -19,7 +19,7 @@ from stages.common.yaml import parse_yaml, read_yaml
 from tools.sweep.report import block_text
 from tools.sweep.search import Search
 from tools.sweep.space import Choice, Range, Space
-from tools.sweep.training import EndEpoch, Training, TrainingError
+from tools.sweep.training import EndEpoch, Here, Place, Training, TrainingError
 
 from .conftest import ROOT, TINY_PARAMS, Project
 
@@ -172,12 +172,12 @@ def test_a_training_that_is_ended_resumes(project: Project, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ended.run(end)
+        ended.run(Here(1), end)
     told: list[int] = []
-    accuracy = ended.run(lambda epoch, *_: told.append(epoch))
+    accuracy = ended.run(Here(1), lambda epoch, *_: told.append(epoch))
     assert told in ([2, 3], [3])  # it may have ended its second epoch before it was told to end
     straight = Training.of(params, "", project.path / "straight")
-    assert straight.run(lambda *_: None) == accuracy
+    assert straight.run(Here(1), lambda *_: None) == accuracy
     assert (straight.folder / "model.keras").read_bytes() == (ended.folder / "model.keras").read_bytes()
 
 
@@ -187,13 +187,13 @@ def search_without_training(project: Project, monkeypatch: pytest.MonkeyPatch, r
     monkeypatch.setattr(Training, "run", run)
     folder = project.path / "sweeps/found"
     folder.mkdir(parents=True, exist_ok=True)
-    return Search(read(SIMPLE, project.path), read_yaml(project.params), folder, 1, Progress(disable=True))
+    return Search(read(SIMPLE, project.path), read_yaml(project.params), folder, Here(1), Progress(disable=True))
 
 
 def test_a_trial_that_is_worse_than_most_is_ended_early(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
 
-    def run(_: Training, end_epoch: EndEpoch) -> float:
+    def run(_: Training, __: Place, end_epoch: EndEpoch) -> float:
         number = next(numbers)
         accuracy = 0.1 if number == 9 else 0.9 + number / 1000
         for epoch in (1, 2, 3):

@@ -16,7 +16,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-LOCKS = tuple(map(Path, ("requirements.txt", "tools/sweep/requirements.txt", "tests/requirements.txt")))
+LOCKS = tuple(
+    map(
+        Path,
+        (
+            "requirements.txt",
+            "tools/sweep/requirements.txt",
+            "tools/cluster/requirements.txt",
+            "tests/requirements.txt",
+        ),
+    )
+)
 COMPILE = ("pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes")
 COMPILE += ("--custom-compile-command", "make lock", "--quiet")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")

@@ -1,9 +1,14 @@
-"""How many trainings or other stages this machine runs at once."""
+"""Where trainings run, and how many stages this machine runs at once."""
 
+import importlib.util
 import os
 
 import psutil
 
+from stages.common.errors import PipelineError
+from stages.common.params import mistake
+
+RAY_ADDRESS = "RAY_ADDRESS"  # Ray's environment variable: the cluster that trains
 MEMORY = 1.5e9  # bytes that a stage may need; the largest, a training of cnn, takes 1.2e9 with MNIST
 
 
@@ -15,3 +20,18 @@ def cores() -> int:
 def at_once() -> int:
     """How many stages to run at once: as many as there are cores, and as memory allows."""
     return max(1, min(cores(), int(psutil.virtual_memory().available / MEMORY)))
+
+
+def cluster_address(kernels: str) -> str | None:
+    """The address of the Ray cluster that is to train; `None` to train here.
+
+    Raises `PipelineError` if the kernels are not portable, or if Ray is not installed.
+    """
+    address = os.environ.get(RAY_ADDRESS)
+    if not address:
+        return None
+    if kernels != "portable":
+        raise mistake("train.kernels", f"'portable', as {RAY_ADDRESS} is set and the nodes' results differ", kernels)
+    if not importlib.util.find_spec("ray"):
+        raise PipelineError(f"{RAY_ADDRESS} is set, but Ray is not installed; run: make .venv/installed-cluster")
+    return address

@@ -10,7 +10,7 @@ import sys
 
 from stages.common.errors import PipelineError, command
 from tools.common.arguments import number
-from tools.repro.client import NEED_KERAS
+from tools.repro.client import NEED_KERAS, TRAINS
 from tools.repro.ending import Make, end_when_asked
 from tools.repro.warm import Warm, warm_commands
 
@@ -51,7 +51,7 @@ def _reproduce_or_mend(arguments: argparse.Namespace, warm: Warm, make: Make) ->
 
 def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
     from stages.common.params import load_params  # while these are imported here, others are there
-    from tools.common.cores import at_once
+    from tools.common.cores import at_once, cluster_address
     from tools.common.results import overview_is_current
     from tools.repro import no_git
     from tools.repro.plan import Plan
@@ -64,7 +64,10 @@ def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
     if plan.outdated:
         warm.start("tables")
         alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
-        reproduce(plan, arguments.jobs or (1 if alone else at_once()), warm, make, arguments.verbose)
+        elsewhere = plan.needs([TRAINS]) and cluster_address(params.train.kernels)
+        on_cluster = warm.start_cluster() if elsewhere else 0
+        jobs = arguments.jobs or (1 if alone else at_once())
+        reproduce(plan, jobs, warm, make, arguments.verbose, on_cluster)
     else:
         print("nothing to run: data, models and results are up to date")
     if not arguments.targets and not overview_is_current(params):

@@ -20,7 +20,9 @@ STARTED_WITH = "REPRO_STARTED_WITH"  # Python's own variables, as the servers re
 PATIENCE = 10  # seconds that a process group has to end, once it is asked to
 MOMENT = 0.05  # seconds between two looks at a group that is to end
 
-NEED_KERAS = ("stages.train", "stages.evaluate", "tools.digits")
+TRAINS = "stages.train"
+CLUSTER = "cluster"  # the server that has a Ray cluster train (tools/cluster)
+NEED_KERAS = (TRAINS, "stages.evaluate", "tools.digits")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 PASSED_ON += (signal.SIGTSTP, signal.SIGCONT)
 IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
@@ -80,7 +82,7 @@ def _connect(server: socket.socket, module: str) -> None:
     here = os.open(".", os.O_RDONLY)
     os.chdir(os.environ[SERVERS])  # as a socket's path may have no more than a hundred characters
     try:
-        server.connect(name)
+        server.connect(CLUSTER if module == TRAINS and os.path.exists(CLUSTER) else name)  # noqa: PTH110
     finally:
         os.fchdir(here)
         os.close(here)

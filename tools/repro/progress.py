@@ -26,7 +26,7 @@ from tools.repro.warm import Warm
 EVERY = 10  # moments of the schedule: five times a second
 
 
-def reproduce(plan: Plan, jobs: int, warm: Warm, make: Make, verbose: bool = False) -> None:
+def reproduce(plan: Plan, jobs: int, warm: Warm, make: Make, verbose: bool = False, on_cluster: int = 0) -> None:
     """Runs what is outdated. For each stage that ended, prints what it did and how long it took.
 
     What a stage printed is shown in full if it failed, or if `verbose`. On a terminal, bars show what runs.
@@ -38,7 +38,7 @@ def reproduce(plan: Plan, jobs: int, warm: Warm, make: Make, verbose: bool = Fal
     with (
         tempfile.TemporaryDirectory(dir=warm.folder) as logs,
         _in_order(plan),
-        Schedule(plan, jobs, warm.dvc, environment, Path(logs)) as schedule,
+        Schedule(plan, jobs, warm.dvc, environment, Path(logs), on_cluster) as schedule,
         Live(console=console, auto_refresh=False, transient=True) as live,
     ):
         total = len(schedule.waiting)

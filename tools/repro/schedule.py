@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.repro.client import CLUSTER, TRAINS
 from tools.repro.plan import Plan
 
+HERE = "here"  # where a stage runs, if not on a cluster
 MOMENT = 0.02  # seconds between two looks at what runs
 PATIENCE = 10  # seconds that stages have to end before they are asked in a stronger way
 KILLING = [signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)]
@@ -56,10 +59,20 @@ class Schedule:
         dvc: what DVC's command line begins with.
         environment: of DVC and the stages.
         logs: an empty folder for what they print.
+        on_cluster: how many trainings may run at once on a cluster, besides; 0 if there is none.
     """
 
-    def __init__(self, plan: Plan, jobs: int, dvc: Sequence[str], environment: Mapping[str, str], logs: Path) -> None:
-        self.plan, self.jobs, self.dvc, self.environment, self.logs = plan, jobs, dvc, environment, logs
+    def __init__(
+        self,
+        plan: Plan,
+        jobs: int,
+        dvc: Sequence[str],
+        environment: Mapping[str, str],
+        logs: Path,
+        on_cluster: int = 0,
+    ) -> None:
+        self.plan, self.dvc, self.environment, self.logs = plan, dvc, environment, logs
+        self.jobs = {HERE: jobs, CLUSTER: on_cluster}
         self.waiting = [name for name in plan.upstream if name in plan.outdated]
         self.running: list[Stage] = []
         self.failed: list[str] = []
@@ -93,9 +106,16 @@ class Schedule:
         unfinished = {*self.waiting, *(stage.name for stage in self.running)}
         ready = [name for name in self.waiting if not self.plan.upstream[name] & unfinished]
         ready.sort(key=lambda name: (len(self.plan.dependents(name)), self.plan.written[name]), reverse=True)
-        for name in ready[: self.jobs - len(self.running)]:
-            self.waiting.remove(name)
-            self.running.append(self._run(name))
+        free = Counter(self.jobs) - Counter(self._where(stage.name) for stage in self.running)
+        for name in ready:
+            if free[where := self._where(name)] > 0:
+                free[where] -= 1
+                self.waiting.remove(name)
+                self.running.append(self._run(name))
+
+    def _where(self, name: str) -> str:
+        trains = self.jobs[CLUSTER] and TRAINS in self.plan.commands.get(name, "")
+        return CLUSTER if trains else HERE
 
     def _run(self, name: str) -> Stage:
         log = self.logs / str(list(self.plan.upstream).index(name))  # a name may hold a path

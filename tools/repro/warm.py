@@ -16,7 +16,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.repro.client import SERVERS, STARTED_WITH, python_variables
+from stages.common.errors import PipelineError
+from tools.repro.client import CLUSTER, SERVERS, STARTED_WITH, python_variables
 
 LIBRARIES = {
     "keras": ("keras", "pydantic.main", "yaml", "pandas", "sklearn.metrics"),
@@ -66,20 +67,36 @@ class Warm:
         """
         if not self.possible or (self.folder / name).exists() or self._borrow(name):
             return
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # TensorFlow's start-up messages
+        self._start(name, "tools.repro.server", [str(self.folder), *(libraries or LIBRARIES[name])], **quiet)
+
+    def start_cluster(self) -> int:
+        """Has a Ray cluster run what stages/train.py would (tools/cluster); returns how many trainings it runs at once.
+
+        Raises `PipelineError` if commands cannot be passed on; ends this process if the cluster cannot be used.
+        """
+        if not self.possible:
+            raise PipelineError(f"a Ray cluster can be used from Linux only, this is {sys.platform}; unset RAY_ADDRESS")
+        self._start(CLUSTER, "tools.cluster", [], stdout=subprocess.PIPE)
+        cpus = self.servers[CLUSTER].stdout.readline()
+        if not cpus:
+            sys.exit(self.servers[CLUSTER].wait())  # it has said why
+        return int(cpus)
+
+    def _start(self, name: str, module: str, arguments: Sequence[str], **streams: int) -> None:
+        """Starts a server: a module that gets the number of a listening socket."""
         with socket.socket(socket.AF_UNIX) as listening:
             with contextlib.chdir(self.folder):  # as a socket's path may have no more than a hundred characters
                 listening.bind(name)
             listening.listen()
-            command = [sys.executable, "-m", "tools.repro.server", str(listening.fileno()), str(self.folder)]
             self.servers[name] = subprocess.Popen(
-                [*command, *(libraries or LIBRARIES[name])],
+                [sys.executable, "-m", module, str(listening.fileno()), *arguments],
                 cwd=ROOT,
                 env=self.environment,
                 pass_fds=[listening.fileno()],
                 process_group=0,  # signals of a terminal come to commands through their clients
                 stdin=subprocess.PIPE,  # is closed when this process ends, however it ends
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # TensorFlow's start-up messages
+                **streams,
             )
 
     def _borrow(self, name: str) -> bool:

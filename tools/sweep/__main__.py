@@ -18,11 +18,12 @@ from stages.common.errors import PipelineError, command
 from stages.common.params import PARAMS_PATH, load_params
 from stages.common.yaml import read_yaml
 from tools.common.arguments import number
-from tools.common.cores import at_once
+from tools.common.cores import at_once, cluster_address
 from tools.common.recipes import add_architecture, check_is_new
 from tools.sweep.report import finalists_table, write_report
 from tools.sweep.search import Search
 from tools.sweep.space import Space
+from tools.sweep.training import Here, OnCluster, Place
 
 SWEEPS = Path("sweeps")
 
@@ -52,14 +53,13 @@ def main() -> None:
     if arguments.write:
         check_is_new(space.name)
     seeds = list(dict.fromkeys(arguments.seeds or params.train.seeds))
-    jobs = arguments.jobs or (1 if params.train.kernels == "native" else at_once())
     folder = SWEEPS / space.name
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         _lock(lock, folder)
         _prepare()
         with _progress() as progress:
-            search = Search(space, content, folder, jobs, progress)
+            search = Search(space, content, folder, _place(arguments.jobs, params.train.kernels), progress)
             search.run(arguments.trials)
             finalists = search.finalists(arguments.finalists, seeds)
         if not finalists:
@@ -69,6 +69,14 @@ def main() -> None:
     print(f"\n{block}\n{folder / 'README.md'}: table and pictures")
     if arguments.write:
         add_architecture(space.name, block)
+
+
+def _place(jobs: int | None, kernels: str) -> Place:
+    """This machine, or the Ray cluster that the environment names."""
+    address = cluster_address(kernels)
+    if address:
+        return OnCluster(address)
+    return Here(jobs or (1 if kernels == "native" else at_once()))
 
 
 def _lock(lock: object, folder: Path) -> None:

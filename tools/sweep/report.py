@@ -118,7 +118,7 @@ def _make_readable(name: str, axes: np.ndarray) -> None:
     if name == "curves":
         axes[0].set(title="", xlabel="epoch", ylabel="accuracy")
         axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes[0].get_legend().remove()  # a line for each trial
+        axes[0].legend().remove()  # a line for each trial
     if name == "slices":
         axes[0].figure.set_size_inches(2.5 * len(axes) + 1, 4)
         for each in axes:

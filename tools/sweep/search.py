@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from stages.common.errors import PipelineError
 from tools.sweep.space import Choice, Range, Space
-from tools.sweep.training import Training, TrainingError, identity, side_by_side
+from tools.sweep.training import Place, Training, TrainingError, identity, side_by_side
 
 MISTAKE, TRAINING, SPACE = "mistake", "training", "space"  # what is kept with trials and with the study
 STARTUP = 10  # trials drawn at random, before Optuna learns from those that are there
@@ -47,14 +47,14 @@ class Search:
         space: what is searched.
         content: of params.yaml.
         folder: for Optuna's study, an SQLite file, and the trainings.
-        jobs: trainings at once.
+        place: where trainings run.
         progress: shows what runs.
     """
 
     space: Space
     content: dict[str, Any]
     folder: Path
-    jobs: int
+    place: Place
     progress: Progress
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -96,7 +96,7 @@ class Search:
         """Searches until this many trials have ended. Raises `PipelineError` if none of them could be trained."""
         left = trials - len(self.finished)
         bar = self.progress.add_task("trials", total=trials, completed=trials - max(left, 0))
-        side_by_side(lambda _: (self._run_trial(), self.progress.advance(bar)), range(left), self.jobs)
+        side_by_side(lambda _: (self._run_trial(), self.progress.advance(bar)), range(left), self.place)
         if not self.study.get_trials(states=[TrialState.COMPLETE]):
             why = [trial.user_attrs[MISTAKE] for trial in self.finished if MISTAKE in trial.user_attrs]
             raise PipelineError(f"{self.space.path}: none of {trials} trials could be trained; the last: {why[-1]}")
@@ -146,7 +146,7 @@ class Search:
             finally:
                 self.progress.advance(bar)
 
-        found = side_by_side(train, [(trial, seed) for trial in ranked for seed in seeds], self.jobs)
+        found = side_by_side(train, [(trial, seed) for trial in ranked for seed in seeds], self.place)
         rows = [found[start : start + len(seeds)] for start in range(0, len(found), len(seeds))]
         finalists = [
             Finalist(trial.number, trial.user_attrs[TRAINING]["block"], row)
@@ -168,7 +168,7 @@ class Search:
             end_epoch(epoch, epochs, accuracy)
 
         try:
-            return training.run(show)
+            return training.run(self.place, show)
         finally:
             self.progress.remove_task(bar)
 

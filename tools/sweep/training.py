@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import psutil
@@ -26,13 +26,79 @@ from stages.train import SHOW_PROGRESS
 from tools.common.results import PREPARED
 
 EPOCH = re.compile(r"\S+  epoch (\d+)/(\d+)  .*\bval_accuracy ([\d.]+)")  # stages/train.py, after each epoch
-STOPPED = {128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM}  # exit statuses after Ctrl-C, and after `stop`
+HISTORY = "history.csv"  # the last file that the stage writes
+FILES = ("model.keras", "summary.txt", HISTORY, "checkpoint.npz")
+STOPPED = {128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM}  # exit statuses after Ctrl-C, and when terminated
 
 EndEpoch = Callable[[int, int, float], None]  # the epoch from 1, the number of epochs, the validation accuracy
 
 
 class TrainingError(PipelineError):
     """The stage refused the architecture, or its loss was not finite."""
+
+
+class Place(Protocol):
+    """Where trainings run: `jobs` at once."""
+
+    jobs: int
+
+    def train(self, arguments: list[str], folder: Path, lock: int) -> Generator[str, None, int]:
+        """Runs stages/train.py in a folder; yields what it prints on stderr, and returns its exit status.
+
+        The training ends when the generator is closed; `lock`, an open file, is held as long as it runs.
+        """
+
+    def stop(self) -> None:
+        """Ends all trainings."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """Each training is a process on this machine."""
+
+    jobs: int
+
+    def train(self, arguments: list[str], folder: Path, lock: int) -> Generator[str, None, int]:
+        with contextlib.suppress(FileExistsError):
+            (folder / "stages").symlink_to(Path("stages").absolute())
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.train", *arguments],
+            cwd=folder,
+            env={**os.environ, SHOW_PROGRESS: "yes"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            pass_fds=[lock],
+        )
+        try:
+            yield from process.stderr
+            return process.wait()
+        finally:
+            process.terminate()
+            process.wait()
+
+    def stop(self) -> None:
+        for child in psutil.Process().children():
+            child.terminate()
+
+
+class OnCluster:
+    """Each training is a task on a Ray cluster."""
+
+    def __init__(self, address: str) -> None:
+        from tools.common.cluster import Cluster
+
+        self.cluster = Cluster(address)
+        self.jobs = self.cluster.cpus()
+
+    def train(self, arguments: list[str], folder: Path, lock: int) -> Generator[str, None, int]:
+        status, _ = yield from self.cluster.train(arguments, folder).lines()
+        return status
+
+    def stop(self) -> None:
+        self.cluster.close()
 
 
 @dataclass(frozen=True)
@@ -62,10 +128,11 @@ class Training:
         decides = json.dumps([name, seed, params["architectures"][name], params["train"]["kernels"], identity])
         return cls(trainings / hashlib.sha256(decides.encode()).hexdigest()[:16], name, seed, text)
 
-    def run(self, end_epoch: EndEpoch) -> float:
+    def run(self, place: Place, end_epoch: EndEpoch) -> float:
         """Trains, or resumes, or finds what was trained earlier.
 
         Args:
+            place: where it runs.
             end_epoch: called after each epoch; what it raises ends the training.
 
         Returns:
@@ -74,74 +141,44 @@ class Training:
         Raises `TrainingError` with the stage's own line.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        history = self.folder / "history.csv"  # the last file that the stage writes
+        history = self.folder / HISTORY
         with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed sweep's training goes on until its next epoch, and holds it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed search's training goes on until its next epoch, and holds it
             if not history.exists():
-                self._run_stage(lock.fileno(), end_epoch)
+                self._run_stage(place, lock.fileno(), end_epoch)
         table = pd.read_csv(history)
         return float(table[(table.split == "validation") & (table.metric == "accuracy")].value.iloc[-1])
 
     def discard(self) -> None:
         """Deletes what an unfinished training has left to resume from."""
-        (self.folder / "checkpoint.npz").unlink(missing_ok=True)
+        (self.folder / FILES[-1]).unlink(missing_ok=True)
 
-    def _run_stage(self, lock: int, end_epoch: EndEpoch) -> None:
+    def _run_stage(self, place: Place, lock: int, end_epoch: EndEpoch) -> None:
         write_text(self.folder / "params.yaml", self.params)
-        with contextlib.suppress(FileExistsError):
-            (self.folder / "stages").symlink_to(Path("stages").absolute())
-        files = ["model.keras", "model.txt", "history.csv", "checkpoint.npz"]
-        line = [sys.executable, "-m", "stages.train", self.name, str(self.seed), str(PREPARED.absolute()), *files]
         said = []
-        with subprocess.Popen(
-            line,
-            cwd=self.folder,
-            env={**os.environ, SHOW_PROGRESS: "yes"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            pass_fds=[lock],
-        ) as process:
-            try:
-                for text in process.stderr:
-                    if epoch := EPOCH.match(text):
-                        end_epoch(int(epoch[1]), int(epoch[2]), float(epoch[3]))
-                    else:
-                        said.append(text)
-            except BaseException:
-                process.terminate()
-                raise
-        if process.returncode in STOPPED:
+        arguments = [self.name, str(self.seed), str(PREPARED.absolute()), *FILES]
+        lines = place.train(arguments, self.folder, lock)
+        with contextlib.closing(lines):
+            while True:
+                try:
+                    text = next(lines)
+                except StopIteration as end:
+                    status = end.value
+                    break
+                if epoch := EPOCH.match(text):
+                    end_epoch(int(epoch[1]), int(epoch[2]), float(epoch[3]))
+                else:
+                    said.append(text)
+        if status in STOPPED:
             raise PipelineError("stopped; rerun to continue")
-        if process.returncode < 0:
-            name = signal.Signals(-process.returncode).name
-            raise PipelineError(
-                f"{self.folder}: a training was ended by {name}; rerun to continue, with fewer jobs if memory is short"
-            )
-        if process.returncode:
+        if status < 0:
+            ended = f"a training was ended by {signal.Signals(-status).name}"
+            raise PipelineError(f"{self.folder}: {ended}; rerun to continue, with fewer jobs if memory is short")
+        if status:
             *_, last = said or [""]
             if not last.startswith("error: "):
                 raise RuntimeError(f"{self.folder}: stages.train failed:\n{''.join(said)}")
             raise TrainingError(last.removeprefix("error: ").strip())
-
-
-def side_by_side(function: Callable[[Any], Any], items: Iterable[Any], jobs: int) -> list[Any]:
-    """Calls a function that trains for each item, `jobs` at once. The first exception ends what runs, and is raised."""
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(function, item) for item in items]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            while any(future.running() for future in futures):
-                for child in psutil.Process().children():
-                    child.terminate()
-                time.sleep(0.1)
-            raise
-    return [future.result() for future in futures]
 
 
 def identity() -> str:
@@ -151,3 +188,22 @@ def identity() -> str:
         with Path(path).open("rb") as stream:
             digest.update(f"{path}\n".encode() + hashlib.file_digest(stream, "blake2b").digest())
     return digest.hexdigest()
+
+
+def side_by_side(function: Callable[[Any], Any], items: Iterable[Any], place: Place) -> list[Any]:
+    """Calls a function that trains for each item, as many at once as the place allows.
+
+    The first exception ends what runs, and is raised.
+    """
+    with ThreadPoolExecutor(place.jobs) as pool:
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while any(future.running() for future in futures):
+                place.stop()
+                time.sleep(0.1)
+            raise
+    return [future.result() for future in futures]

@@ -1,0 +1,140 @@
+"""Trainings on a real Ray cluster, with nodes on this machine: the bytes of a local run, whatever happens."""
+
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray.cluster_utils import Cluster as Nodes
+
+from .conftest import Project
+from .faults import outputs
+from .test_sweep import SIMPLE
+
+REPRO = ("python", "-m", "tools.repro")
+ALONE = (*REPRO, "train@cnn-10")
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    """A cluster with a head, on which nothing is trained."""
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield nodes
+    nodes.shutdown()
+
+
+def on(nodes: Nodes) -> dict[str, str]:
+    return {"RAY_ADDRESS": nodes.address}
+
+
+def start(project: Project, *command: str, **variables: str) -> subprocess.Popen[str]:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=project.path, env={**project.environment, **variables}, **streams)
+
+
+def train_cnn_for(project: Project, epochs: int) -> None:
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=epochs))
+
+
+def trainings() -> list[psutil.Process]:
+    """The processes that run stages/train.py for a Ray node."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if {"stages.train", "checkpoint.npz"} <= set(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def wait_for(what: Callable[[], Any]) -> Any:
+    last = time.monotonic() + 120
+    while not (found := what()):
+        assert time.monotonic() < last
+        time.sleep(0.05)
+    return found
+
+
+def test_a_cluster_gives_the_bytes_of_a_local_run(nodes: Nodes, project: Project, tmp_path: Path) -> None:
+    train_cnn_for(project, 2)
+    here = project.clone(tmp_path / "here")
+    before = outputs(project)
+
+    nodes.add_node(num_cpus=1, env_vars={"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2"})
+    with start(project, *REPRO, **on(nodes)) as process:
+        told = process.stdout.read()
+    assert process.returncode == 1
+    assert "is not used: GLIBC_TUNABLES chooses functions of the C library" in told
+    assert "error: RAY_ADDRESS: none of the cluster's 1 nodes with CPUs can be used" in told
+    assert "Traceback" not in told
+    after = outputs(project)
+    assert all(after[path] == content for path, content in before.items() if not path.startswith("data/models/cnn"))
+
+    nodes.add_node(num_cpus=1)
+    with start(project, *REPRO, **on(nodes)) as process:
+        told = process.stdout.read()
+    assert process.returncode == 0, told
+    assert "trained for 2 epochs" in told
+    here.run(*REPRO)
+    assert outputs(project) == outputs(here)
+    assert (project.path / "dvc.lock").read_bytes() == (here.path / "dvc.lock").read_bytes()
+
+    (project.path / "space.yaml").write_text(SIMPLE)
+    sweep = ("python", "-m", "tools.sweep", "space.yaml", "--trials", "1", "--write")
+    with start(project, *sweep, **on(nodes)) as process:
+        told = process.stdout.read()
+    assert process.returncode == 0, told
+    project.repro("train@found-10")
+    (model,) = project.path.glob("sweeps/found/trainings/*/model.keras")
+    assert model.read_bytes() == (project.path / "data/models/found/10.keras").read_bytes()
+
+
+def test_a_training_whose_node_dies_runs_elsewhere(nodes: Nodes, project: Project, tmp_path: Path) -> None:
+    train_cnn_for(project, 50)
+    here = project.clone(tmp_path / "here")
+    nodes.add_node(num_cpus=1)
+    with start(project, *ALONE, **on(nodes)) as process:
+        (training,) = wait_for(trainings)
+        nodes.add_node(num_cpus=1)
+        (node,) = (parent for parent in training.parents() if parent.name() == "raylet")
+        node.kill()
+        told = process.stdout.read()
+    assert process.returncode == 0, told
+    assert "trained for 50 epochs" in told
+    here.run(*ALONE)
+    assert outputs(project) == outputs(here)
+
+
+def test_ctrl_c_ends_trainings_on_all_nodes(nodes: Nodes, project: Project) -> None:
+    train_cnn_for(project, 1_000_000)
+    before = (project.path / "dvc.lock").read_bytes()
+    nodes.add_node(num_cpus=1)
+    with start(project, *ALONE, **on(nodes)) as process:
+        (training,) = wait_for(trainings)
+        process.send_signal(signal.SIGINT)
+        told = process.stdout.read()
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    training.wait(60)
+    assert (project.path / "dvc.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("kernels", "message"),
+    [
+        ("portable", "error: RAY_ADDRESS=127.0.0.1:1: cannot reach a Ray cluster: "),
+        ("native", "error: params.yaml: train.kernels: expected 'portable', as RAY_ADDRESS is set"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_one_line(kernels: str, message: str, project: Project) -> None:
+    project.edit(lambda params: params["train"].update(kernels=kernels))
+    train_cnn_for(project, 2)
+    with start(project, *ALONE, RAY_ADDRESS="127.0.0.1:1") as process:
+        told = process.stdout.read()
+    assert process.returncode == 1
+    assert message in told
+    assert "Traceback" not in told

@@ -1,0 +1,1 @@
+"""Runs the trainings of `make repro` on a Ray cluster."""
