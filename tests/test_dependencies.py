@@ -1,6 +1,7 @@
 """What each stage depends on: modules and library versions that decide its bytes, and no others."""
 
 import ast
+import functools
 import json
 import re
 
@@ -28,17 +29,25 @@ DECIDE_NOTHING = {
 }
 
 
-def imported_modules(path: str, seen: frozenset[str] = frozenset()) -> set[str]:
-    """The project's own modules that one of them imports, itself among them, however deep."""
-    found = {path}
+@functools.cache
+def imported_by(path: str) -> set[str]:
+    """The project's own modules that one of them imports itself."""
+    found = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("stages", "tools"):
             for name in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
                 base = ROOT / name.replace(".", "/")
-                for file in (base.with_suffix(".py"), base / "__init__.py"):
-                    candidate = str(file.relative_to(ROOT))
-                    if file.exists() and candidate not in seen | found:
-                        found |= imported_modules(candidate, seen | found)
+                files = (base.with_suffix(".py"), base / "__init__.py")
+                found |= {str(file.relative_to(ROOT)) for file in files if file.exists()}
+    return found
+
+
+def imported_modules(path: str) -> set[str]:
+    """The project's own modules that one of them imports, itself among them, however deep."""
+    found, new = {path}, {path}
+    while new:
+        new = set().union(*map(imported_by, new)) - found
+        found |= new
     return found
 
 

@@ -23,7 +23,14 @@ LIBRARIES = {
     "keras": ("keras", "pydantic.main", "yaml", "pandas", "sklearn.metrics"),
     "dvc": ("dvc.commands.repro", "dvc.cli", "dvc.render", "dvc.repo.reproduce", "dvc.repo.status", "networkx"),
     "tables": (
-        *("pydantic.main", "yaml", "pandas", "matplotlib.backends.backend_agg", "matplotlib.style"),
+        *(
+            "pydantic.main",
+            "yaml",
+            "pandas",
+            "matplotlib.backends.backend_agg",
+            "matplotlib.figure",
+            "matplotlib.style",
+        ),
         *("scipy.optimize", "scipy.stats", "jinja2", "rich.progress", "pooch", "sklearn.datasets"),
     ),
 }

@@ -1,0 +1,53 @@
+"""`dvc exp`, as docs/searching.md has it: queue, run in parallel, compare, apply, branch, and run in a folder aside."""
+
+import csv
+import io
+import shlex
+import time
+
+import pytest
+
+from stages.common.yaml import read_yaml
+
+from .conftest import ROOT, Project
+from .faults import outputs
+
+FIT = "architectures.mlp_256.fit"
+
+
+@pytest.fixture(scope="module")
+def shown() -> list[str]:
+    """The command in the documentation that shows experiments, without its prompt."""
+    lines = (ROOT / "docs/searching.md").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("$ dvc exp show"))
+    return shlex.split(line.removeprefix("$ "))
+
+
+def test_experiments(project: Project, shown: list[str]) -> None:
+    before = outputs(project)
+    project.run("dvc", "exp", "run", "--queue", "-S", f"{FIT}.epochs=1", "-S", f"{FIT}.batch_size=10", "-n", "one")
+    project.run("dvc", "exp", "run", "--queue", "-S", f"{FIT}.epochs=3", "-n", "three")
+    project.run("dvc", "queue", "start", "-j", "2")
+    last = time.monotonic() + 240
+    while "Queued" in (told := project.run("dvc", "queue", "status").stdout) or "Running" in told:
+        assert time.monotonic() < last, told
+        time.sleep(0.5)
+    assert told.count("Success") == 2, told
+    project.run("dvc", "exp", "run", "--temp", "-S", f"{FIT}.epochs=4", "-n", "aside")
+    assert outputs(project) == before  # all three ran elsewhere
+
+    table = project.run("env", "COLUMNS=140", *shown, "--no-pager").stdout
+    assert all(name in table for name in ("[one]", "[three]", "[aside]", f"{FIT}.epochs", "accuracy"))
+    assert "…" not in table  # it fits
+    rows = csv.DictReader(io.StringIO(project.run(*shown, "--csv").stdout))
+    epochs = {row["Experiment"]: row[f"{FIT}.epochs"] for row in rows}
+    assert epochs == {"": "2", "one": "1", "three": "3", "aside": "4"}
+
+    project.run("dvc", "exp", "branch", "three", "tried")
+    assert "epochs: 3" in project.run("git", "show", "tried:params.yaml").stdout
+
+    project.run("dvc", "exp", "apply", "one")
+    fit = read_yaml(project.params)["architectures"]["mlp_256"]["fit"]
+    assert (fit["epochs"], fit["batch_size"]) == (1, 10)
+    assert "mlp_256.json" in project.run("git", "status", "--short", "metrics").stdout
+    assert not project.repro().ran - {"fetch"}  # results and models are those of the experiment
