@@ -124,16 +124,17 @@ def test_ctrl_c_ends_trainings_on_all_nodes(nodes: Nodes, project: Project) -> N
 
 
 @pytest.mark.parametrize(
-    ("kernels", "message"),
+    ("address", "kernels", "message"),
     [
-        ("portable", "error: RAY_ADDRESS=127.0.0.1:1: cannot reach a Ray cluster: "),
-        ("native", "error: params.yaml: train.kernels: expected 'portable', as RAY_ADDRESS is set"),
+        ("127.0.0.1:1", "portable", "error: RAY_ADDRESS=127.0.0.1:1: cannot reach a Ray cluster: "),
+        ("127.0.0.1:1", "native", "error: params.yaml: train.kernels: expected 'portable', as RAY_ADDRESS is set"),
+        ("ray://127.0.0.1:1", "portable", "error: RAY_ADDRESS: expected HOST:PORT of a cluster in which this machine"),
     ],
 )
-def test_a_cluster_that_cannot_be_used_is_one_line(kernels: str, message: str, project: Project) -> None:
+def test_a_cluster_that_cannot_be_used_is_one_line(address: str, kernels: str, message: str, project: Project) -> None:
     project.edit(lambda params: params["train"].update(kernels=kernels))
     train_cnn_for(project, 2)
-    with start(project, *ALONE, RAY_ADDRESS="127.0.0.1:1") as process:
+    with start(project, *ALONE, RAY_ADDRESS=address) as process:
         told = process.stdout.read()
     assert process.returncode == 1
     assert message in told

@@ -25,13 +25,18 @@ def at_once() -> int:
 def cluster_address(kernels: str) -> str | None:
     """The address of the Ray cluster that is to train; `None` to train here.
 
-    Raises `PipelineError` if the kernels are not portable, or if Ray is not installed.
+    Raises `PipelineError` if the kernels are not portable, this machine is no node of it, or Ray is not installed.
     """
     address = os.environ.get(RAY_ADDRESS)
     if not address:
         return None
     if kernels != "portable":
         raise mistake("train.kernels", f"'portable', as {RAY_ADDRESS} is set and the nodes' results differ", kernels)
+    if address.startswith("ray://"):
+        expected = "HOST:PORT of a cluster in which this machine is a node"
+        raise PipelineError(
+            f"{RAY_ADDRESS}: expected {expected}, found {address}; here, run: ray start --address=HOST:PORT"
+        )
     if not importlib.util.find_spec("ray"):
         raise PipelineError(f"{RAY_ADDRESS} is set, but Ray is not installed; run: make .venv/installed-cluster")
     return address

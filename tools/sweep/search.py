@@ -96,7 +96,14 @@ class Search:
         """Searches until this many trials have ended. Raises `PipelineError` if none of them could be trained."""
         left = trials - len(self.finished)
         bar = self.progress.add_task("trials", total=trials, completed=trials - max(left, 0))
-        side_by_side(lambda _: (self._run_trial(), self.progress.advance(bar)), range(left), self.place)
+
+        def run(_: int) -> None:
+            self._run_trial()
+            complete = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+            best = f", best {max(trial.value for trial in complete):.2%}" if complete else ""
+            self.progress.update(bar, advance=1, description=f"trials{best}")
+
+        side_by_side(run, range(left), self.place)
         if not self.study.get_trials(states=[TrialState.COMPLETE]):
             why = [trial.user_attrs[MISTAKE] for trial in self.finished if MISTAKE in trial.user_attrs]
             raise PipelineError(f"{self.space.path}: none of {trials} trials could be trained; the last: {why[-1]}")
