@@ -28,8 +28,9 @@ def frontier(results: pd.DataFrame) -> Figure:
         axis.plot(shown["cost"], shown["accuracy"], "o", color=OURS, alpha=0.6)
         best = shown[shown["accuracy"].cummax() == shown["accuracy"]].drop_duplicates("accuracy")
         axis.step(best["cost"], best["accuracy"], where="post", color=OURS, linewidth=1)
-        for number, row in enumerate(shown.itertuples()):  # above and below in turn, as neighbours are close
-            _label(axis, row, (4, -9 if number % 2 else 4), "left")
+        upwards = shown.sort_values("accuracy", kind="stable").itertuples()
+        for number, row in enumerate(upwards):  # below and above in turn, as neighbours are close
+            _label(axis, row, (4, 4 if number % 2 else -9), "left")
         for row in results[results["images"] == f"goal, {images}"].itertuples():
             axis.plot(row.cost, row.accuracy, "D", color=PUBLISHED, mfc="none")
             _label(axis, row, (-6, 4), "right")
