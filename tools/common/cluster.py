@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from stages.common.files import replacing
 from stages.common.kernels import why_not_portable
 from stages.common.versions import PINS, other_version
 
+PATIENCE = 10  # seconds that a cluster has to answer
 RETRIES = 10  # of a training whose node has died
 SHOW_PROGRESS = "SHOW_PROGRESS"  # stages/train.py reads it
 PACKAGE = ("stages", "tools/__init__.py", "tools/common/__init__.py", "tools/common/cluster.py")  # what a node gets
@@ -106,6 +108,16 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
+def _check_answers(address: str) -> None:
+    """Raises `PipelineError` if nothing answers at HOST:PORT, for which Ray would wait a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit():  # not 'auto'
+        try:
+            socket.create_connection((host, int(port)), PATIENCE).close()
+        except OSError as error:
+            raise PipelineError(f"RAY_ADDRESS={address}: cannot reach a Ray cluster: {error}") from error
+
+
 class Cluster:
     """A connection to a Ray cluster.
 
@@ -116,6 +128,7 @@ class Cluster:
         self.refused: set[str] = set()  # IDs of nodes
         self.sent: dict[Path, tuple[str, list[ray.ObjectRef]]] = {}
         self.lock = threading.Lock()
+        _check_answers(address)
         with tempfile.TemporaryDirectory() as package:
             for path in PACKAGE:
                 target = Path(package, path)

@@ -61,7 +61,7 @@ class Here:
     def train(self, arguments: list[str], folder: Path, lock: int) -> Generator[str, None, int]:
         with contextlib.suppress(FileExistsError):
             (folder / "stages").symlink_to(Path("stages").absolute())
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "stages.train", *arguments],
             cwd=folder,
             env={**os.environ, SHOW_PROGRESS: "yes"},
@@ -71,13 +71,12 @@ class Here:
             text=True,
             errors="replace",
             pass_fds=[lock],
-        )
-        try:
-            yield from process.stderr
-            return process.wait()
-        finally:
-            process.terminate()
-            process.wait()
+        ) as process:
+            try:
+                yield from process.stderr
+                return process.wait()
+            finally:
+                process.terminate()
 
     def stop(self) -> None:
         for child in psutil.Process().children():
