@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from .conftest import Project
+from .conftest import Project, shared_by_workers
 
 pytestmark = pytest.mark.browser
 
@@ -55,15 +55,19 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """All pages, for a change of which a training history and predictions differ."""
-    project = built_project.clone(tmp_path_factory.mktemp("pages") / "project")
-    history = project.path / "plots/history/cnn.csv"
-    history.write_text(history.read_text().replace(",0.", ",0.1"))
-    project.edit_json("metrics/seeds/cnn/10.json", lambda columns: columns["prediction"].reverse())
-    project.run("dvc", "plots", "show", "--out", "shown")
-    project.run("dvc", "plots", "diff", "HEAD", "--out", "diffed")
-    project.run("python", "-m", "tools.review", "HEAD")
+
+    def make(folder: Path) -> None:
+        project = built_project.clone(folder / "project")
+        history = project.path / "plots/history/cnn.csv"
+        history.write_text(history.read_text().replace(",0.", ",0.1"))
+        project.edit_json("metrics/seeds/cnn/10.json", lambda columns: columns["prediction"].reverse())
+        project.run("dvc", "plots", "show", "--out", "shown")
+        project.run("dvc", "plots", "diff", "HEAD", "--out", "diffed")
+        project.run("python", "-m", "tools.review", "HEAD")
+
+    project = shared_by_workers(tmp_path_factory, "pages", make) / "project"
     paths = {"show": "shown/index.html", "diff": "diffed/index.html", "report": "plots/report.html"}
-    return {name: project.path / path for name, path in (paths | {"review": "review/review.html"}).items()}
+    return {name: project / path for name, path in (paths | {"review": "review/review.html"}).items()}
 
 
 @pytest.fixture(scope="module", params=["show", "diff", "report", "review"])

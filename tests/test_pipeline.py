@@ -10,7 +10,7 @@ import vl_convert
 
 from tools.common.lock import read_lock
 
-from .conftest import Project, on_terminal
+from .conftest import Project, on_terminal, shared_by_workers
 
 
 def test_a_full_run_writes_what_each_stage_owes(built_project) -> None:
@@ -107,11 +107,14 @@ def test_a_removed_architecture_disappears_from_the_overview(project) -> None:
 @pytest.fixture(scope="module")
 def edited_project(built_project, tmp_path_factory) -> Project:
     """The built project after `cnn` was trained for 3 epochs, not committed. Not to be changed."""
-    project = built_project.clone(tmp_path_factory.mktemp("edited") / "project")
-    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
-    project.repro()
-    project.overview()
-    return project
+
+    def make(folder: Path) -> None:
+        project = built_project.clone(folder / "project")
+        project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=3))
+        project.repro()
+        project.overview()
+
+    return Project(shared_by_workers(tmp_path_factory, "trained-longer", make) / "project")
 
 
 def test_metrics_params_and_plots_diff_tell_what_changed(edited_project) -> None:

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 from stages.common.params import load_params
 from tools.common.results import OVER_ALL
 
-from .conftest import TUTORIALS, Project
+from .conftest import TUTORIALS, Project, shared_by_workers
 
 UP_TO_DATE = "Data and pipelines are up to date"
 
@@ -59,10 +59,13 @@ def team_of(project: Project, home: Path) -> Team:
 @pytest.fixture(scope="module")
 def built_team(built_project, tmp_path_factory) -> Team:
     """Ann has changed mlp_256, Bob cnn; run and committed. Not to be changed: copy it."""
-    team = team_of(built_project, tmp_path_factory.mktemp("team") / "team")
-    for name, change in (("ann", train_longer), ("bob", more_filters)):
-        work(team.member(name), change)
-    return team
+
+    def make(folder: Path) -> None:
+        team = team_of(built_project, folder / "team")
+        for name, change in (("ann", train_longer), ("bob", more_filters)):
+            work(team.member(name), change)
+
+    return Team(shared_by_workers(tmp_path_factory, "team", make) / "team")
 
 
 @pytest.fixture
