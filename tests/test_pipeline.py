@@ -191,6 +191,15 @@ def test_plots_show_draws_every_chart_and_picture_once(project) -> None:
     assert "var spec = {};" not in content
 
 
+def test_experiments_run_and_show(project) -> None:
+    project.run("dvc", "exp", "run", "--name", "longer", "-S", "architectures.mlp_256.fit.epochs=3")
+    table = project.run("dvc", "exp", "show", "--csv").stdout
+    rows = list(csv.DictReader(table.splitlines()))
+    row = next(row for row in rows if row["Experiment"] == "longer")
+    assert row["architectures.mlp_256.fit.epochs"] == "3"
+    assert row["metrics/mlp_256.json:accuracy"]
+
+
 def test_the_registry_finds_a_model(project) -> None:
     project.run("git", "tag", "-a", "mlp-256@v1.0.0", "-m", "first")
     project.run("dvc", "artifacts", "get", ".", "mlp-256", "-o", "found.keras")
