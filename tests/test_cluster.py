@@ -3,10 +3,8 @@
 import contextlib
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -14,6 +12,7 @@ from ray.cluster_utils import Cluster as Nodes
 
 from .conftest import Project
 from .faults import outputs
+from .test_ending import wait_until
 from .test_sweep import SIMPLE
 
 REPRO = ("python", "-m", "tools.repro")
@@ -48,14 +47,6 @@ def trainings() -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             if {"stages.train", "checkpoint.npz"} <= set(process.cmdline()):
                 found.append(process)
-    return found
-
-
-def wait_for(what: Callable[[], Any]) -> Any:
-    last = time.monotonic() + 120
-    while not (found := what()):
-        assert time.monotonic() < last
-        time.sleep(0.05)
     return found
 
 
@@ -98,7 +89,8 @@ def test_a_training_whose_node_dies_runs_elsewhere(nodes: Nodes, project: Projec
     here = project.clone(tmp_path / "here")
     nodes.add_node(num_cpus=1)
     with start(project, *ALONE, **on(nodes)) as process:
-        (training,) = wait_for(trainings)
+        wait_until(trainings)
+        (training,) = trainings()
         nodes.add_node(num_cpus=1)
         (node,) = (parent for parent in training.parents() if parent.name() == "raylet")
         node.kill()
@@ -114,7 +106,8 @@ def test_ctrl_c_ends_trainings_on_all_nodes(nodes: Nodes, project: Project) -> N
     before = (project.path / "dvc.lock").read_bytes()
     nodes.add_node(num_cpus=1)
     with start(project, *ALONE, **on(nodes)) as process:
-        (training,) = wait_for(trainings)
+        wait_until(trainings)
+        (training,) = trainings()
         process.send_signal(signal.SIGINT)
         told = process.stdout.read()
     assert process.returncode == 130, told

@@ -3,7 +3,6 @@
 import itertools
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tools.sweep.space import Choice, Range, Space
 from tools.sweep.training import EndEpoch, Here, Place, Training, TrainingError
 
 from .conftest import ROOT, TINY_PARAMS, Project
+from .test_ending import wait_until
 
 SWEEP = ("python", "-m", "tools.sweep", "space.yaml")
 SPACE = """\
@@ -125,9 +125,8 @@ def test_a_killed_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project
     folder = project.path / "sweeps/found"
     line = [*SWEEP, "--trials", "4", "--finalists", "2", "--seeds", "10", "11", "--jobs", "2"]
     with subprocess.Popen(line, cwd=project.path, env=project.environment) as process:
-        while not list(folder.glob("trainings/*/history.csv")):
-            assert process.poll() is None
-            time.sleep(0.05)
+        wait_until(lambda: process.poll() is not None or list(folder.glob("trainings/*/history.csv")))
+        assert process.poll() is None
         process.kill()
     before = {path: path.read_bytes() for path in folder.glob("trainings/*/*.keras")}
 
@@ -226,9 +225,9 @@ def test_ctrl_c_ends_the_trainings(project: Project) -> None:
     with subprocess.Popen(
         SWEEP, cwd=project.path, env=project.environment, stderr=subprocess.PIPE, text=True
     ) as process:
-        while not list(project.path.glob("sweeps/found/trainings/*/checkpoint.npz")):
-            assert process.poll() is None
-            time.sleep(0.05)
+        checkpoints = project.path / "sweeps/found/trainings"
+        wait_until(lambda: process.poll() is not None or list(checkpoints.glob("*/checkpoint.npz")))
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == "interrupted; rerun to continue\n"
     assert process.returncode == 130

@@ -16,16 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-LOCKS = tuple(
-    map(
-        Path,
-        (
-            "requirements.txt",
-            "tools/sweep/requirements.txt",
-            "tools/cluster/requirements.txt",
-            "tests/requirements.txt",
-        ),
-    )
+# The first constrains the others
+LOCKS = (
+    Path("requirements.txt"),
+    Path("tools/sweep/requirements.txt"),
+    Path("tools/cluster/requirements.txt"),
+    Path("tests/requirements.txt"),
 )
 COMPILE = ("pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes")
 COMPILE += ("--custom-compile-command", "make lock", "--quiet")

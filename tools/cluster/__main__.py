@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
+from typing import TextIO
 
 from stages.common.errors import PipelineError, command
 from stages.train import SHOW_PROGRESS
@@ -65,19 +66,17 @@ def _serve(cluster: Cluster, client: socket.socket) -> None:
         client.sendall(status.to_bytes(4, signed=True))
 
 
-def _tell(training: RemoteTraining, progress: bool, out: object, errors: object) -> int:
+def _tell(training: RemoteTraining, progress: bool, out: TextIO, errors: TextIO) -> int:
     """Prints what the stage prints, and returns its exit status."""
-    lines = training.lines()
-    while True:
-        try:
-            line = next(lines)
-        except StopIteration as end:
-            status, printed = end.value
-            out.write(printed)
-            return status
+
+    def tell(line: str) -> None:
         if progress or "  epoch " not in line:
             errors.write(line)
             errors.flush()
+
+    status, printed = training.run(tell)
+    out.write(printed)
+    return status
 
 
 def _heed(client: socket.socket, training: RemoteTraining) -> None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from stages.common.versions import PINS, other_version
 
 PATIENCE = 10  # seconds that a cluster has to answer
 RETRIES = 10  # of a training whose node has died
-SHOW_PROGRESS = "SHOW_PROGRESS"  # stages/train.py reads it
+SHOW_PROGRESS = "SHOW_PROGRESS"  # of stages/train.py, which needs libraries that a node may lack until it is checked
 PACKAGE = ("stages", "tools/__init__.py", "tools/common/__init__.py", "tools/common/cluster.py")  # what a node gets
 OUTPUTS = ("model.keras", "summary.txt", "history.csv")  # in the order of the stage's arguments
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
@@ -160,7 +160,8 @@ class Cluster:
     def _send(self, path: Path) -> tuple[str, list[ray.ObjectRef]]:
         """Hands a file to Ray, once. The reference is in a list, so that only a node that needs the bytes gets them."""
         if path not in self.sent:
-            self.sent[path] = _digest(path), [ray.put(path.read_bytes())]
+            content = path.read_bytes()
+            self.sent[path] = hashlib.blake2b(content).hexdigest(), [ray.put(content)]
         return self.sent[path]
 
     def refuse(self, node: str, why: str) -> None:
@@ -196,10 +197,11 @@ class RemoteTraining:
         where = {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(refused))})"}} if refused else {}
         self.values = train_on_node.options(**where).remote(*self.arguments)
 
-    def lines(self) -> Generator[str, None, tuple[int, str]]:
-        """Yields each line that the stage prints on stderr, writes its outputs, and returns its status and stdout.
+    def run(self, tell: Callable[[str], None]) -> tuple[int, str]:
+        """Calls `tell` with each line that the stage prints on stderr; what it raises ends the training.
 
-        Raises `PipelineError` if it is cancelled, or if no node can finish it.
+        Writes the outputs, and returns the stage's exit status and what it printed on stdout. Raises `PipelineError` if
+        the training is cancelled, or if no node can finish it.
         """
         try:
             while True:
@@ -212,7 +214,7 @@ class RemoteTraining:
                     self._start()
                     continue
                 if isinstance(value, str):
-                    yield value
+                    tell(value)
                     continue
                 status, stdout, outputs = value
                 for path, content in zip(self.outputs, outputs, strict=False):

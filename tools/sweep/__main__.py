@@ -33,7 +33,6 @@ def main() -> None:
     """Searches for the best architecture of a space, by its accuracy on held-out training images."""
     parser = argparse.ArgumentParser(prog="make sweep", description=main.__doc__)
     space = "a file with one architecture, in which {choice: […]} and {range: […]} are searched"
-    space = "a file with one architecture, in which {choice: […]} and {range: […]} are searched"
     parser.add_argument("space", type=Path, help=space)
     trials = "how many to end with; by default 30"
     parser.add_argument("--trials", type=number(1), default=30, metavar="N", help=trials)

@@ -3,7 +3,6 @@
 import warnings
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import optuna
@@ -15,15 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 from stages.common.files import write_text
 from tools.sweep.search import MISTAKE, Finalist, Search
 
-mpl.use("agg")
-
 WIDTH = 118  # of a line of the block, as params.yaml has
 PICTURES = {
     "history": ("plot_optimization_history", "Accuracy on held-out images, trial by trial"),
-    "curves": (
-        "plot_intermediate_values",
-        "Accuracy after each epoch; short curves were ended early",
-    ),
+    "curves": ("plot_intermediate_values", "Accuracy after each epoch; short curves were ended early"),
     "importances": ("plot_param_importances", "How much of the difference between trials each value explains"),
     "slices": ("plot_slice", "Accuracy against each value"),
 }

@@ -112,9 +112,8 @@ class Search:
         with self.lock:
             trial = self.study.ask()
             block = self.space.filled(lambda path, options: suggest(trial, path, options))
-        seed = self.content["train"]["seeds"][0]
-        training = self._training(block, seed)
-        trial.set_user_attr(TRAINING, {"block": block, "folder": training.folder.name, "seed": seed})
+        training = self._training(block, self.content["train"]["seeds"][0])
+        trial.set_user_attr(TRAINING, {"block": block, "folder": training.folder.name})
 
         def end_epoch(epoch: int, epochs: int, accuracy: float) -> None:
             trial.report(accuracy, epoch)
@@ -138,9 +137,10 @@ class Search:
         Returns:
             The finalists, best first, without those that could not be trained with one of the seeds.
         """
-        best = sorted(self.study.get_trials(states=[TrialState.COMPLETE]), key=lambda trial: -trial.value)
-        chosen = {trial.user_attrs[TRAINING]["folder"]: trial for trial in reversed(best)}
-        ranked = sorted(chosen.values(), key=lambda trial: (-trial.value, trial.number))[:count]
+        best: dict[str, FrozenTrial] = {}
+        for trial in sorted(self.study.get_trials(states=[TrialState.COMPLETE]), key=lambda trial: -trial.value):
+            best.setdefault(trial.user_attrs[TRAINING]["folder"], trial)
+        ranked = list(best.values())[:count]
         bar = self.progress.add_task("trainings of finalists", total=len(ranked) * len(seeds))
 
         def train(item: tuple[FrozenTrial, int]) -> float | None:

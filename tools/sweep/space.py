@@ -23,16 +23,15 @@ class Choice:
 
     options: list[Any]
 
-    def label(self, index: int) -> Any:
-        """What Optuna knows an option by: its value, or its number and name, as Optuna takes no mappings."""
-        option = self.options[index]
-        if isinstance(option, (dict, list, Choice, Range)):
-            return textwrap.shorten(f"{index}: {_name(option)}", 30, placeholder=" …")
-        return option
-
     @property
     def labels(self) -> list[Any]:
-        return [self.label(index) for index in range(len(self.options))]
+        """What Optuna knows the options by: their values, or number and name, as Optuna takes no mappings."""
+        return [
+            textwrap.shorten(f"{index}: {_name(option)}", 30, placeholder=" …")
+            if isinstance(option, (dict, list, Choice, Range))
+            else option
+            for index, option in enumerate(self.options)
+        ]
 
 
 @dataclass(frozen=True)

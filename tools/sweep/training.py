@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ HISTORY = "history.csv"  # the last file that the stage writes
 FILES = ("model.keras", "summary.txt", HISTORY, "checkpoint.npz")
 STOPPED = {128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM}  # exit statuses after Ctrl-C, and when terminated
 
+Tell = Callable[[str], None]
 EndEpoch = Callable[[int, int, float], None]  # the epoch from 1, the number of epochs, the validation accuracy
 
 
@@ -42,10 +43,11 @@ class Place(Protocol):
 
     jobs: int
 
-    def train(self, arguments: list[str], folder: Path, lock: int) -> Generator[str, None, int]:
-        """Runs stages/train.py in a folder; yields what it prints on stderr, and returns its exit status.
+    def train(self, arguments: list[str], folder: Path, lock: int, tell: Tell) -> int:
+        """Runs stages/train.py in a folder, and returns its exit status.
 
-        The training ends when the generator is closed; `lock`, an open file, is held as long as it runs.
+        `tell` is called with each line that it prints on stderr; what that raises ends the training. `lock`, an open
+        file, is held as long as it runs.
         """
 
     def stop(self) -> None:
@@ -58,7 +60,7 @@ class Here:
 
     jobs: int
 
-    def train(self, arguments: list[str], folder: Path, lock: int) -> Generator[str, None, int]:
+    def train(self, arguments: list[str], folder: Path, lock: int, tell: Tell) -> int:
         with contextlib.suppress(FileExistsError):
             (folder / "stages").symlink_to(Path("stages").absolute())
         with subprocess.Popen(
@@ -73,7 +75,8 @@ class Here:
             pass_fds=[lock],
         ) as process:
             try:
-                yield from process.stderr
+                for line in process.stderr:
+                    tell(line)
                 return process.wait()
             finally:
                 process.terminate()
@@ -92,8 +95,8 @@ class OnCluster:
         self.cluster = Cluster(address)
         self.jobs = self.cluster.cpus()
 
-    def train(self, arguments: list[str], folder: Path, lock: int) -> Generator[str, None, int]:
-        status, _ = yield from self.cluster.train(arguments, folder).lines()
+    def train(self, arguments: list[str], folder: Path, lock: int, tell: Tell) -> int:
+        status, _ = self.cluster.train(arguments, folder).run(tell)
         return status
 
     def stop(self) -> None:
@@ -155,19 +158,15 @@ class Training:
     def _run_stage(self, place: Place, lock: int, end_epoch: EndEpoch) -> None:
         write_text(self.folder / "params.yaml", self.params)
         said = []
+
+        def tell(line: str) -> None:
+            if epoch := EPOCH.match(line):
+                end_epoch(int(epoch[1]), int(epoch[2]), float(epoch[3]))
+            else:
+                said.append(line)
+
         arguments = [self.name, str(self.seed), str(PREPARED.absolute()), *FILES]
-        lines = place.train(arguments, self.folder, lock)
-        with contextlib.closing(lines):
-            while True:
-                try:
-                    text = next(lines)
-                except StopIteration as end:
-                    status = end.value
-                    break
-                if epoch := EPOCH.match(text):
-                    end_epoch(int(epoch[1]), int(epoch[2]), float(epoch[3]))
-                else:
-                    said.append(text)
+        status = place.train(arguments, self.folder, lock, tell)
         if status in STOPPED:
             raise PipelineError("stopped; rerun to continue")
         if status < 0:
