@@ -108,6 +108,19 @@ def test_the_code_that_runs_is_the_base_branchs() -> None:
     assert not any(re.search(r"git (checkout|switch|merge |pull|reset|restore)", step.get("run", "")) for step in STEPS)
 
 
+def test_every_action_is_pinned_by_its_commit_and_one_version_of_each_is_used() -> None:
+    """A tag such as v4 can be moved to other code; a commit cannot."""
+    pinned: dict[str, set[str]] = {}
+    for path in (ROOT / ".github/workflows").glob("*.y*ml"):
+        for line in path.read_text().splitlines():
+            if re.match(r"[ -]*uses:", line):
+                found = re.fullmatch(r" *(?:- )?uses: ([\w./-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)", line)
+                assert found, f"{path.name}: {line.strip()}"
+                pinned.setdefault(found[1], set()).add(found[2])
+    assert len(pinned) == 4
+    assert all(len(versions) == 1 for versions in pinned.values()), pinned
+
+
 def test_what_runs_a_pull_request_can_only_read() -> None:
     assert list(REPRODUCE["on"]) == ["pull_request"]
     assert REPRODUCE["permissions"] == {"contents": "read"}
