@@ -1,0 +1,1 @@
+"""Checks the locked requirements for known vulnerabilities (`make audit`)."""
