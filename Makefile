@@ -11,7 +11,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify operations recipe sweep study bench test chaos check lock audit format schema readme clean clean-results help
+.PHONY: repro overview compare reproduce review preview verify operations recipe sweep study bench test chaos fuzz check lock audit format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -53,6 +53,9 @@ bench: $(RUN) ## measure speed against the tutorials' scripts; takes hours; some
 test: $(DEV) ## install the environment, then run all tests
 	python -m pytest --numprocesses auto --dist worksteal
 
+fuzz: $(DEV) ## read damaged and hostile files with every reader, and count what goes wrong; takes hours: make fuzz [TARGETS="archives params"] [COUNT=1000]
+	@python -m tests.fuzz $(TARGETS) $(COUNT:%=--count=%)
+
 chaos: $(DEV) ## inject each fault of tests/test_faults.py at 20 random moments; takes about half an hour
 	python -m pytest tests/test_faults.py --times 20 --numprocesses auto
 
@@ -81,7 +84,7 @@ readme: overview ## update the results table and picture in README.md
 	python -m tools.overview.readme
 
 clean: ## remove the environment and tool output; keeps data, models, metrics, plots and DVC's cache
-	rm -rf $(VENV) dvc_plots review preview .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dvc_plots review preview fuzz .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 clean-results: $(RUN) ## delete the results of architectures, seeds and ensembles that params.yaml no longer names, after listing them; does not ask: YES=1

@@ -5,29 +5,36 @@ one file in git.
 """
 
 import argparse
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from stages.common.arrays import Dataset, load_prepared
-from stages.common.errors import PipelineError, command
+from stages.common.arrays import Dataset
+from stages.common.building import load_model
+from stages.common.errors import PipelineError, command, one_line
 from stages.common.evaluation import Evaluation
-from stages.common.kernels import Kernels, choose_kernels
-from stages.common.models import import_keras, load_model
+from stages.common.files import read_bytes
 from stages.common.params import load_params
 from stages.common.versions import check_versions
 
 
-def predict(path: Path, images: np.ndarray, batch_size: int, kernels: Kernels) -> tuple[np.ndarray, int]:
-    """Loads a saved model; returns its class probabilities, float32 (n, classes), and its number of parameters."""
-    if not path.is_file():
-        raise PipelineError(f"{path}: no such model; train it with: dvc repro train@{path.parent.name}-{path.stem}")
-    import_keras()
-    choose_kernels(kernels)
-    model = load_model(path)
-    return model.predict(images, batch_size=batch_size, verbose=0), model.count_params()
+def read_history(path: Path, stage: str) -> list[list]:
+    """Reads the history that train wrote, as rows (epoch, split, metric, value).
+
+    Raises `PipelineError`, which names the stage to run, if the file is missing or is something else.
+    """
+    kinds = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}
+    hint = f"make it anew with: dvc repro {stage}"
+    try:
+        history = pd.read_csv(io.BytesIO(read_bytes(path, hint)), usecols=list(kinds), dtype=kinds)[list(kinds)]
+    except (ValueError, OverflowError) as error:  # pandas' errors for empty and damaged files are ValueErrors
+        raise PipelineError(f"{path}: not the history that train writes: {one_line(error)[:200]}; {hint}") from error
+    if not np.isfinite(history["value"]).all() or history.empty:
+        raise PipelineError(f"{path}: expected finite numbers, found others or none; {hint}")
+    return history.values.tolist()
 
 
 @command
@@ -44,22 +51,28 @@ def main() -> None:
     check_versions("keras", "numpy", "tables")
 
     params = load_params()
+    name = arguments.architecture
+    architecture = params.architecture(name)
     dataset = Dataset.read(arguments.prepared / "dataset.json")
-    images, one_hot = load_prepared(arguments.prepared, "test")
-    labels = one_hot.argmax(axis=1)
-    probabilities, parameters = predict(arguments.model, images, params.evaluate.batch_size, params.train.kernels)
+    images, one_hot = dataset.load(arguments.prepared, "test")
+    history = read_history(arguments.history, f"train@{name}-{arguments.seed}")
 
-    history = pd.read_csv(arguments.history)[["epoch", "split", "metric", "value"]]
+    model = load_model(arguments.model, name, architecture, dataset, params.train.kernels)
+    probabilities = model.predict(images, batch_size=params.evaluate.batch_size, verbose=0)
+    if not np.isfinite(probabilities).all():
+        hint = f"train it anew with: dvc repro train@{name}-{arguments.seed}"
+        raise PipelineError(f"{arguments.model}: expected finite probabilities, found others; {hint}")
+    labels = one_hot.argmax(axis=1)
     evaluation = Evaluation.of(
         dataset.dataset,
         labels,
         probabilities,
         loss=float(log_loss(labels, probabilities, labels=list(range(dataset.classes)))),
-        parameters=parameters,
-        history=history.values.tolist(),
+        parameters=model.count_params(),
+        history=history,
     )
     evaluation.write(arguments.evaluation, params.evaluate.decimals)
-    print(f"{arguments.architecture}-{arguments.seed}: test accuracy {evaluation.accuracy:.4f} on {dataset.dataset}")
+    print(f"{name}-{arguments.seed}: test accuracy {evaluation.accuracy:.4f} on {dataset.dataset}")
 
 
 if __name__ == "__main__":

@@ -9,22 +9,20 @@ fetch reuses the earlier copy and does not switch to another source.
 
 import argparse
 import hashlib
-import http.client
 import os
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from stages.common.arrays import MEMBERS, Archive, read_archive, write_archive
+from stages.common.arrays import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
+from stages.common.download import download
 from stages.common.earlier import Earlier
-from stages.common.errors import NO_ROOM, PipelineError, command, one_line
+from stages.common.errors import PipelineError, command
 from stages.common.files import write_json
 from stages.common.params import PARAMS_PATH, Source, load_params
 from stages.common.versions import check_versions
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds
-RETRIES = 1
 EMBEDDED = "embedded:digits"
 
 NOTICE = """\
@@ -70,8 +68,8 @@ def read_place(place: str) -> Archive:
         from stages.common.offline import embedded_digits
 
         return embedded_digits()
-    if place.lower().startswith(("http://", "https://")):
-        return download(place)
+    if "://" in place:
+        return _read_url(place)
     try:
         path = keras_cache() / place.removeprefix("keras:") if place.startswith("keras:") else Path(place).expanduser()
         if not path.is_file():
@@ -81,38 +79,22 @@ def read_place(place: str) -> Archive:
     return read_archive(path)
 
 
-def keras_cache() -> Path:
-    """The folder where Keras keeps downloaded data sets: $KERAS_HOME/datasets, by default ~/.keras/datasets."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
-
-
-def download(url: str) -> Archive:
+def _read_url(url: str) -> Archive:
     """Downloads and reads an archive; nothing of it stays on disk."""
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+    if not url.lower().startswith(("http://", "https://")):
+        raise PipelineError(f"{url}: expected an http or https URL, or a path; found {url.partition(':')[0]}")
     with tempfile.TemporaryDirectory() as folder:
-        registry = pooch.create(
-            folder, base_url="", urls={"file": url}, registry={"file": None}, retry_if_failed=RETRIES
-        )
+        path = Path(folder, "data.npz")
+        download(url, path)
         try:
-            path = registry.fetch("file", downloader=downloader)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            if getattr(error, "errno", None) in NO_ROOM:
-                raise  # the disk's fault, not the place's: another place must not serve in its stead
-            raise PipelineError(f"{url}: cannot download: {_cause(error)}") from error
-        try:
-            return read_archive(Path(path))
+            return read_archive(path)
         except PipelineError as error:
             raise PipelineError(str(error).replace(str(path), url)) from error
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost cause in a chain of network errors, in one line."""
-    while isinstance(inner := error.__cause__ or error.__context__, BaseException):
-        error = inner
-    return one_line(error)
+def keras_cache() -> Path:
+    """The folder where Keras keeps downloaded data sets: $KERAS_HOME/datasets, by default ~/.keras/datasets."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
 
 
 def check_content(archive: Archive, source: Source, place: str) -> None:
@@ -125,26 +107,23 @@ def check_content(archive: Archive, source: Source, place: str) -> None:
         )
 
 
-def describe(archive: Archive, source: Source, place: str | Earlier) -> dict[str, Any]:
+def describe(archive: Archive, source: Source, place: str | Earlier) -> Description:
     """The description of a fetched archive.
 
     If a digest is pinned, all places of the source hold the same arrays, so the description lists all of
     them. Otherwise it lists the place the archive came from.
     """
-    return {
-        "dataset": source.dataset,
-        "source": source.places if source.sha256 else [place.place if isinstance(place, Earlier) else place],
-        "sha256": archive.sha256(),
-        "classes": archive.classes,
-        "arrays": {
-            name: {
-                "shape": list(getattr(archive, name).shape),
-                "dtype": str(getattr(archive, name).dtype),
-                "sha256": hashlib.sha256(getattr(archive, name).tobytes()).hexdigest(),
-            }
-            for name in MEMBERS
+    arrays = {name: getattr(archive, name) for name in MEMBERS}
+    return Description(
+        dataset=source.dataset,
+        source=source.places if source.sha256 else [place.place if isinstance(place, Earlier) else place],
+        sha256=archive.sha256(),
+        classes=archive.classes,
+        arrays={
+            name: ArrayDescription(list(array.shape), str(array.dtype), hashlib.sha256(array.tobytes()).hexdigest())
+            for name, array in arrays.items()
         },
-    }
+    )
 
 
 @command
@@ -160,7 +139,7 @@ def main() -> None:
     earlier = Earlier.find(arguments.archive, arguments.description)
     archive, source, place = fetch(sources, earlier)
     write_archive(arguments.archive, archive)
-    write_json(arguments.description, describe(archive, source, place))
+    write_json(arguments.description, asdict(describe(archive, source, place)))
     print(f"{source.dataset}, from {place}\n{archive.summary()}")
     if place == EMBEDDED and source is not sources[0]:
         print(NOTICE.format(wanted=sources[0].dataset, dataset=source.dataset), file=sys.stderr)

@@ -4,7 +4,6 @@ Writes float32 images in [0, 1], one-hot labels, the data set's description and 
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -12,13 +11,25 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from stages.common.arrays import Archive, Dataset, map_archive, write_npy
-from stages.common.errors import command
+from stages.common.arrays import Archive, Dataset, Description, map_archive, write_npy
+from stages.common.errors import PipelineError, command
+from stages.common.files import read_bytes
 from stages.common.params import load_params, mistake
 from stages.common.pictures import digit_sheet, save
 from stages.common.versions import check_versions
 
 CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28
+
+
+def read_description(path: Path, archive: Archive) -> Description:
+    """Reads what fetch says of the archive. Raises `PipelineError` if it is missing or damaged, or is of other data."""
+    hint = "make it anew with: dvc repro fetch"
+    found = Description.parse(read_bytes(path, hint), str(path), f"; {hint}")
+    if found.sha256 != archive.sha256():
+        raise PipelineError(
+            f"{path}: expected the digest of the data, {archive.sha256()}, found {found.sha256}; {hint}"
+        )
+    return found
 
 
 def scale_images(images: np.ndarray, pixel_max: float) -> np.ndarray:
@@ -66,15 +77,15 @@ def main() -> None:
     params = load_params()
     settings = params.preprocess
     archive = map_archive(arguments.archive)
-    fetched = json.loads(arguments.description.read_text(encoding="utf-8"))
+    fetched = read_description(arguments.description, archive)
     train, height, width = archive.x_train.shape
     dataset = Dataset(
-        dataset=fetched["dataset"],
-        classes=fetched["classes"],
+        dataset=fetched.dataset,
+        classes=archive.classes,
         image=(height, width, 1),
         train=train,
         test=len(archive.x_test),
-        sha256=fetched["sha256"],
+        sha256=fetched.sha256,
     )
     images, labels = samples(archive, settings.samples.first, settings.samples.count)
     for split in ("train", "test"):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import pictures, tables, tiles
-from stages.common.arrays import Dataset, load_prepared
+from stages.common.arrays import Dataset
 from stages.common.errors import command
 from stages.common.evaluation import Evaluation, average, read_evaluation
 from stages.common.files import write_json, write_text
@@ -36,13 +36,21 @@ class Findings:
     models: list[Evaluation]
 
     @classmethod
-    def read(cls, name: str, folder: Path, params: Params, classes: int) -> "Findings":
-        """Reads what evaluate wrote into `folder` for the seeds in params.yaml."""
+    def read(cls, name: str, folder: Path, params: Params, classes: int, label: np.ndarray | None = None) -> "Findings":
+        """Reads what evaluate wrote into `folder` for the seeds in params.yaml.
+
+        Raises `PipelineError` if a file is missing, is damaged, or is not of these classes and labels (n,).
+        """
+
+        def read(architecture: str, seed: int) -> Evaluation:
+            path, stage = folder / architecture / f"{seed}.json", f"evaluate@{architecture}-{seed}"
+            return read_evaluation(path, stage, classes, label)
+
         if name in params.ensembles:
             members = params.ensembles[name].models(params.train.seeds)
-            return cls(name, classes, [average((_read(folder, *member) for member in members), classes)])
+            return cls(name, classes, [average((read(*member) for member in members), classes)])
         params.architecture(name)
-        return cls(name, classes, [_read(folder, name, seed) for seed in sorted(params.train.seeds)])
+        return cls(name, classes, [read(name, seed) for seed in sorted(params.train.seeds)])
 
     @property
     def dataset(self) -> str:
@@ -109,10 +117,6 @@ class Findings:
         found |= {"loss": float(np.mean([model.loss for model in self.models]))}
         found |= {"errors": wrong[0] if len(wrong) == 1 else float(np.mean(wrong))}
         return found | overfitting(self.history) | {"parameters": self.models[0].parameters}
-
-
-def _read(folder: Path, architecture: str, seed: int) -> Evaluation:
-    return read_evaluation(folder / architecture / f"{seed}.json", f"evaluate@{architecture}-{seed}")
 
 
 def overfitting(history: pd.DataFrame) -> dict[str, float]:
@@ -198,9 +202,9 @@ def main() -> None:
     params = load_params()
     settings, decimals = params.report, params.evaluate.decimals
     dataset = Dataset.read(arguments.prepared / "dataset.json")
-    images, _ = load_prepared(arguments.prepared, "test")
+    images, one_hot = dataset.load(arguments.prepared, "test")
     name, plots = arguments.name, arguments.plots
-    findings = Findings.read(name, arguments.evaluations, params, dataset.classes)
+    findings = Findings.read(name, arguments.evaluations, params, dataset.classes, one_hot.argmax(axis=1))
     metrics = findings.metrics()
     rounded = {key: round(value, decimals) if isinstance(value, float) else value for key, value in metrics.items()}
     write_json(arguments.metrics, rounded)

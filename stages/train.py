@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
+from pydantic_core import PydanticCustomError
 
-from stages.common.architecture import EarlyStopping, Fit
-from stages.common.arrays import Dataset, load_prepared
+from stages.common.architecture import Architecture, EarlyStopping, Fit
+from stages.common.arrays import Dataset
 from stages.common.building import build_model, train_count
 from stages.common.checkpoint import Checkpoint, training_identity
-from stages.common.errors import command
+from stages.common.errors import PipelineError, command
 from stages.common.files import write_csv, write_text
 from stages.common.kernels import kernels_identity, why_not_portable
 from stages.common.models import fuse_update, import_keras, make_deterministic, model_summary, save_model
-from stages.common.params import load_params, mistake
+from stages.common.params import PARAMS_PATH, load_params, mistake
+from stages.common.sizes import MOST, check_sizes
 from stages.common.versions import check_versions
 
 if TYPE_CHECKING:
@@ -166,15 +169,20 @@ def _show_progress(name: str, epoch: int, epochs: int, logs: dict[str, float]) -
         print(f"{name}  epoch {epoch + 1}/{epochs}  {figures}", file=sys.stderr)
 
 
-def check_fit(name: str, fit: Fit, dataset: Dataset) -> None:
-    """Raises `PipelineError` if the validation split or the class weights do not fit the data."""
-    key = f"architectures.{name}.fit"
+def check_fit(name: str, architecture: Architecture, dataset: Dataset) -> None:
+    """Raises `PipelineError` if a training does not fit the data, or the memory of this machine."""
+    fit, key = architecture.fit, f"architectures.{name}.fit"
     if fit.validation_split and train_count(dataset.train, fit) in (0, dataset.train):
         found = f"{fit.validation_split} of {dataset.train} images"
         raise mistake(f"{key}.validation_split", "to leave images on both sides", found)
     for label in fit.class_weight or ():
         if label >= dataset.classes:
             raise mistake(f"{key}.class_weight", f"classes from 0 to {dataset.classes - 1}", label)
+    try:
+        check_sizes(architecture, dataset.image, dataset.classes, min(MOST, psutil.virtual_memory().total))
+    except PydanticCustomError as error:
+        where, message = error.context["where"], error.context["message"]
+        raise PipelineError(f"{PARAMS_PATH}: architectures.{name}.{where}: {message}") from error
 
 
 @command
@@ -195,7 +203,7 @@ def main() -> None:
     name, seed = arguments.architecture, arguments.seed
     architecture = params.architecture(name)
     dataset = Dataset.read(arguments.prepared / "dataset.json")
-    check_fit(name, architecture.fit, dataset)
+    check_fit(name, architecture, dataset)
 
     make_deterministic(seed, params.train.kernels)
     if why := why_not_portable(params.train.kernels):
@@ -204,7 +212,7 @@ def main() -> None:
             file=sys.stderr,
         )
     model = build_model(name, architecture, dataset)
-    images, labels = load_prepared(arguments.prepared, "train")
+    images, labels = dataset.load(arguments.prepared, "train")
     recipe = f"{name}: {architecture!r}, seed {seed}, {kernels_identity(params.train.kernels)}"
     files = [arguments.prepared / file for file in ("dataset.json", "x_train.npy", "y_train.npy")]
     checkpoint = Checkpoint(arguments.checkpoint, training_identity(recipe, files))

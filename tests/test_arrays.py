@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.arrays import MEMBERS, Archive, load_prepared, map_archive, read_archive, write_archive
+from stages.common.arrays import MEMBERS, Archive, Dataset, map_archive, read_archive, write_archive
 from stages.common.errors import PipelineError
 from stages.common.params import mistake
 from stages.preprocess import CHUNK, one_hot, prepare, samples, scale_images
@@ -50,17 +50,17 @@ def test_the_digest_tells_content_apart() -> None:
 
 
 BAD = {
-    "no archive": (lambda path: path.write_bytes(b"<html>not found</html>"), "expected a NumPy .npz archive"),
+    "no archive": (lambda path: path.write_bytes(b"<html>not found</html>"), "not a data set: "),
     "half an archive": (
         lambda path: (write_archive(path, tiny_archive()), path.write_bytes(path.read_bytes()[:9000])),
-        "expected a NumPy .npz archive",
+        "not a data set: ",
     ),
-    "a damaged array": (lambda path: damage(path), "expected a NumPy .npz archive"),
+    "a damaged array": (lambda path: damage(path), "not a data set: "),
     "a missing array": (
         lambda path: np.savez(path, x_train=np.zeros((1, 2, 2), np.uint8)),
         "expected the arrays x_train, y_train, x_test, y_test, found x_train",
     ),
-    "pickled": (lambda path: save(path, y_test=np.array([{}] * 100)), "expected a NumPy .npz archive"),
+    "pickled": (lambda path: save(path, y_test=np.array([{}] * 100)), "not a data set: "),
     "float images": (lambda path: save(path, x_test=np.zeros((100, 8, 8))), "x_test: expected uint8 images"),
     "colour images": (lambda path: save(path, x_train=np.zeros((9, 8, 8, 3), np.uint8)), "x_train: expected uint8"),
     "other size": (
@@ -71,8 +71,21 @@ BAD = {
     "negative labels": (lambda path: save(path, y_test=np.full(100, -1)), "y_test: expected labels 0…k-1"),
     "a class without images": (
         lambda path: save(path, y_test=np.full(100, 11)),
-        "y_train: expected labels 0…11, found no image of label 10",
+        "y_train: expected labels 0…k-1 of two or more classes, each with images, found 10 of 12 and none of label 10",
     ),
+    "one class": (
+        lambda path: save(path, y_train=np.zeros(300, int), y_test=np.zeros(100, int)),
+        "y_train: expected labels 0…k-1 of two or more classes, each with images, found 1 of 1 and none of label 1",
+    ),
+    "gaps": (
+        lambda path: save(path, y_train=np.arange(300) % 5 * 2, y_test=np.zeros(100, int)),
+        "y_train: expected labels 0…k-1 of two or more classes, each with images, found 5 of 9 and none of label 1",
+    ),
+    "images as wide as a wall": (
+        lambda path: save(path, x_train=np.zeros((300, 1, 2000), np.uint8)),
+        "x_train: expected uint8 images (n, height, width) of at most 1000 × 1000 pixels, found uint8 (300, 1, 2000)",
+    ),
+    "too many members": (lambda path: many_members(path), "not a data set: it lists more than 1000 members"),
 }
 
 
@@ -80,11 +93,34 @@ def save(path: Path, **changed: np.ndarray) -> None:
     np.savez(path, **arrays(tiny_archive()) | changed)
 
 
+def many_members(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        for number in range(1001):
+            file.writestr(f"{number}.npy", b"")
+
+
 def damage(path: Path) -> None:
     write_archive(path, tiny_archive())
     content = bytearray(path.read_bytes())
     content[5000] ^= 0xFF
     path.write_bytes(content)
+
+
+def test_what_a_small_file_would_unpack_to_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.common.arrays.MAX_BYTES", 50_000_000)
+    path = tmp_path / "bomb.npz"
+    images = np.zeros((1_000_000, 8, 8), np.uint8)
+    np.savez_compressed(path, **arrays(tiny_archive()) | {"x_train": images, "y_train": np.zeros(1_000_000, np.uint8)})
+    assert path.stat().st_size < 100_000
+    tracemalloc.start()
+    with pytest.raises(
+        PipelineError, match=r"bomb.npz: expected arrays of at most 50,000,000 bytes together, found 65"
+    ):
+        read_archive(path)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(("spoil", "line"), BAD.values(), ids=BAD)
@@ -110,7 +146,7 @@ def test_prepared_arrays_are_scaled_images_and_one_hot_labels(tmp_path: Path, mo
     monkeypatch.setattr("stages.preprocess.CHUNK", 70)  # the last chunk is smaller
     mapped = map_archive(tmp_path / "raw.npz")
     prepare(mapped.x_train, mapped.y_train, 10, 255, "train", tmp_path)
-    images, labels = load_prepared(tmp_path, "train")
+    images, labels = Dataset("tiny", 10, (8, 8, 1), 300, 100, "").load(tmp_path, "train")
     assert isinstance(images, np.memmap)
     assert (images.dtype, images.shape) == (np.float32, (300, 8, 8, 1))
     assert (labels.dtype, labels.shape) == (np.float32, (300, 10))

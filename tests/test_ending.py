@@ -33,7 +33,7 @@ time.sleep(1000)
 """
 # What the command line of each has. DVC's processes are forks of a server, and have its command line
 PARTS = {"tools.repro": "-m tools.repro --jobs", "dvc's client": "client.py dvc", "client": "client.py python"}
-PARTS |= {"stage's child": "sleep 1000", "server": " pooch ", "dvc": " dvc.commands.repro "}
+PARTS |= {"stage's child": "sleep 1000", "server": " requests ", "dvc": " dvc.commands.repro "}
 
 
 def wait_until(seen: Callable[[], object]) -> None:

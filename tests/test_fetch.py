@@ -79,7 +79,7 @@ def test_a_download_is_tried_again(server: str) -> None:
     [
         ("missing.npz", "cannot download: 404"),
         ("cut.npz", "cannot download: IncompleteRead"),
-        ("login.npz", "expected a NumPy .npz archive, found something else"),
+        ("login.npz", "not a data set: this is not a zip file; expected a NumPy .npz archive"),
     ],
 )
 def test_a_download_that_fails_is_one_line_that_names_the_url(server: str, path: str, reason: str) -> None:
@@ -193,12 +193,14 @@ def test_real_mnist_is_what_params_yaml_pins() -> None:
 
 BAD_PLACES = {
     "encrypted.npz": "is encrypted",
-    "method.npz": "compression method",
-    "raw.npz": "x_train is not an array",
-    "header.npz": "expected a NumPy .npz archive",
-    "lzma.npz": "expected a NumPy .npz archive",
+    "method.npz": "not a data set: x_train.npy is compressed in a way that NumPy does not use",
+    "raw.npz": "not a data set: the magic string is not correct",
+    "header.npz": "not a data set: ",
+    "lzma.npz": "not a data set: x_train.npy is compressed in a way that NumPy does not use",
     "names.npz": "found x\\n\\x1b[31mtrain",
     "folder": "no such file",
+    "ftp://127.0.0.1/mnist.npz": "expected an http or https URL, or a path; found ftp",
+    "file:///etc/passwd": "expected an http or https URL, or a path; found file",
     "http://[::1/mnist.npz": "cannot download",
     "http:///mnist.npz": "cannot download",
     "https://a..b/mnist.npz": "cannot download",

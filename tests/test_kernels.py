@@ -12,9 +12,9 @@ import pytest
 
 from stages.common import kernels
 from stages.common.architecture import Architecture
-from stages.common.building import build_model
+from stages.common.building import build_model, load_model
 from stages.common.kernels import kernels_identity, why_not_portable
-from stages.common.models import import_keras, load_model, save_model
+from stages.common.models import import_keras, save_model
 from stages.common.portable import (
     batch_normalization,
     gelu,
@@ -138,7 +138,8 @@ def test_a_model_that_computes_otherwise_is_saved_as_keras_own(tmp_path: Path) -
     model.fit(images, np.eye(10, dtype=np.float32)[np.arange(20) % 10], verbose=0)
     save_model(model, tmp_path / "model.keras")
     predicted = model.predict(images, verbose=0)
-    np.testing.assert_array_equal(load_model(tmp_path / "model.keras").predict(images, verbose=0), predicted)
+    loaded = load_model(tmp_path / "model.keras", "every", Architecture.model_validate(mixed()), MNIST, "native")
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), predicted)
     theirs = import_keras().saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(theirs.predict(images, verbose=0), predicted, rtol=1e-4)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.common.arrays import ArrayDescription, Description
 from stages.common.errors import PipelineError
 from stages.common.evaluation import Evaluation
 from stages.common.params import load_params
 from stages.report import Findings, draw_confusion, draw_worst_errors, write_tables
-from tools.common.comparison import comparison_table
+from tools.common.comparison import Metrics, comparison_table
 from tools.overview.drawing import Overview
 
 from .conftest import TUTORIALS, Project
@@ -33,10 +34,11 @@ def page_of_a_perfect_model(dataset: str) -> str:
     draw_worst_errors(findings, np.zeros((3, 8, 8, 1)), 10, Path("plots/worst_errors/perfect.png"))
     write_tables(findings, 5, Path("plots/tables/perfect"))
 
-    arrays = {"x_train": {"shape": [9, 8, 8]}, "x_test": {"shape": [3, 8, 8]}}
-    description = {"dataset": dataset, "classes": 3, "arrays": arrays}
+    arrays = {"x_train": ArrayDescription([9, 8, 8], "uint8", ""), "x_test": ArrayDescription([3, 8, 8], "uint8", "")}
+    description = Description(dataset, [], "", 3, arrays)
     predictions = {"perfect": of_models(labels, labels, np.ones(3))}
-    comparison = comparison_table({"perfect": findings.metrics()}, predictions, 0.95, {})
+    metrics = Metrics(dataset, accuracy=1.0, loss=0.0, errors=0, parameters=1)
+    comparison = comparison_table({"perfect": metrics}, predictions, 0.95, {})
     overview = Overview(description, comparison, findings.history, [findings], 5)
     overview.draw()
     return overview.page(inputs="")
@@ -57,7 +59,10 @@ def test_the_page_escapes_the_name_of_the_data_set() -> None:
 
 
 def test_results_that_are_not_there_are_one_line() -> None:
-    with pytest.raises(PipelineError, match=r"10\.json: no such file; make it with: dvc repro evaluate@cnn-10"):
+    with pytest.raises(
+        PipelineError,
+        match=r"10\.json: cannot read: No such file or directory; make it anew with: dvc repro evaluate@cnn-10",
+    ):
         Findings.read("cnn", Path("metrics/seeds"), load_params(TUTORIALS), classes=10)
 
 

@@ -9,7 +9,7 @@ import pytest
 from stages.common import tables
 from stages.common.evaluation import Evaluation, read_evaluation
 from stages.report import overfitting
-from tools.common.comparison import comparison_table
+from tools.common.comparison import Metrics, comparison_table
 
 from .reviews import of_models
 
@@ -55,12 +55,12 @@ def test_errors_name_the_test_index() -> None:
 def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> None:
     figures = {"dataset": "d", "loss": 0.1, "parameters": 5}
     metrics = {
-        "b": figures | {"accuracy": 0.9, "errors": 10},
-        "c": figures | {"accuracy": 0.95, "errors": 5, "train_validation_gap": 0.02},
-        "a": figures | {"accuracy": 0.9, "errors": 10},
+        "b": Metrics(**figures, accuracy=0.9, errors=10),
+        "c": Metrics(**figures, accuracy=0.95, errors=5, train_validation_gap=0.02),
+        "a": Metrics(**figures, accuracy=0.9, errors=10),
     }
     predictions = {
-        name: of_models(np.zeros(100, int), np.arange(100) < found["errors"], np.ones(100))
+        name: of_models(np.zeros(100, int), np.arange(100) < found.errors, np.ones(100))
         for name, found in metrics.items()
     }
     published = {"a": 0.99, "b": 0.9, "c": 0.5}
@@ -84,7 +84,7 @@ def test_an_evaluation_keeps_every_image_and_what_it_was_written_as(tmp_path: Pa
     assert evaluation.accuracy == 0.5
     assert evaluation.prediction.tolist() == [0, 1, 0, 0]
     evaluation.write(tmp_path / "10.json", 3)
-    read = read_evaluation(tmp_path / "10.json", "evaluate@d-10")
+    read = read_evaluation(tmp_path / "10.json", "evaluate@d-10", 3, LABELS)
     assert read.probabilities(3) == pytest.approx(PROBABILITIES, abs=1e-3)
     assert (read.label.tolist(), read.loss, read.parameters) == ([0, 1, 1, 2], 0.333, 5)
     assert read.history == [(1, "train", "loss", 0.5)]

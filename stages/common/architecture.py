@@ -29,7 +29,7 @@ class EarlyStopping(Section):
 class Fit(Section):
     """Arguments of Keras's `model.fit`."""
 
-    epochs: PositiveInt
+    epochs: Annotated[int, Field(gt=0, le=1_000_000)]
     batch_size: PositiveInt
     validation_split: Annotated[float, Field(ge=0, lt=1)] = Field(
         VALIDATION_SPLIT, description="fraction of the training images held out for validation, taken from the end"

@@ -4,13 +4,15 @@ import contextlib
 import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.common.architecture import Architecture, Fit
 from stages.common.arrays import Dataset
-from stages.common.errors import PipelineError
+from stages.common.errors import PipelineError, one_line
 from stages.common.keras_api import BRANCHES, CLASSES, EPOCHS, KerasObject, definitions
-from stages.common.models import import_keras
+from stages.common.kernels import Kernels, choose_kernels
+from stages.common.models import import_keras, load_weights
 from stages.common.params import PARAMS_PATH, mistake
 from stages.common.portable import initialize_orthogonal, use_portable_operations
 
@@ -43,21 +45,23 @@ class Builder:
         self.steps_per_epoch = math.ceil(train_count(dataset.train, fit) / fit.batch_size)
 
     def model(self) -> "keras.Model":
-        """Builds and compiles the model."""
+        """Builds the model."""
         self.keras.utils.clear_session(free_memory=False)  # restarts the numbers in automatic names
         inputs = self.keras.Input(self.dataset.image)
         outputs = self._apply(self.architecture.layers, inputs, "layers")
         if (found := tuple(outputs.shape)) != (expected := (None, self.dataset.classes)):
             hint = "end the layers with Flatten, Dense: {units: classes, activation: softmax}"
             raise mistake(f"architectures.{self.name}.layers", f"the output shape {expected}", f"{found}; {hint}")
-        model = self.keras.Model(inputs, outputs, name=self.name)
+        return self.keras.Model(inputs, outputs, name=self.name)
+
+    def compile(self, model: "keras.Model") -> None:
+        """Compiles the model."""
         compile_ = self.architecture.compile
         model.compile(
             optimizer=self._make(compile_.optimizer, f"compile.optimizer.{compile_.optimizer.name}"),
             loss=self._make(compile_.loss, f"compile.loss.{compile_.loss.name}"),
             metrics=["accuracy"],
         )
-        return model
 
     def _apply(self, layers: list[KerasObject], inputs: Any, where: str) -> Any:
         """Applies the layers one after the other; a layer that merges, to the outputs of its branches."""
@@ -122,8 +126,30 @@ def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "ker
 
     Raises `PipelineError` if Keras refuses an argument or the shapes do not fit.
     """
-    model = Builder(name, architecture, dataset).model()
+    builder = Builder(name, architecture, dataset)
+    model = builder.model()
+    builder.compile(model)
     initialize_orthogonal(model)
+    use_portable_operations(model)
+    return model
+
+
+def load_model(path: Path, name: str, architecture: Architecture, dataset: Dataset, kernels: Kernels) -> "keras.Model":
+    """Builds a model as `build_model` does, not compiled, and gives it the weights that train saved at `path`.
+
+    Raises `PipelineError` if there is no such file, if it is damaged, or if it is the model of another architecture or
+    for other data.
+    """
+    hint = f"train it anew with: dvc repro train@{name}-{path.stem}"
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such model; {hint}")
+    import_keras()
+    choose_kernels(kernels)
+    model = Builder(name, architecture, dataset).model()
+    try:
+        load_weights(model, path)
+    except Exception as error:  # zipfile, h5py and Keras raise a dozen classes for a bad file
+        raise PipelineError(f"{path}: not the model that train saves: {one_line(error)[:200]}; {hint}") from error
     use_portable_operations(model)
     return model
 

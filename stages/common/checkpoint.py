@@ -11,8 +11,6 @@ import importlib.metadata
 import json
 import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +71,11 @@ class Checkpoint:
                 if kept["identity"] != self.identity:
                     return []
                 variables = _variables(model)
-                values = [kept[f"variable_{index}"] for index in range(len(variables))]
+                values = [kept[f"variable_{index}"].reshape(each.shape) for index, each in enumerate(variables)]
                 history = [tuple(row) for row in json.loads(str(kept["history"]))]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        except Exception:  # zipfile, zlib, NumPy and json raise a dozen classes for a damaged file
             print(f"{self.path}: cannot read this checkpoint; training starts from the first epoch", file=sys.stderr)
             return []
         for variable, value in zip(variables, values, strict=True):

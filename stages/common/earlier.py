@@ -1,15 +1,14 @@
 """The data set of an earlier run, used when it is no longer available elsewhere."""
 
-import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from stages.common.arrays import Archive, read_archive
+from stages.common.arrays import Archive, Description, read_archive
 from stages.common.errors import PipelineError
 from stages.common.params import Source
 from stages.common.yaml import read_yaml
@@ -20,19 +19,18 @@ LEFT_BY_A_RUN = Path("data/prepared"), Path("data/models")  # ignored by git, so
 
 @dataclass(frozen=True)
 class Earlier:
-    """The outputs of the last fetch: the archive, and the content of its description ({} if missing)."""
+    """The outputs of the last fetch: the archive, and its description (`None` if it is missing or damaged)."""
 
     path: Path
-    description: dict[str, Any]
+    description: Description | None
 
     @classmethod
     def find(cls, archive: Path, description: Path) -> "Earlier":
         """Reads these outputs of fetch, before fetch overwrites them."""
         try:
-            content = json.loads(description.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            content = {}
-        return cls(archive, content if isinstance(content, dict) else {})
+            return cls(archive, Description.parse(description.read_bytes(), str(description)))
+        except (OSError, PipelineError):
+            return cls(archive, None)
 
     def __str__(self) -> str:
         return "an earlier run"
@@ -44,14 +42,13 @@ class Earlier:
     @property
     def place(self) -> str | None:
         """The place it came from, or the first of several with the same arrays."""
-        return next(iter(self.description.get("source", [])), None)
+        return self.description.source[0] if self.description and self.description.source else None
 
     def is_of(self, source: Source) -> bool:
         """Whether it came from this source. Without a description, the pinned digest decides."""
         if not self.description:
             return source.sha256 is not None
-        dataset, digest = self.description.get("dataset"), self.description.get("sha256")
-        return dataset == source.dataset and source.sha256 in (None, digest)
+        return self.description.dataset == source.dataset and source.sha256 in (None, self.description.sha256)
 
     def read(self) -> Archive:
         """Reads it from the workspace or DVC's cache. Raises `PipelineError` if it is missing or damaged."""
@@ -62,7 +59,7 @@ class Earlier:
             except PipelineError as error:
                 reasons.append(str(error))
                 continue
-            if self.description.get("sha256") in (None, archive.sha256()):
+            if not self.description or self.description.sha256 == archive.sha256():
                 return archive
             reasons.append(f"{path}: not the data that the last run fetched")
         gone = f"{self.path}: no copy in the workspace or DVC's cache"
@@ -77,13 +74,13 @@ class Earlier:
 
 
 def _recorded_md5(path: Path) -> str | None:
-    """The MD5 that dvc.lock records for an output."""
-    if not LOCK.exists():
+    """The MD5 that dvc.lock records for an output; `None` if it has none, or is damaged."""
+    try:
+        outs = (out for stage in read_yaml(LOCK)["stages"].values() for out in stage.get("outs", ()))
+        found = next(out["md5"] for out in outs if out["path"] == str(path))
+    except (OSError, PipelineError, AttributeError, LookupError, TypeError, StopIteration):
         return None
-    stages = (read_yaml(LOCK) or {}).get("stages", {})
-    return next(
-        (out["md5"] for stage in stages.values() for out in stage.get("outs", []) if out["path"] == str(path)), None
-    )
+    return found if re.fullmatch("[0-9a-f]{32}", str(found)) else None
 
 
 def _cache() -> Path:

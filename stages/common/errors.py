@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
+NO_MEMORY = "ResourceExhaustedError"  # TensorFlow's
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -28,8 +29,8 @@ def one_line(error: BaseException | str) -> str:
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Decorates a command's `main`: prints an anticipated error as one line on stderr and exits with status 1.
 
-    Anticipated errors are `PipelineError` and a full disk. Ctrl-C exits with 130, and a closed pipe, as behind `head`,
-    with 141, as in a shell.
+    Anticipated errors are `PipelineError`, a full disk, and too little memory. Ctrl-C exits with 130, and a closed
+    pipe, as behind `head`, with 141, as in a shell.
     """
 
     @functools.wraps(main)
@@ -47,6 +48,11 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
                 raise
             where = error.filename or "a temporary file"
             sys.exit(f"error: {where}: cannot write: {error.strerror}; free some space and rerun")
+        except Exception as error:
+            if not (isinstance(error, MemoryError) or type(error).__name__ == NO_MEMORY):
+                raise
+            reason = one_line(error)[:200]
+            sys.exit(f"error: not enough memory: {reason}; close other programs, or make batches or layers smaller")
         except KeyboardInterrupt:
             print("interrupted; rerun to continue", file=sys.stderr)
             sys.exit(130)

@@ -1,19 +1,19 @@
 """What one model gives for the test images: the file that evaluate writes for each architecture and seed."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, FiniteFloat, TypeAdapter
 
 from stages.common.arrays import MAX_CLASSES
 from stages.common.errors import PipelineError
-from stages.common.files import write_columns
+from stages.common.files import read_bytes, write_columns
+from stages.common.json import read_as
 
 LEAST = 1e-4  # probability from which a class is kept beside the prediction; a third of the file's size
-COLUMNS = ("label", "prediction", "probability")
 
 
 @dataclass(frozen=True)
@@ -78,45 +78,79 @@ class Evaluation:
         write_columns(path, columns)
 
     @classmethod
-    def parse(cls, content: bytes, where: str) -> "Evaluation":
+    def parse(cls, content: bytes, where: str, hint: str = "") -> "Evaluation":
         """Reads what `write` wrote. Raises `PipelineError`, which names `where` it was, if it is something else."""
-        try:
-            columns = json.loads(content)
-            (model,) = columns["model"]
-            return cls(
-                model["dataset"],
-                *arrays(columns, where),
-                columns["others"],
-                float(model["loss"]),
-                int(model["parameters"]),
-                [tuple(row) for row in columns["history"]],
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise PipelineError(f"{where}: expected what evaluate writes ({error!r})") from error
+        file = read_as(TypeAdapter(_File), content, where, hint)
+        predictions = file.arrays(where, hint)
+        if len(file.others) != len(file.label) or any(len(kept) % 2 for kept in file.others):
+            raise PipelineError(f"{where}: others: expected a list of pairs for each image, found another{hint}")
+        if any(not isinstance(kept, int) or not 0 <= kept < MAX_CLASSES for row in file.others for kept in row[::2]):
+            raise PipelineError(f"{where}: others: expected classes from 0 to {MAX_CLASSES - 1}, found another{hint}")
+        figures = {(epoch, metric, split) for epoch, split, metric, _ in file.history}
+        if len(figures) < len(file.history) or any((*key, "train") not in figures for *key, _ in figures):
+            raise PipelineError(f"{where}: history: expected each figure once, for the training images too{hint}")
+        (model,) = file.model
+        return cls(model.dataset, *predictions, file.others, model.loss, model.parameters, file.history)
 
 
-def arrays(columns: dict[str, Any], where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, predictions and the probabilities of these, (n,), from the columns of a file.
+Class = Annotated[int, Field(ge=0, lt=MAX_CLASSES)]
+Epoch = Annotated[int, Field(ge=1, le=1_000_000)]
 
-    Raises `PipelineError` if there are not as many of each, or if a class is out of range; and `KeyError`, `TypeError`,
-    `ValueError` or `OverflowError` if they are not lists of numbers.
+
+@dataclass(frozen=True)
+class Columns:
+    """The lists of a file with predictions: one item for each test image."""
+
+    label: list[Class]
+    prediction: list[Class]
+    probability: list[FiniteFloat]
+
+    def arrays(self, where: str, hint: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels and predictions, int64 (n,), and probabilities, float64 (n,).
+
+        Raises `PipelineError` if there are none, or not as many of each.
+        """
+        if not self.label or not len(self.label) == len(self.prediction) == len(self.probability):
+            names = "label, prediction, probability"
+            raise PipelineError(f"{where}: expected three lists, equally long: {names}{hint}")
+        return np.array(self.label), np.array(self.prediction), np.array(self.probability, dtype=float)
+
+
+@dataclass(frozen=True)
+class _Model:
+    dataset: str
+    loss: FiniteFloat
+    parameters: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class _File(Columns):
+    """The columns of a file that `Evaluation.write` wrote."""
+
+    model: tuple[_Model]
+    history: list[tuple[Epoch, Literal["train", "validation"], Literal["loss", "accuracy"], FiniteFloat]]
+    others: list[list[int | FiniteFloat]]
+
+
+def read_evaluation(path: Path, stage: str, classes: int, label: np.ndarray | None = None) -> Evaluation:
+    """Reads a file that `Evaluation.write` wrote.
+
+    Args:
+        path: of the file.
+        stage: that makes it.
+        classes: the number of classes.
+        label: of the test images, integers (n,); `None` if they are not known.
+
+    Raises `PipelineError`, naming the stage, if the file is missing, is damaged, or is of other test images or classes.
     """
-    label, prediction = (np.array(columns[key], dtype=np.int64) for key in COLUMNS[:2])
-    probability = np.array(columns[COLUMNS[2]], dtype=np.float64)
-    if label.ndim != 1 or not len(label) or not label.shape == prediction.shape == probability.shape:
-        raise PipelineError(f"{where}: expected three lists, equally long: {', '.join(COLUMNS)}")
-    if min(label.min(), prediction.min()) < 0 or max(label.max(), prediction.max()) >= MAX_CLASSES:
-        raise PipelineError(f"{where}: expected classes from 0 to {MAX_CLASSES - 1}")
-    return label, prediction, probability
-
-
-def read_evaluation(path: Path, stage: str) -> Evaluation:
-    """Reads a file that `Evaluation.write` wrote. Raises `PipelineError` naming the stage to run if there is none."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}") from error
-    return Evaluation.parse(content, str(path))
+    hint = f"make it anew with: dvc repro {stage}"
+    found = Evaluation.parse(read_bytes(path, hint), str(path), f"; {hint}")
+    if label is not None and not np.array_equal(found.label, label):
+        raise PipelineError(f"{path}: expected predictions for the {len(label):,} test images, found others; {hint}")
+    highest = max(found.label.max(), found.prediction.max(), *(max(kept[::2], default=0) for kept in found.others))
+    if highest >= classes:
+        raise PipelineError(f"{path}: expected predictions of {classes} classes, found class {highest}; {hint}")
+    return found
 
 
 def average(members: Iterable[Evaluation], classes: int) -> Evaluation:

@@ -1,4 +1,4 @@
-"""Writes output files whole or not at all, and always with the same bytes."""
+"""Reads files, and writes them whole or not at all, and always with the same bytes."""
 
 import contextlib
 import csv
@@ -41,6 +41,14 @@ def _remove_leftovers(path: Path) -> None:
         process = leftover.name.removeprefix(PARTIAL_PREFIX).partition("-")[0]
         if not (process.isdigit() and psutil.pid_exists(int(process))):
             leftover.unlink(missing_ok=True)
+
+
+def read_bytes(path: Path, hint: str) -> bytes:
+    """Reads a file. Raises `PipelineError`, which ends with `hint`, if that is not possible."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot read: {error.strerror or error}; {hint}") from error
 
 
 def write_text(path: Path, text: str) -> None:

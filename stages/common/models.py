@@ -16,14 +16,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import h5py
+
 from stages.common.files import replacing
+from stages.common.json import parse_json
 from stages.common.kernels import Kernels, choose_kernels
-from stages.common.portable import use_portable_operations
 
 if TYPE_CHECKING:
     import keras
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]  # of a .keras archive
 SUMMARY_WIDTH = 80  # characters
 PRIVATE_TO_ADAM = ("update_step", "_get_variable_index", "_momentums", "_velocities")  # attributes of Keras's Adam
 
@@ -90,11 +93,46 @@ def make_deterministic(seed: int, kernels: Kernels) -> None:
     choose_kernels(kernels)
 
 
-def load_model(path: Path) -> "keras.Model":
-    """Loads a model that `save_model` wrote."""
-    model = import_keras().saving.load_model(path)
-    use_portable_operations(model)
-    return model
+def load_weights(model: "keras.Model", path: Path) -> None:
+    """Gives a model the weights that `save_model` wrote for one built the same way.
+
+    Only numbers are read from the file; its description of the layers is compared with the model's, never followed.
+    So a file from others can neither run code nor build a model larger than params.yaml allows. Raises `ValueError` or
+    another error of Keras or h5py if the file is damaged, or is another model's.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if sorted(archive.namelist()) != MEMBERS or any(item.compress_type for item in archive.infolist()):
+            raise ValueError(f"it does not hold {', '.join(MEMBERS)}, uncompressed")
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} is damaged")
+        saved = parse_json(archive.read(MEMBERS[0]), MEMBERS[0])
+        if _layers(saved) != _layers(import_keras().saving.serialize_keras_object(model)):
+            raise ValueError("its layers are not those of params.yaml and of the data")
+        with archive.open(MEMBERS[2]) as stream, h5py.File(stream) as weights:
+            weights.visititems(_check_stored)
+    model.load_weights(path)
+
+
+def _check_stored(name: str, item: Any) -> None:
+    """Raises `ValueError` for an array that takes more memory than its file, or that lies in another file."""
+    if isinstance(item, h5py.Dataset) and (
+        item.external or item.chunks or item.is_virtual or item.nbytes > item.id.get_storage_size()
+    ):
+        raise ValueError(f"{MEMBERS[2]}: {name} is not stored as Keras stores it")
+
+
+def _layers(description: Any) -> Any:
+    """What a model's description in a file says of its layers; numbers that only count objects or seed are left out."""
+    return _without(json.loads(json.dumps(description["config"])), {"seed", "shared_object_id"})
+
+
+def _without(value: Any, keys: set[str]) -> Any:
+    """A copy of nested lists and dictionaries without these keys."""
+    if isinstance(value, list):
+        return [_without(item, keys) for item in value]
+    if isinstance(value, dict):
+        return {name: _without(item, keys) for name, item in value.items() if name not in keys}
+    return value
 
 
 def fuse_update(model: "keras.Model") -> None:

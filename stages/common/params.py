@@ -28,9 +28,11 @@ from stages.common.errors import PipelineError
 from stages.common.keras_api import why_not_portable
 from stages.common.kernels import Kernels
 from stages.common.notation import Section, explain, located, nearest
+from stages.common.sizes import check_sizes
 from stages.common.yaml import read_yaml
 
 PARAMS_PATH = Path("params.yaml")
+MOST_MODELS = 10_000  # DVC takes seconds to plan a few hundred
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -86,7 +88,7 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    batch_size: PositiveInt
+    batch_size: Annotated[int, Field(gt=0, le=100_000)]
     decimals: int = Field(ge=1, le=9, description="decimals of recorded metrics and probabilities")
 
 
@@ -207,6 +209,20 @@ class Params(Section):
             for where, each in architecture.objects() if self.train.kernels == "portable" else ():
                 if why := why_not_portable(each):
                     raise located(f"architectures.{name}.{where}", f"{why}; use another, or train.kernels: native")
+        return self
+
+    @model_validator(mode="after")
+    def _trainings_fit(self) -> "Params":
+        seeds, count = len(self.train.seeds), len(self.train.seeds) * len(self.architectures)
+        if count > MOST_MODELS:
+            found = f"{count:,}, as each architecture is trained with each of {seeds:,} seeds"
+            raise located("architectures", f"expected at most {MOST_MODELS:,} models, found {found}")
+        for name, architecture in self.architectures.items():
+            try:
+                check_sizes(architecture)
+            except PydanticCustomError as error:
+                where = f"architectures.{name}.{error.context['where']}"
+                raise located(where, error.context["message"]) from error
         return self
 
     @property

@@ -12,6 +12,7 @@ from PIL import Image
 from stages.common.files import replacing
 
 COLUMNS = 25
+MAX_ROWS = 400  # 10,000 images, the most that params.yaml may ask for
 
 
 def join(images: np.ndarray) -> np.ndarray:
@@ -37,7 +38,8 @@ def write(images: np.ndarray, path: Path) -> None:
 def read(content: bytes, height: int, width: int) -> np.ndarray:
     """Reads the images of a PNG from `write`, as `split` returns them. Raises `ValueError` for any other PNG."""
     with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-        if picture.mode != "L" or picture.width != COLUMNS * width or picture.height % height:
+        rows, rest = divmod(picture.height, height)
+        if picture.mode != "L" or picture.width != COLUMNS * width or rest or rows > MAX_ROWS:
             found = f"found {picture.width} × {picture.height}, mode {picture.mode}"
             raise ValueError(f"expected {COLUMNS} grey images of {height} × {width} pixels per row, {found}")
         return split(np.asarray(picture), height, width)

@@ -14,6 +14,7 @@ from stages.common.errors import PipelineError, one_line
 
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 50  # levels of nesting
+MAX_DIGITS = 100  # of an integer
 MAX_NODES = 500_000  # keys and values, those that aliases repeat counted each time
 
 SCALARS = {
@@ -44,26 +45,28 @@ class _Loader(CSafeLoader):
     def construct_int(self, node: ScalarNode) -> int:
         """An integer; a leading zero means nothing, and `0o` is octal."""
         sign, digits = re.fullmatch(r"([-+]?)(.*)", self.construct_scalar(node).replace("_", "")).groups()
+        if len(digits) > MAX_DIGITS:
+            raise ValueError(f"expected integers of at most {MAX_DIGITS} digits, found one of {len(digits):,}")
         base = {"0b": 2, "0o": 8, "0x": 16}.get(digits[:2])
         return int(sign + (digits[2:] if base else digits), base or 10)
 
-    def check(self, node: Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    def check(self, node: Node, known: dict[int, tuple[int, int] | None], level: int = 0) -> tuple[int, int]:
         """Nodes and levels at and below a node, aliases written out; raises `ValueError` for what is not allowed."""
+        if level > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} levels")
         if id(node) not in known:
             known[id(node)] = None
             children = [] if isinstance(node, ScalarNode) else node.value
             if isinstance(node, MappingNode):
                 self._check_keys([key for key, _ in node.value])
                 children = [each for pair in node.value for each in pair]
-            found = [self.check(child, known) for child in children]
+            found = [self.check(child, known, level + 1) for child in children]
             known[id(node)] = 1 + sum(nodes for nodes, _ in found), 1 + max((level for _, level in found), default=0)
         if known[id(node)] is None:
             raise ValueError("an alias stands for something that holds the alias")
         nodes, levels = known[id(node)]
         if nodes > MAX_NODES or levels > MAX_DEPTH:
-            raise ValueError(
-                f"more than {MAX_NODES:,} keys and values, or {MAX_DEPTH} levels, with aliases written out"
-            )
+            raise ValueError(f"more than {MAX_NODES:,} keys and values or {MAX_DEPTH} levels, with aliases written out")
         return nodes, levels
 
     def _check_keys(self, nodes: list[Node]) -> None:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from stages.common.arrays import Dataset, load_prepared
+from stages.common.arrays import Dataset
 from stages.common.building import build_model
 from stages.common.checkpoint import Checkpoint
 from stages.common.kernels import FIXED, Kernels
@@ -78,7 +78,7 @@ def ours(name: str, count: int, kernels: Kernels) -> list[float]:
     dataset = Dataset.read(PREPARED / "dataset.json")
     make_deterministic(params.train.seeds[0], kernels)
     architecture = params.architecture(name)
-    images, labels = load_prepared(PREPARED, "train")
+    images, labels = dataset.load(PREPARED, "train")
     fit = architecture.fit.model_copy(update={"epochs": EPOCHS})
     model = build_model(name, architecture, dataset)
     with tempfile.TemporaryDirectory() as folder:

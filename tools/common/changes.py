@@ -25,6 +25,7 @@ NEW, REMOVED = "new", "removed"
 class Change:
     """One architecture or ensemble on both sides. `note` says why they are not compared; it is empty if they are.
 
+    `broken` says so if it is because a file cannot be read.
     `difference` is that of the mean accuracies, `None` if no prediction differs. Its p is adjusted for the `several`
     architectures whose predictions differ (Holm).
     """
@@ -33,6 +34,7 @@ class Change:
     base: Predictions | None
     head: Predictions | None
     note: str = ""
+    broken: bool = False
     difference: Difference | None = None
     several: int = 0
 
@@ -171,15 +173,28 @@ def data_change(base: Revision, head: Revision) -> str:
 def _described(description: Any) -> tuple[str, str] | None:
     if not isinstance(description, dict):
         return None
-    return str(description.get("dataset")), str(description.get("sha256"))
+    return str(description.get("dataset"))[:100], str(description.get("sha256"))
+
+
+def with_params(side: Revision, other: Revision) -> Revision:
+    """The side, or if its params.yaml cannot be read the other one: whose names and seeds to compare."""
+    try:
+        names_of(side)
+    except PipelineError:
+        return other
+    return side
 
 
 def changes(base: Revision, head: Revision) -> list[Change]:
     """Compares all that is in either side's params.yaml, by name; p is adjusted over those that differ."""
-    before, after = (set(names_of(revision)) for revision in (base, head))
-    other_data = data_change(base, head)
+    params = with_params(head, base)
+    before, after = (set(names_of(revision)) for revision in (base, params))
+    try:
+        other_data = data_change(base, head)
+    except PipelineError:  # then the labels of the test images tell
+        other_data = ""
     found = [
-        _compare(name, base if name in before else None, head if name in after else None, other_data)
+        _compare(name, base if name in before else None, head if name in after else None, other_data, params)
         for name in sorted(before | after)
     ]
     differing = [index for index, item in enumerate(found) if item.differs]
@@ -189,12 +204,16 @@ def changes(base: Revision, head: Revision) -> list[Change]:
     return [replace(item, several=len(differing)) for item in found]
 
 
-def _compare(name: str, base: Revision | None, head: Revision | None, other_data: str) -> Change:
-    """Compares one architecture; a side is `None` if its params.yaml has no such architecture."""
+def _compare(name: str, base: Revision | None, head: Revision | None, other_data: str, params: Revision) -> Change:
+    """Compares one architecture; a side is `None` if its params.yaml has no such architecture.
+
+    `params` is the revision whose params.yaml counts for the head.
+    """
     try:
-        old, new = (revision and Predictions.read(revision, name) for revision in (base, head))
+        old = base and Predictions.read(base, name)
+        new = head and Predictions.read(head, name, params=params)
     except PipelineError as error:
-        return Change(name, None, None, f"not compared: {error}")
+        return Change(name, None, None, f"not compared: {error}", broken=True)
     without = [str(revision) for revision, found in ((base, old), (head, new)) if revision and found is None]
     if without:
         note = f"not compared: no predictions ({results.EVALUATIONS / name}/) in {' and '.join(without)}"

@@ -1,22 +1,43 @@
 """Compares the architectures by their metrics, and gives the tables that git holds of a revision."""
 
 import io
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import FiniteFloat, TypeAdapter
 
-from stages.common.errors import PipelineError
+from stages.common.arrays import Description
+from stages.common.errors import PipelineError, one_line
+from stages.common.json import read_as
+from stages.common.params import Overview
 from tools.common import results
 from tools.common.predictions import Predictions, names_of
 from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval
 
+MAX_COLUMNS = 50
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What report records of an architecture or ensemble; what is NaN is not recorded of each."""
+
+    dataset: str
+    accuracy: FiniteFloat
+    loss: FiniteFloat
+    errors: int | FiniteFloat
+    parameters: int
+    accuracy_sd: FiniteFloat = math.nan
+    train_validation_gap: FiniteFloat = math.nan
+
 
 def comparison_table(
-    metrics: dict[str, dict], predictions: dict[str, Predictions], confidence: float, published: dict[str, float]
+    metrics: dict[str, Metrics], predictions: dict[str, Predictions], confidence: float, published: dict[str, float]
 ) -> pd.DataFrame:
     """Lists the architectures, best accuracy first, by name where they tie.
 
@@ -31,21 +52,21 @@ def comparison_table(
         train_validation_gap, published, and published_is: inside, above or below our interval.
     """
     rows = []
-    for name in sorted(metrics, key=lambda name: (-metrics[name]["accuracy"], name)):
+    for name in sorted(metrics, key=lambda name: (-metrics[name].accuracy, name)):
         figures = metrics[name]
         low, high = accuracy_interval(predictions[name].right, confidence)
         rows.append(
             {
-                "dataset": figures["dataset"],
+                "dataset": figures.dataset,
                 "architecture": name,
-                "accuracy": figures["accuracy"],
+                "accuracy": figures.accuracy,
                 "low": low,
                 "high": high,
                 "confidence": confidence,
                 "seeds": len(predictions[name].seeds),
-                "accuracy_sd": figures.get("accuracy_sd", np.nan),
-                **{key: figures[key] for key in ("errors", "loss", "parameters")},
-                "train_validation_gap": figures.get("train_validation_gap", np.nan),
+                "accuracy_sd": figures.accuracy_sd,
+                **{key: getattr(figures, key) for key in ("errors", "loss", "parameters")},
+                "train_validation_gap": figures.train_validation_gap,
                 "published": published.get(name, np.nan),
                 "published_is": _position(published.get(name), low, high),
             }
@@ -59,13 +80,20 @@ def _position(published: float | None, low: float, high: float) -> str:
     return "above" if published > high else "below" if published < low else "inside"
 
 
-def read_description(side: Revision) -> dict[str, Any]:
-    """Reads the description of the data set that fetch wrote; raises `PipelineError` if it is not there."""
-    return present(results.DESCRIPTION, side.read_json(results.DESCRIPTION), "fetch")
+def read_description(side: Revision) -> Description:
+    """Reads the description of the data set that fetch wrote; raises `PipelineError` if it is missing or damaged."""
+    content = present(results.DESCRIPTION, side.read(results.DESCRIPTION), "fetch")
+    return Description.parse(content, f"{results.DESCRIPTION} in {side}")
+
+
+def read_metrics(side: Revision, name: str) -> Metrics:
+    """Reads what report recorded; raises `PipelineError` if it is missing or damaged."""
+    path = results.metrics(name)
+    return read_as(TypeAdapter(Metrics), present(path, side.read(path), f"report@{name}"), f"{path} in {side}")
 
 
 def tables(
-    side: Revision, description: dict[str, Any], names: Iterable[str], overview: dict[str, Any]
+    side: Revision, description: Description, names: Iterable[str], overview: dict[str, Any]
 ) -> dict[Path, pd.DataFrame]:
     """Builds the comparison and the training curves of these architectures, by path, from results in git.
 
@@ -78,17 +106,19 @@ def tables(
     Raises:
         PipelineError: a result is not there.
     """
-    paths = {name: results.metrics(name) for name in names}
-    metrics = {name: present(path, side.read_json(path), f"report@{name}") for name, path in paths.items()}
+    metrics = {name: read_metrics(side, name) for name in names}
     predictions = {
-        name: present(results.EVALUATIONS / name, Predictions.read(side, name), f"report@{name}") for name in paths
+        name: present(results.EVALUATIONS / name, Predictions.read(side, name), f"report@{name}") for name in metrics
     }
     published = overview.get("published") or {}
-    accuracies = published["accuracy"] if published.get("dataset") == description["dataset"] else {}
+    accuracies = published["accuracy"] if published.get("dataset") == description.dataset else {}
     comparison = comparison_table(metrics, predictions, overview["confidence"], accuracies)
     trained = [name for name in comparison["architecture"] if predictions[name].seeds]  # in this order
     histories = {name: results.history(name) for name in trained}
-    read = [read_table(present(path, side.read(path), f"report@{name}")) for name, path in histories.items()]
+    read = [
+        read_table(present(path, side.read(path), f"report@{name}"), f"{path} in {side}")
+        for name, path in histories.items()
+    ]
     return {results.COMPARISON: comparison, results.TRAINING: pd.concat(read, ignore_index=True)}
 
 
@@ -99,9 +129,17 @@ def present(path: str | Path, content: Any, stage: str) -> Any:
     return content
 
 
-def read_table(content: bytes) -> pd.DataFrame:
-    """Reads a table of architectures; one of them may be named "null" or "007"."""
-    return pd.read_csv(io.BytesIO(content), converters={"architecture": str})
+def read_table(content: bytes, where: str, **options: Any) -> pd.DataFrame:
+    """Reads a table of architectures; one of them may be named "null" or "007". `options` are those of pandas.
+
+    Raises `PipelineError`, which names `where` it was, if it is not a CSV file, or has too many columns.
+    """
+    try:
+        if content.partition(b"\n")[0].count(b",") > MAX_COLUMNS:
+            raise ValueError(f"expected at most {MAX_COLUMNS} columns, found more")
+        return pd.read_csv(io.BytesIO(content), **{"converters": {"architecture": str}} | options)
+    except (ValueError, OverflowError) as error:  # pandas' errors for empty and damaged files are ValueErrors
+        raise PipelineError(f"{where}: not a table: {one_line(error)[:200]}") from error
 
 
 def stale_tables(side: Revision) -> list[str]:
@@ -110,22 +148,24 @@ def stale_tables(side: Revision) -> list[str]:
     Ignores results that are missing or not readable, as dvc.lock tells of them; and columns that only one of the two
     has, as another version of this project may have drawn the tables.
     """
-    params = side.params()
     try:
-        drawn = tables(side, read_description(side), names_of(side), params["overview"])
-    except (PipelineError, LookupError, TypeError, ValueError, AttributeError):
+        overview = Overview.model_validate(side.params()["overview"])
+        drawn = tables(side, read_description(side), names_of(side), overview.model_dump())
+    except (PipelineError, LookupError, ValueError):
         return []
     return [
         f"{path}: does not match the results in metrics/ and plots/; run: make overview"
         for path, table in drawn.items()
-        if not _same_cells(side.read(path) or b"", table.to_csv(index=False).encode())
+        if not _same_cells(side, path, table.to_csv(index=False).encode())
     ]
 
 
-def _same_cells(found: bytes, expected: bytes) -> bool:
+def _same_cells(side: Revision, path: Path, expected: bytes) -> bool:
     try:
-        old, new = (pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False) for text in (found, expected))
-    except ValueError:  # pandas' errors for empty, damaged and wrongly encoded files are ValueErrors
+        contents = side.read(path) or b"", expected
+        cells = {"dtype": str, "keep_default_na": False, "converters": None}
+        old, new = (read_table(content, str(path), **cells) for content in contents)
+    except PipelineError:
         return False
     shared = [column for column in new if column in old]
     return "architecture" in shared and old[shared].equals(new[shared])

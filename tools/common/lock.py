@@ -2,16 +2,41 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from stages.common.errors import PipelineError
+from stages.common.notation import explain
 from stages.common.yaml import read_yaml
+from tools.common.predictions import names_of, seeds_of
 from tools.common.revision import Revision
 
 LOCK = Path("dvc.lock")
 PER_SEED = ("train", "evaluate")  # stages that each architecture has for each seed
 # As DVC writes it anew: its version, then one block an entry. Comments, other sections and longer names are not simple.
 SIMPLE = re.compile(r"schema: '2\.0'\nstages:\n(?:  [\w@.-]+:\n(?:    .*\n)+)*")
+
+
+@dataclass
+class _File:
+    path: str
+    md5: str | None = None
+
+
+@dataclass
+class _Entry:
+    """What DVC records of a stage, as far as tools read it."""
+
+    cmd: str | list[str] = ""
+    deps: list[_File] = field(default_factory=list)
+    outs: list[_File] = field(default_factory=list)
+    params: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+ENTRIES = TypeAdapter(dict[str, _Entry])
 
 
 def read_lock(path: Path = LOCK) -> dict[str, Any]:
@@ -29,12 +54,17 @@ def split(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def stages_of(revision: Revision) -> dict[str, Any]:
-    """Entries of dvc.lock by stage, without those that DVC keeps for removed architectures and seeds."""
+    """Entries of dvc.lock by stage, without those that DVC keeps for removed architectures and seeds.
+
+    Raises `PipelineError` if they are not as DVC writes them.
+    """
     entries = revision.read_yaml(LOCK).get("stages") or {}
-    params = revision.params()
-    names = [*(params.get("architectures") or ()), *(params.get("ensembles") or ())]
-    seeds = (params.get("train") or {}).get("seeds") or ()
-    named = {*names, *(f"{name}-{seed}" for name in names for seed in seeds)}
+    try:
+        ENTRIES.validate_python(entries)
+    except ValidationError as error:
+        raise PipelineError(f"{LOCK} in {revision}: stages.{explain(error.errors()[0])}") from error
+    names = names_of(revision)
+    named = {*names, *(f"{name}-{seed}" for name in names for seed in seeds_of(revision))}
     return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in named}
 
 

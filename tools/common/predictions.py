@@ -1,6 +1,5 @@
 """Reads the predictions of an architecture's models, or of an ensemble, from a revision."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,10 +11,14 @@ from scipy.stats import mode
 
 from stages.common import tables
 from stages.common.errors import PipelineError
-from stages.common.evaluation import COLUMNS, Evaluation, arrays
-from stages.common.params import ArchitectureName, Seed
+from stages.common.evaluation import Columns
+from stages.common.json import read_as
+from stages.common.notation import found_value
+from stages.common.params import MOST_MODELS, ArchitectureName, Seed
 from tools.common import results
 from tools.common.revision import Revision
+
+COLUMNS = TypeAdapter(Columns)
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,19 @@ class Predictions:
     probability: np.ndarray
 
     @classmethod
-    def read(cls, revision: Revision, name: str, seeds: tuple[int, ...] | None = None) -> "Predictions | None":
+    def read(
+        cls, revision: Revision, name: str, seeds: tuple[int, ...] | None = None, params: Revision | None = None
+    ) -> "Predictions | None":
         """Reads them for these seeds, by default all of the revision; `None` if there are none.
 
+        `params` is the revision whose params.yaml says what is an ensemble, and the seeds; by default the same one.
         Raises `PipelineError` if a file is not what evaluate writes, or if there are files for some seeds only.
         """
-        if name in section(revision, "ensembles"):
+        params = params or revision
+        if name in section(params, "ensembles"):
             seeds, paths = (), [results.ensemble(name)]
         else:
-            seeds = seeds or seeds_of(revision)
+            seeds = seeds or seeds_of(params)
             paths = [results.evaluation(name, seed) for seed in seeds]
         contents = [revision.read(path) for path in paths]
         if len(seeds) == 1 and contents == [None]:
@@ -96,13 +103,19 @@ def section(revision: Revision, key: str) -> dict[str, Any]:
         TypeAdapter(set[ArchitectureName]).validate_python(set(found))
     except (ValidationError, TypeError) as error:
         first = error.errors()[0]["input"] if isinstance(error, ValidationError) else found
-        raise PipelineError(f"params.yaml in {revision}: {key}: not a valid name: {first!r}") from error
+        raise PipelineError(f"params.yaml in {revision}: {key}: not a valid name: {found_value(first)}") from error
     return found if isinstance(found, dict) else dict.fromkeys(found)
 
 
 def names_of(revision: Revision) -> list[str]:
-    """The architectures and ensembles in the revision's params.yaml."""
-    return [*section(revision, "architectures"), *section(revision, "ensembles")]
+    """The architectures and ensembles in the revision's params.yaml.
+
+    Raises `PipelineError` if they cannot be read, or have more models than params.yaml may ask for.
+    """
+    names = [*section(revision, "architectures"), *section(revision, "ensembles")]
+    if len(names) > MOST_MODELS or len(names) * len(seeds_of(revision)) > MOST_MODELS:
+        raise PipelineError(f"params.yaml in {revision}: expected at most {MOST_MODELS:,} models, found more")
+    return names
 
 
 def seeds_of(revision: Revision) -> tuple[int, ...]:
@@ -111,7 +124,7 @@ def seeds_of(revision: Revision) -> tuple[int, ...]:
     try:
         found = train["seeds"] if "seeds" in train else [train["seed"]]
         return tuple(sorted(set(TypeAdapter(list[Seed]).validate_python(found))))
-    except (ValidationError, LookupError, TypeError) as error:
+    except (ValidationError, LookupError, TypeError, AttributeError) as error:
         raise PipelineError(f"params.yaml in {revision}: train.seeds: expected a list of integers") from error
 
 
@@ -119,13 +132,7 @@ def _model(content: bytes | None, where: str) -> tuple[np.ndarray, np.ndarray, n
     """Label, prediction and probability of each image, (n,), from a file that evaluate wrote, now or formerly."""
     if content is None:
         raise PipelineError(f"{where}: no such file")
-    if b'"model"' in content[:200]:
-        found = Evaluation.parse(content, where)
-        return found.label, found.prediction, found.probability
-    try:
-        return arrays(json.loads(content), where)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise PipelineError(f"{where}: expected the lists {', '.join(COLUMNS)} ({error!r})") from error
+    return read_as(COLUMNS, content, where).arrays(where)
 
 
 def agreement(before: Predictions, after: Predictions) -> tuple[np.ndarray, float]:

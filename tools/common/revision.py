@@ -1,10 +1,12 @@
 """Reads results from a git revision, the workspace or another folder. All files read are in git."""
 
 import functools
+import hashlib
 import json
 import os
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,24 +14,73 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.errors import PipelineError, one_line
+from stages.common.json import MAX_BYTES, parse_json
 from stages.common.params import PARAMS_PATH
 from stages.common.yaml import parse_yaml
+
+MAX_TOTAL = 4_000_000_000  # bytes read of one commit, together
+MAX_FILES = 20_000  # in a folder
+MAX_SECONDS = 300  # for one git command
+FILES, FOLDER = ("100644", "100755"), "040000"  # modes in git; others are of links
+OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_LITERAL_PATHSPECS": "1"}  # reads what is here, by the path as it is written
+_read_bytes: Counter[str] = Counter()  # of each commit
 
 
 def git(*arguments: str, **environment: str) -> bytes:
     """Runs git, with extra environment variables, and returns its output. Raises `PipelineError` if it fails."""
+    command = ["git", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], env=os.environ | environment, capture_output=True, check=False)
+        done = subprocess.run(
+            command, env=os.environ | environment, capture_output=True, check=False, timeout=MAX_SECONDS
+        )
     except FileNotFoundError as error:
         raise PipelineError("git: no such command; install git") from error
+    except subprocess.TimeoutExpired as error:
+        raise PipelineError(f"{' '.join(command)[:200]}: took more than {MAX_SECONDS} seconds") from error
     if done.returncode:
-        raise PipelineError(f"git {' '.join(arguments)}: {one_line(done.stderr.decode(errors='replace'))}")
+        raise PipelineError(f"{' '.join(command)[:200]}: {one_line(done.stderr.decode(errors='replace'))[:500]}")
     return done.stdout
 
 
-@functools.cache  # a commit does not change, and several parts of a review read the same files
+@functools.lru_cache(maxsize=10_000)  # a commit does not change, and several parts of a review read the same files
+def _entry(commit: str, path: str) -> tuple[str, str, int] | None:
+    """What git has of a path: its mode, its object, and the size of that in bytes; `None` if it has nothing."""
+    listed = git("ls-tree", "-l", "-z", commit, "--", path, **OFFLINE)
+    if not listed:
+        return None
+    mode, _, digest, size = listed.partition(b"\t")[0].decode().split()
+    return mode, digest, 0 if size == "-" else int(size)
+
+
+@functools.lru_cache(maxsize=64)
 def _read(commit: str, path: str) -> bytes | None:
-    return git("show", f"{commit}:./{path}") if git("ls-tree", commit, path) else None
+    """A file of a commit, from git's objects. A link is not followed, and nothing is fetched."""
+    entry = _entry(commit, path)
+    if entry is None:
+        return None
+    mode, digest, size = entry
+    if mode not in FILES:
+        found = "folder" if mode == FOLDER else "link"
+        raise PipelineError(f"{path} in {commit[:7]}: expected a file, found a {found}")
+    _check_size(size, f"{path} in {commit[:7]}")
+    _read_bytes[commit] += size
+    if _read_bytes[commit] > MAX_TOTAL:
+        raise PipelineError(f"{commit[:7]}: expected results of at most {MAX_TOTAL:,} bytes together, found more")
+    return git("cat-file", "blob", digest, **OFFLINE)
+
+
+def _check_size(size: int, where: str) -> None:
+    if size > MAX_BYTES:
+        raise PipelineError(f"{where}: expected at most {MAX_BYTES:,} bytes, found {size:,}")
+
+
+@functools.lru_cache(maxsize=8)
+def _parse_yaml(content: bytes, where: str) -> tuple[Any, str]:
+    """What is in a YAML file, and why it cannot be read, if it cannot: that takes as long as reading."""
+    try:
+        return parse_yaml(content, where), ""
+    except PipelineError as error:
+        return None, str(error)
 
 
 @dataclass(frozen=True)
@@ -60,21 +111,55 @@ class Revision:
 
     def read(self, path: str | Path) -> bytes | None:
         """A file's content, or `None` if it does not exist. The path is relative to the project's folder."""
+        if self.commit is not None:
+            return _read(self.commit, str(path))
+        found = self.folder / path
+        if found.is_symlink():
+            raise PipelineError(f"{path} in {self}: expected a file, found a link")
+        if not found.is_file():
+            return None
+        _check_size(found.stat().st_size, f"{path} in {self}")
+        return found.read_bytes()
+
+    def digest(self, path: str) -> str | None:
+        """The MD5 of a file or folder, as dvc.lock has it; `None` if it does not exist."""
+        names = self._names(path)
+        if names is None:
+            content = self.read(path)
+            return None if content is None else _md5(content)
+        files = [{"md5": _md5(self.read(f"{path}/{name}") or b""), "relpath": name} for name in sorted(names)]
+        return _md5(json.dumps(files).encode()) + ".dir"
+
+    def _names(self, folder: str) -> list[str] | None:
+        """The paths of all files in a folder, from there; `None` if it is no folder."""
         if self.commit is None:
-            return (self.folder / path).read_bytes() if (self.folder / path).is_file() else None
-        return _read(self.commit, str(path))
+            root = self.folder / folder
+            return (
+                [str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()] if root.is_dir() else None
+            )
+        entry = _entry(self.commit, folder)
+        if entry is None or entry[0] != FOLDER:
+            return None
+        files, folders = [], [folder]
+        for each in folders:
+            listed = git("ls-tree", "-z", self.commit, "--", f"{each}/", **OFFLINE).decode(errors="replace")
+            for line in listed.split("\0")[:-1]:
+                described, _, path = line.partition("\t")
+                (folders if described.startswith(FOLDER) else files).append(path)
+            if len(folders) + len(files) > MAX_FILES:
+                raise PipelineError(f"{folder} in {self}: expected at most {MAX_FILES:,} files, found more")
+        return [path.removeprefix(f"{folder}/") for path in files]
 
     def read_json(self, path: str | Path) -> Any:
         """A JSON file's content, or `None` if it does not exist."""
         content = self.read(path)
-        try:
-            return None if content is None else json.loads(content)
-        except ValueError as error:
-            raise PipelineError(f"{path} in {self}: not valid JSON: {error}") from error
+        return None if content is None else parse_json(content, f"{path} in {self}")
 
     def read_yaml(self, path: str | Path) -> dict[str, Any]:
-        """A YAML file's content, or {} if it does not exist."""
-        found = parse_yaml(self.read(path) or b"{}", f"{path} in {self}")
+        """A YAML file's content, which callers must not change; {} if it does not exist."""
+        found, mistake = _parse_yaml(self.read(path) or b"{}", f"{path} in {self}")
+        if mistake:
+            raise PipelineError(mistake)
         if not isinstance(found, dict):
             raise PipelineError(f"{path} in {self}: expected keys and values, found {type(found).__name__}")
         return found
@@ -85,6 +170,10 @@ class Revision:
 
 
 WORKSPACE = Revision("workspace", None)
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 @contextmanager

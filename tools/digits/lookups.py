@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stages.common.arrays import load_prepared
+from stages.common.arrays import Dataset
 from stages.common.errors import PipelineError
 from stages.common.params import load_params
 from tools.common import results
@@ -15,10 +15,7 @@ from tools.common.revision import WORKSPACE
 
 def prepared(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads the images, float32 (n, height, width, 1) in [0, 1], and labels (n,) of "train" or "test"."""
-    try:
-        images, one_hot = load_prepared(results.PREPARED, split)
-    except FileNotFoundError as error:
-        raise PipelineError(f"{error.filename}: no such file; run: dvc repro preprocess") from error
+    images, one_hot = Dataset.read(results.PREPARED / "dataset.json").load(results.PREPARED, split)
     return images, one_hot.argmax(axis=1)
 
 

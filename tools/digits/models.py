@@ -1,14 +1,16 @@
 """Chooses trained models, and asks them."""
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
 
+from stages.common.arrays import Dataset
 from stages.common.errors import PipelineError
 from stages.common.notation import nearest
 from stages.common.params import PARAMS_PATH, load_params
 from tools.common import results
+from tools.common.comparison import read_metrics
+from tools.common.revision import WORKSPACE
 
 BATCH = 1000  # images predicted at once
 
@@ -49,19 +51,22 @@ def described(name: str, models: Sequence[Model]) -> str:
 
 def predict(models: Sequence[Model], images: np.ndarray) -> np.ndarray:
     """Class probabilities, the mean of the models', float32 (n, classes), for images (n, height, width, 1)."""
-    from stages.evaluate import predict
+    from stages.common.building import load_model
 
-    kernels = load_params().train.kernels
-    return np.mean([predict(results.model(*model), images, BATCH, kernels)[0] for model in models], axis=0)
+    params, dataset = load_params(), Dataset.read(results.PREPARED / "dataset.json")
+    kernels = params.train.kernels
+    loaded = (
+        load_model(results.model(*each), each[0], params.architecture(each[0]), dataset, kernels) for each in models
+    )
+    return np.mean([model.predict(images, batch_size=BATCH, verbose=0) for model in loaded], axis=0)
 
 
 def best() -> str:
     """The architecture with the best test accuracy, as a mean over its seeds."""
     accuracy = {}
     for name in load_params().architectures:
-        path = results.metrics(name)
-        if path.exists():
-            accuracy[name] = json.loads(path.read_text(encoding="utf-8"))["accuracy"]
+        if results.metrics(name).exists():
+            accuracy[name] = read_metrics(WORKSPACE, name).accuracy
     if not accuracy:
         raise PipelineError(f"{results.METRICS}/: no architecture is evaluated yet; run: make repro")
     return max(sorted(accuracy), key=accuracy.get)

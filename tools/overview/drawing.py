@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from stages.common.arrays import Description
 from stages.common.files import write_text
 from stages.common.params import Params
 from stages.common.pictures import save
@@ -20,7 +21,7 @@ from tools.common.templates import data_uri, render
 class Overview:
     """The results of the architectures in params.yaml, best test accuracy first; all of them are in git."""
 
-    description: dict
+    description: Description
     comparison: pd.DataFrame
     training: pd.DataFrame
     findings: list[Findings]
@@ -32,7 +33,7 @@ class Overview:
         description = read_description(WORKSPACE)
         drawn = tables(WORKSPACE, description, params.reported, params.overview.model_dump())
         findings = [
-            Findings.read(name, results.EVALUATIONS, params, description["classes"])
+            Findings.read(name, results.EVALUATIONS, params, description.classes)
             for name in drawn[COMPARISON]["architecture"]
         ]
         return cls(description, drawn[COMPARISON], drawn[TRAINING], findings, params.report.confused_pairs)
@@ -44,7 +45,7 @@ class Overview:
 
     def draw(self) -> None:
         """Writes the tables and charts."""
-        dataset = self.description["dataset"]
+        dataset = self.description.dataset
         for path, text in self.tables().items():
             write_text(path, text)
         save(charts.comparison(self.comparison, f"Architectures on {dataset}"), COMPARISON_CHART)

@@ -48,7 +48,7 @@ def with_table(readme: str, table: str) -> str:
 def main() -> None:
     """Update the results table and picture of README.md from the overview."""
     argparse.ArgumentParser(prog="python -m tools.overview.readme", description=main.__doc__).parse_args()
-    table = results_table(read_table(COMPARISON.read_bytes()))
+    table = results_table(read_table(COMPARISON.read_bytes(), str(COMPARISON)))
     write_text(README, with_table(README.read_text(encoding="utf-8"), table))
     with replacing(PICTURE) as partial:
         shutil.copyfile(COMPARISON_CHART, partial)

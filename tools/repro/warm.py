@@ -31,7 +31,7 @@ LIBRARIES = {
             "matplotlib.figure",
             "matplotlib.style",
         ),
-        *("scipy.optimize", "scipy.stats", "jinja2", "rich.progress", "pooch", "sklearn.datasets"),
+        *("scipy.optimize", "scipy.stats", "jinja2", "rich.progress", "requests", "sklearn.datasets"),
     ),
 }
 ROOT = Path(__file__).parents[2]

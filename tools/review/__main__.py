@@ -1,23 +1,33 @@
 """Writes a review of a change, as Markdown and as HTML, from git alone (`make review`).
 
 Compares the workspace, or a revision, with a base revision. All that it reads is in git, so it works in a clone
-without DVC's cache or a remote. Exit status: 0 written; 1 an error, and nothing written; 2 a mistake in the command
-line; 3 written, but a gate of --fail-on failed.
+without DVC's cache or a remote. It runs nothing of the revisions, follows no link, asks no server, and reads no more
+than `tools.common.revision` allows, so that a branch from a stranger is safe to review. Exit status: 0 written; 1 an
+error, and nothing written; 2 a mistake in the command line; 3 written, but a gate of --fail-on failed.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from stages.common.errors import command
+from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
-from stages.common.params import load_params
+from stages.common.params import Overview
 from tools.common.revision import WORKSPACE, Revision
 from tools.review.content import GATES, Review
 from tools.review.page import html, markdown
 from tools.review.sections import sections
 
 GATE_FAILED = 3
+CONFIDENCE = 0.95  # where the base's params.yaml has none
+
+
+def confidence(base: Revision) -> float:
+    """The level of intervals and verdicts: that of the base, which the change cannot lower."""
+    try:
+        return Overview.model_validate(base.params()["overview"]).confidence
+    except (PipelineError, LookupError, ValueError):
+        return CONFIDENCE
 
 
 @command
@@ -33,7 +43,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     head = Revision.find(arguments.head) if arguments.head else WORKSPACE
-    review = Review.of(Revision.find(arguments.base), head, load_params().overview.confidence)
+    base = Revision.find(arguments.base)
+    review = Review.of(base, head, confidence(base))
     shown, missing = sections(review)
     write_text(arguments.output / "review.md", markdown(review, shown, arguments.pictures))
     write_text(arguments.output / "review.html", html(review, shown, missing))

@@ -1,13 +1,15 @@
 """Gathers all that a review says, before it becomes a page."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from stages.common.errors import PipelineError
 from tools.common import results
 from tools.common.changes import NEW, REMOVED, WORSE, Change, changes, data_change
 from tools.common.comparison import stale_tables
 from tools.common.revision import Revision, git
-from tools.review.dvc_diff import Difference, differences, on_one_side
+from tools.review.differences import Difference, metrics_differences, on_one_side, params_differences
 from tools.review.reproduced import read_reproduced
 from tools.review.stages import stage_changes, stale
 
@@ -26,6 +28,7 @@ class Review:
         stages: the stages that differ in dvc.lock, and in what.
         stale, base_stale: why a side's dvc.lock does not match its params, code and results, a line each.
         stale_tables: the tables of the overview that do not match the head's results, a line each.
+        unreadable: what is not compared as a file is damaged, or is not what this project writes, a line each.
         base_ahead: the number of commits that the base has and the head lacks.
         reproduced: by architecture that was run again, in what it differs from the head's records; "" if in nothing.
     """
@@ -41,32 +44,42 @@ class Review:
     stale: list[str]
     base_stale: list[str]
     stale_tables: list[str]
+    unreadable: list[str]
     base_ahead: int
     reproduced: dict[str, str]
 
     @classmethod
     def of(cls, base: Revision, head: Revision, confidence: float) -> "Review":
         """Compares two revisions."""
-        other_data = data_change(base, head)
-        with ThreadPoolExecutor() as pool:  # its threads wait for DVC's processes
-            params, metrics = (pool.submit(differences, what, base, head) for what in ("params", "metrics"))
-            head_stale, base_stale = (pool.submit(stale, revision) for revision in (head, base))
-            head_tables = pool.submit(stale_tables, head)
-            return cls(
-                base,
-                head,
-                confidence,
-                other_data,
-                changes(base, head),
-                params.result(),
-                [] if other_data else metrics.result(),
-                stage_changes(base, head),
-                head_stale.result(),
-                base_stale.result(),
-                head_tables.result(),
-                int(git("rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit}")),
-                read_reproduced(head),
-            )
+        unreadable: list[str] = []
+
+        def read(function: Callable[..., Any], *arguments: Any, otherwise: Any = ()) -> Any:
+            """What a function returns; if it cannot read a file, it says so and the rest is compared."""
+            try:
+                return function(*arguments)
+            except PipelineError as error:
+                unreadable.append(str(error))
+                return otherwise
+
+        other_data = read(data_change, base, head, otherwise="")
+        architectures = changes(base, head)
+        metrics, damaged = read(metrics_differences, base, head, otherwise=((), ()))
+        return cls(
+            base,
+            head,
+            confidence,
+            other_data,
+            architectures,
+            read(params_differences, base, head),
+            [] if other_data else metrics,
+            read(stage_changes, base, head),
+            stale(head),
+            stale(base),
+            stale_tables(head),
+            list(dict.fromkeys([*unreadable, *damaged])),
+            int(git("rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit}")),
+            read_reproduced(head),
+        )
 
     @property
     def changed(self) -> list[Change]:
@@ -150,7 +163,8 @@ class Review:
         """What to know before the summaries, a line each."""
         other = [f"the data set changed, so no results are compared: {self.other_data}"] if self.other_data else []
         stale = [f"dvc.lock does not match: {line}" for line in self.stale]
-        return other + stale + self.stale_tables + self.not_reproduced
+        unreadable = [f"not compared: {line}" for line in self.unreadable]
+        return other + unreadable + stale + self.stale_tables + self.not_reproduced
 
     @property
     def not_reproduced(self) -> list[str]:
@@ -161,8 +175,12 @@ class Review:
         """Says which of these gates fail, and why, a line each."""
         worse = [item.name for item in self.architectures if item.verdict(self.confidence) == WORSE]
         stale = [f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else []
+        broken = [item.name for item in self.architectures if item.broken]
         found = {
-            "regression": [f"significantly worse: {', '.join(worse)}"] if worse else [],
+            "regression": [
+                *([f"significantly worse: {', '.join(worse)}"] if worse else []),
+                *([f"predictions that cannot be read: {', '.join(broken)}"] if broken else []),
+            ],
             "stale": stale + [f"{line} (in {self.head})" for line in self.stale_tables],
         }
         return [line for gate in GATES if gate in gates for line in found[gate]]

@@ -1,15 +1,15 @@
 """Reads test images from git alone: those that a revision's models get wrong (plots/errors/)."""
 
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from PIL import Image
 
 from stages.common import tiles
+from stages.common.arrays import Description
+from stages.common.errors import PipelineError, one_line
 from tools.common import results
+from tools.common.comparison import read_table
 from tools.common.lock import digests, stages_of
 from tools.common.predictions import Predictions
 from tools.common.revision import Revision
@@ -23,23 +23,32 @@ def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tup
     no image stands beside another's label.
     """
     images, missing = {}, []
-    stages = stages_of(revision)
+    try:
+        stages = stages_of(revision)
+        shape = Description.parse(revision.read(results.DESCRIPTION) or b"{}", str(results.DESCRIPTION)).image
+    except PipelineError as error:
+        return {}, [f"no pictures of digits of {revision}: {error}"]
     for name, found in predictions.items():
         path = results.errors(name)
-        content = revision.read(path)
         entry = stages.get(f"report@{name}") or stages.get(f"ensemble@{name}") or {}
-        if content is None:
-            missing.append(f"{path}: not in {revision}, so these digits have no pictures")
-        elif not (_recorded(entry, "outs", revision, path) and _made_from(found, entry, revision, name)):
-            missing.append(f"{path} in {revision}: not made from its predictions (dvc.lock), so not shown")
-        else:
-            try:
-                kept = tiles.read(content, *_shape(revision))
-            except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
-                missing.append(f"{path} in {revision}: cannot be shown: {error}")
-                continue
-            images.update(zip(found.errors["index"], kept, strict=False))
+        try:
+            content = revision.read(path)
+            if content is None:
+                missing.append(f"{path}: not in {revision}, so these digits have no pictures")
+            elif not (_recorded(entry, "outs", revision, path) and _made_from(found, entry, revision, name)):
+                missing.append(f"{path} in {revision}: not made from its predictions (dvc.lock), so not shown")
+            else:
+                images.update(zip(found.errors["index"], _tiles(content, shape), strict=False))
+        except PipelineError as error:
+            missing.append(f"{path} in {revision}: cannot be shown: {error}")
     return images, missing
+
+
+def _tiles(content: bytes, shape: tuple[int, int]) -> np.ndarray:
+    try:
+        return tiles.read(content, *shape)
+    except Exception as error:  # Pillow raises a dozen classes for damaged pictures
+        raise PipelineError(one_line(error)[:200]) from error
 
 
 def _recorded(entry: dict, key: str, revision: Revision, path: Path) -> bool:
@@ -53,18 +62,6 @@ def _made_from(predictions: Predictions, entry: dict, revision: Revision, name: 
     formerly = results.PLOTS / "predictions" / f"{name}.json"  # of revisions from before train.seeds existed
     if str(formerly) in digests(entry, "deps"):
         return _recorded(entry, "deps", revision, formerly)
-    try:
-        table = pd.read_csv(io.BytesIO(revision.read(results.errors_table(name)) or b""))
-        columns = ["index", "label", "prediction"]
-        return table[columns].equals(predictions.errors[columns])
-    except (ValueError, KeyError):  # pandas' errors for empty, damaged and wrongly encoded files are ValueErrors
-        return False
-
-
-def _shape(revision: Revision) -> tuple[int, int]:
-    """Reads an image's height and width from data/raw/mnist.json; raises `ValueError` if it does not say."""
-    try:
-        _, height, width = map(int, revision.read_json(results.DESCRIPTION)["arrays"]["x_test"]["shape"])
-    except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{results.DESCRIPTION} does not say the images' size") from error
-    return height, width
+    columns = ["index", "label", "prediction"]
+    table = read_table(revision.read(results.errors_table(name)) or b"", str(results.errors_table(name)))
+    return set(columns) <= set(table) and table[columns].equals(predictions.errors[columns])

@@ -1,17 +1,22 @@
 """Renders a review as Markdown, for a comment, and as one self-contained HTML page."""
 
+import functools
 import io
 from collections import defaultdict
+
+from PIL import Image
 
 from stages.common.pictures import DPI
 from tools.common import charts
 from tools.common.changes import BETTER, REMOVED, WORSE, interval, percent
+from tools.common.revision import Revision
 from tools.common.templates import data_uri, render
 from tools.review.content import Review
 from tools.review.sections import Digit, Section
 
 LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
 WORDS = {"percent": percent, "interval": interval, "better": BETTER, "worse": WORSE, "removed": REMOVED}
+MOST_PIXELS = 10_000_000  # of a picture
 SHOWN = 60  # digits shown as pictures, at most; all are listed
 
 
@@ -19,7 +24,18 @@ def html(review: Review, sections: list[Section], missing: list[str]) -> str:
     """Renders the page, with its pictures in it; `missing` lists the pictures that are missing, a line each."""
     names = {section.architecture.name for section in sections}
     shown = {"sections": sections, "names": names, "missing": missing, "curves": curves, "shown": SHOWN}
-    return render("review.html.j2", review=review, **WORDS, **shown)
+    return render("review.html.j2", review=review, picture=functools.partial(picture, review.head), **WORDS, **shown)
+
+
+def picture(revision: Revision, path: str) -> str:
+    """A picture in git, as a URI; empty if it is missing, damaged or very large."""
+    try:
+        content = revision.read(path) or b""
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
+            is_small = opened.width * opened.height <= MOST_PIXELS
+    except Exception:  # Pillow raises a dozen classes for damaged pictures
+        return ""
+    return data_uri(content) if is_small else ""
 
 
 def markdown(review: Review, sections: list[Section], pictures: str | None) -> str:

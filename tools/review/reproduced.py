@@ -1,11 +1,20 @@
 """Reads what `make reproduce` found out about a commit."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common.errors import PipelineError
+from pydantic import TypeAdapter
+
+from stages.common.files import read_bytes
+from stages.common.json import read_as
 from tools.common.results import REPRODUCED
 from tools.common.revision import Revision
+
+
+@dataclass
+class _Reproduced:
+    commit: str
+    results: dict[str, str]
 
 
 def read_reproduced(head: Revision, path: Path = REPRODUCED) -> dict[str, str]:
@@ -15,9 +24,5 @@ def read_reproduced(head: Revision, path: Path = REPRODUCED) -> dict[str, str]:
     """
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        results = {str(name): str(differs) for name, differs in found["results"].items()}
-        return results if found["commit"] == head.commit else {}
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise PipelineError(f"{path}: expected what make reproduce writes ({error!r}); delete it") from error
+    found = read_as(TypeAdapter(_Reproduced), read_bytes(path, "delete it"), str(path), "; delete it")
+    return found.results if found.commit == head.commit else {}

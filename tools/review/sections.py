@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from stages.common.errors import PipelineError
 from tools.common import results
 from tools.common.changes import NEW, Change
+from tools.common.comparison import read_table
 from tools.common.predictions import Predictions
 from tools.common.revision import Revision
 from tools.review.content import Review
 from tools.review.error_images import error_images
 
-HISTORY_COLUMNS = {"epoch", "split", "metric", "value"}
+MOST_EPOCHS, MOST_METRICS = 100_000, 50  # rows of a history and figures that are shown
+LARGEST = 1e15  # of these, as a picture and a page cannot show any number
 Images = dict[int, np.ndarray]  # by index in the test set, uint8 (height, width)
 
 
@@ -51,14 +54,21 @@ class Training:
     @classmethod
     def read(cls, revision: Revision, name: str) -> "Training":
         """Reads them; what is not there or not readable is `None` or empty."""
-        content, metrics = revision.read(results.history(name)), revision.read_json(results.metrics(name))
+        kinds = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}
         try:
-            history = pd.read_csv(io.BytesIO(content or b""))
-        except ValueError:  # pandas' errors for empty, damaged and wrongly encoded files are ValueErrors
-            history = pd.DataFrame()
-        items = metrics.items() if isinstance(metrics, dict) else ()
-        numbers = {key: value for key, value in items if type(value) in (int, float)}
-        return cls(history if set(history) >= HISTORY_COLUMNS else None, numbers)
+            path = results.history(name)
+            history = read_table(revision.read(path) or b"", str(path), usecols=list(kinds), dtype=kinds)
+            if len(history) > MOST_EPOCHS or not (history["value"].abs() < LARGEST).all():
+                history = None
+        except PipelineError:
+            history = None
+        try:
+            metrics = revision.read_json(results.metrics(name))
+        except PipelineError:
+            metrics = {}
+        items = list(metrics.items())[:MOST_METRICS] if isinstance(metrics, dict) else ()
+        numbers = {key: value for key, value in items if type(value) in (int, float) and abs(value) < LARGEST}
+        return cls(history, numbers)
 
     @property
     def gap(self) -> float | None:

@@ -1,59 +1,90 @@
 """Compares dvc.lock with a revision's params, code and results in git, and with another revision's dvc.lock."""
 
-import json
-import subprocess
+import functools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import one_line
+from stages.common.errors import PipelineError
 from stages.common.params import PARAMS_PATH
+from tools.common.definitions import Stage, lookup, stages
 from tools.common.lock import LOCK, digests, stages_of
-from tools.common.revision import Revision, checked_out
+from tools.common.revision import Revision
 
+PROJECT_FILE = "dvc.yaml"
 LISTED = 4  # stages or files named in a line, at most
 
 
 def stale(revision: Revision) -> list[str]:
     """Says why a revision's dvc.lock does not match its params, code and results in git, a line each; [] if it does.
 
-    Ignores outputs that only DVC's cache holds.
+    Tells what `dvc status` tells, from git alone, and without running anything of the revision. Ignores outputs that
+    only DVC's cache holds.
     """
-    with checked_out(revision) as tree:
-        done = subprocess.run(["dvc", "status", "--json"], cwd=tree, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return [f"dvc status fails: {one_line(done.stderr)}"]
-        status = json.loads(done.stdout)
-        reasons = {stage: list(_reasons(entries, tree)) for stage, entries in status.items()}
-    reasons = {stage: found for stage, found in reasons.items() if found}
-    for stage, found in _broken_links(stages_of(revision)):
-        reasons.setdefault(stage, []).append(found)
-    return [f"{stages}: {found}" for stages, found in grouped(reasons)]
+    try:
+        params = revision.params()
+        defined = stages(revision.read_yaml(PROJECT_FILE), params, f"{PROJECT_FILE} in {revision}")
+        recorded = stages_of(revision)
+        cached = {out for stage in defined.values() for out in stage.outs if out not in stage.in_git}
+        digest = functools.cache(revision.digest)
+        reasons = {
+            name: list(_reasons(stage, recorded.get(name), params, digest, cached)) for name, stage in defined.items()
+        }
+    except PipelineError as error:
+        return [str(error)]
+    reasons = {name: found for name, found in reasons.items() if found}
+    for name, found in _broken_links(recorded):
+        reasons.setdefault(name, []).append(found)
+    return [f"{names}: {found}" for names, found in grouped(reasons)]
 
 
-def _reasons(entries: list[Any], tree: Path) -> Iterator[str]:
-    """Reads what `dvc status --json` says of one stage, without outputs that only DVC's cache holds."""
-    files = [item for entry in entries if isinstance(entry, dict) for kind in entry.values() for item in kind.items()]
-    if (str(PARAMS_PATH), "new") in files:
+def _reasons(
+    stage: Stage,
+    entry: dict[str, Any] | None,
+    params: dict[str, Any],
+    digest: Callable[[str], str | None],
+    cached: set[str],
+) -> Iterator[str]:
+    """Says why a stage's entry in dvc.lock does not match; `cached` are outputs that only DVC's cache holds."""
+    if entry is None:
         yield f"not in {LOCK}"
         return
-    yield from (entry for entry in entries if isinstance(entry, str))  # "changed command"
-    for path, state in files:
-        if isinstance(state, dict):
-            yield from (f"{key} {how}" for key, how in state.items())
-        elif state != "not in cache" and not (state == "deleted" and _ignored(path, tree)):
-            yield f"{path} {state}"
+    if entry.get("cmd") != stage.cmd:
+        yield "changed command"
+    recorded = entry.get("params", {}).get(str(PARAMS_PATH), {})
+    now = {key: value for key in stage.params for value in _looked_up(params, key)}
+    yield from _states(stage.params, recorded, now)
+    for paths, key in ((stage.deps, "deps"), (sorted(stage.in_git), "outs")):
+        yield from (f"{path} is a URL, which a review does not ask" for path in paths if "://" in path)
+        in_git = [path for path in paths if path not in cached and "://" not in path]
+        now = {path: found for path in in_git if (found := digest(path))}
+        yield from _states(in_git, digests(entry, key), now)
 
 
-def _ignored(path: str, tree: Path) -> bool:
-    return not subprocess.run(["git", "check-ignore", "-q", path], cwd=tree, check=False).returncode
+def _looked_up(params: dict[str, Any], key: str) -> list[Any]:
+    """The value of a key of params.yaml, if there is one."""
+    try:
+        return [lookup(params, key)]
+    except (KeyError, IndexError, ValueError):
+        return []
 
 
-def _broken_links(stages: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _states(keys: list[str], recorded: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """Says which of these are in another state than was recorded."""
+    for key in keys:
+        if key not in now:
+            yield f"{key} deleted"
+        elif key not in recorded:
+            yield f"{key} new"
+        elif recorded[key] != now[key]:
+            yield f"{key} modified"
+
+
+def _broken_links(entries: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Finds stages that ran before the stage that writes their input last wrote it."""
-    written = {path: digest for stage in stages.values() for path, digest in digests(stage, "outs").items()}
-    for name, stage in stages.items():
+    written = {path: digest for stage in entries.values() for path, digest in digests(stage, "outs").items()}
+    for name, stage in entries.items():
         for path, digest in digests(stage, "deps").items():
             if digest != written.get(path, digest):
                 yield name, f"ran before {path} changed"
@@ -62,7 +93,7 @@ def _broken_links(stages: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def stage_changes(base: Revision, head: Revision) -> list[tuple[str, str]]:
     """Lists the stages that differ between two dvc.lock, and in what: added, removed, or in what they ran on."""
     before, after = stages_of(base), stages_of(head)
-    written = {path for stages in (before, after) for stage in stages.values() for path in digests(stage, "outs")}
+    written = {path for entries in (before, after) for entry in entries.values() for path in digests(entry, "outs")}
     written |= {str(folder) for path in written for folder in Path(path).parents}  # a stage may read a folder
     changes = {}
     for name in [*after, *(name for name in before if name not in after)]:

@@ -1,0 +1,136 @@
+"""What `make fuzz` reads with damaged and hostile files; each target writes valid ones into an empty folder first."""
+
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stages.common.arrays import MEMBERS, Archive, read_archive, write_archive
+from stages.common.errors import PipelineError
+from stages.common.evaluation import Evaluation
+from stages.common.files import write_json
+from stages.common.params import load_params
+from tools.common import results
+from tools.common.definitions import stages
+from tools.common.revision import WORKSPACE, Revision, git
+from tools.digits.own import prepare
+from tools.digits.pictures import read
+from tools.review.content import Review
+from tools.review.page import html, markdown
+from tools.review.sections import sections
+
+ROOT = Path(__file__).parents[1]
+SMALL = """
+architectures:
+  a:
+    layers: [Flatten, {Dense: {units: classes, activation: softmax}}]
+    fit: {epochs: 1, batch_size: 5}
+ensembles: {}
+"""
+KINDS = [("png", "L"), ("png", "RGBA"), ("png", "P"), ("jpeg", "RGB"), ("gif", "P"), ("tiff", "L"), ("bmp", "RGB")]
+KINDS += [("webp", "RGB"), ("ppm", "RGB")]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What reads a file, and the valid files for it."""
+
+    read: Callable[[Path], object]
+    files: list[Path]
+
+
+def archives(folder: Path) -> Target:
+    """The reader of data sets."""
+    labels = np.arange(20, dtype=np.uint8) % 3
+    images = np.random.default_rng(0).integers(0, 255, (20, 4, 4), dtype=np.uint8)
+    arrays = dict(zip(MEMBERS, (images, labels, images[:6], labels[:6]), strict=True))
+    write_archive(folder / "plain.npz", Archive(**arrays))
+    np.savez_compressed(folder / "compressed.npz", **arrays)
+    return Target(read_archive, list(folder.iterdir()))
+
+
+def params(folder: Path) -> Target:
+    """The reader of params.yaml."""
+    content = (ROOT / "tests/params.yaml").read_text()
+    (folder / "all.yaml").write_text(content)
+    (folder / "small.yaml").write_text(content[: content.index("\nensembles:")] + SMALL)
+    return Target(load_params, list(folder.iterdir()))
+
+
+def reviews(folder: Path) -> Target:
+    """All that a review reads of a branch, compared with the same files undamaged, in a commit."""
+    os.chdir(folder)
+    content = (ROOT / "tests/params.yaml").read_text().replace("seeds: [10, 11, 12]", "seeds: [10]")
+    _write_results(content[: content.index("\nensembles:")] + SMALL)
+    for command in (("init", "-q"), ("add", "-A"), ("-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "x")):
+        git(*command)
+    base = Revision.find("HEAD")
+
+    def review(_: Path) -> None:
+        found = Review.of(base, WORKSPACE, 0.95)
+        shown, missing = sections(found)
+        html(found, shown, missing)
+        markdown(found, shown, None)
+
+    return Target(review, [path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts])
+
+
+def _write_results(content: str) -> None:
+    """Writes the results of one architecture into the current folder, with a dvc.lock that matches."""
+    label = np.arange(30) % 10
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(10), 30)
+    history = [(1, split, metric, 0.5) for split in ("train", "validation") for metric in ("accuracy", "loss")]
+    evaluation = Evaluation.of("MNIST", label, probabilities, loss=2.0, parameters=7, history=history)
+    evaluation.write(results.evaluation("a", 10), 6)
+    figures = {"accuracy": evaluation.accuracy, "loss": 2.0, "errors": 27, "parameters": 7}
+    write_json(results.metrics("a"), {"dataset": "MNIST", **figures})
+    texts = {
+        Path("params.yaml"): content,
+        Path("dvc.yaml"): (ROOT / "dvc.yaml").read_text(),
+        results.DESCRIPTION: (ROOT / results.DESCRIPTION).read_text(),
+        results.COMPARISON: (ROOT / results.COMPARISON).read_text(),
+        results.history("a"): "dataset,architecture,epoch,split,metric,value,low,high\nMNIST,a,1,train,loss,1,1,1\n",
+        results.errors_table("a"): "index,label,prediction,seeds,probability\n0,0,3,1,0.5\n1,1,2,1,0.4\n",
+    }
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    results.errors("a").parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((28, 25 * 28), np.uint8)).save(results.errors("a"))
+    defined = stages(WORKSPACE.read_yaml("dvc.yaml"), WORKSPACE.params(), "dvc.yaml")
+    files = {path: WORKSPACE.digest(path) for stage in defined.values() for path in [*stage.deps, *stage.outs]}
+    entries = {
+        name: {"cmd": stage.cmd}
+        | {
+            key: [{"path": path, "md5": files[path] or "0" * 32} for path in getattr(stage, key)]
+            for key in ("deps", "outs")
+        }
+        for name, stage in defined.items()
+    }
+    Path("dvc.lock").write_text(json.dumps({"stages": entries}, indent=1))
+
+
+def pictures(folder: Path) -> Target:
+    """The reader of people's pictures."""
+
+    def classify(path: Path) -> None:
+        try:
+            prepare(read(path)[0], 28, 28)
+        except ValueError as error:  # it shows no digit
+            raise PipelineError(str(error)) from error
+
+    drawn = np.full((40, 40), 255, np.uint8)
+    drawn[8:32, 18:23] = 0
+    for kind, mode in KINDS:
+        stream = io.BytesIO()
+        Image.fromarray(drawn).convert(mode).save(stream, kind)
+        (folder / f"{mode}.{kind}").write_bytes(stream.getvalue())
+    return Target(classify, list(folder.iterdir()))
+
+
+TARGETS = {"archives": archives, "params": params, "reviews": reviews, "pictures": pictures}

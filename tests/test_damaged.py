@@ -1,0 +1,199 @@
+"""Damaged, missing and foreign files between the stages: one line that names the file, and the command to run."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from stages.common.models import import_keras
+
+from .conftest import ROOT, Project
+from .faults import outputs
+
+MODEL, PREPARED = "data/models/cnn/10.keras", "data/prepared"
+EVALUATION = "metrics/seeds/cnn/10.json"
+STAGES = {
+    "preprocess": "data/raw/mnist.npz data/raw/mnist.json data/prepared plots/samples.png",
+    "train": "cnn 10 data/prepared new/10.keras new/10.txt new/10.csv new/10.npz",
+    "evaluate": f"cnn 10 data/prepared {MODEL} data/models/cnn/10.csv new/10.json",
+    "report": "cnn data/prepared metrics/seeds new/cnn.json new",
+}
+
+
+@pytest.fixture(scope="module")
+def shared(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return built_project.clone(tmp_path_factory.mktemp("damaged") / "project")
+
+
+def replaced(path: Path, content: bytes) -> None:
+    path.unlink()  # it may be a link to DVC's cache
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    replaced(path, path.read_bytes()[:-100])
+
+
+def text(path: Path) -> None:
+    replaced(path, b"<html>Please log in</html>")
+
+
+def json_with(**changed: object) -> Callable[[Path], None]:
+    return lambda path: replaced(path, json.dumps(json.loads(path.read_bytes()) | changed).encode())
+
+
+def array(shape: tuple[int, ...], dtype: str = "float32") -> Callable[[Path], None]:
+    def save(path: Path) -> None:
+        path.unlink()
+        np.save(path, np.zeros(shape, dtype))
+
+    return save
+
+
+def pickled(path: Path) -> None:
+    path.unlink()
+    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+
+
+def member(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """Changes a member of a .keras archive."""
+
+    def rewrite(path: Path) -> None:
+        with zipfile.ZipFile(path) as archive:
+            members = {each: archive.read(each) for each in archive.namelist()}
+        members[name] = change(members[name])
+        path.unlink()
+        with zipfile.ZipFile(path, "w") as archive:
+            for each, content in members.items():
+                archive.writestr(each, content)
+
+    return rewrite
+
+
+def model_of(*outputs: object) -> Callable[[Path], None]:
+    """Puts a Keras model of its own at the place: with 12 classes, or with a layer that would run code."""
+
+    def save(path: Path) -> None:
+        keras = import_keras()
+        layers = keras.layers
+        made = [layers.Lambda(lambda x: x + 1) if each == "code" else layers.Dense(each) for each in outputs]
+        path.unlink()
+        keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), *made]).save(path)
+
+    return save
+
+
+def weights(change: Callable[[h5py.File], None]) -> Callable[[Path], None]:
+    """Changes the file of weights within a model."""
+
+    def edit(content: bytes) -> bytes:
+        file = io.BytesIO(content)
+        with h5py.File(file, "a") as stored:
+            change(stored)
+        return file.getvalue()
+
+    return member("model.weights.h5", edit)
+
+
+def huge(stored: h5py.File) -> None:
+    group = stored["layers/dense/vars"]
+    del group["0"]
+    group.create_dataset("0", (10**6, 10**6), dtype="float32")
+
+
+def elsewhere(stored: h5py.File) -> None:
+    group = stored["layers/dense/vars"]
+    shape = group["0"].shape
+    del group["0"]
+    group.create_dataset("0", shape, dtype="float32", external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
+
+
+def not_finite(stored: h5py.File) -> None:
+    stored["layers/dense/vars/0"][:] = np.nan
+
+
+DAMAGED = [
+    ("preprocess", "data/raw/mnist.npz", Path.unlink, "fetch"),
+    ("preprocess", "data/raw/mnist.npz", cut, "fetch"),
+    ("preprocess", "data/raw/mnist.json", Path.unlink, "fetch"),
+    ("preprocess", "data/raw/mnist.json", text, "fetch"),
+    ("preprocess", "data/raw/mnist.json", json_with(sha256="0" * 64), "fetch"),
+    ("preprocess", "data/raw/mnist.json", json_with(dataset=7), "fetch"),
+    ("train", f"{PREPARED}/dataset.json", Path.unlink, "preprocess"),
+    ("train", f"{PREPARED}/dataset.json", json_with(image=[8, 8]), "preprocess"),
+    ("train", f"{PREPARED}/dataset.json", json_with(train="many"), "preprocess"),
+    ("train", f"{PREPARED}/x_train.npy", Path.unlink, "preprocess"),
+    ("train", f"{PREPARED}/x_train.npy", cut, "preprocess"),
+    ("train", f"{PREPARED}/x_train.npy", text, "preprocess"),
+    ("train", f"{PREPARED}/x_train.npy", pickled, "preprocess"),
+    ("train", f"{PREPARED}/y_train.npy", array((300, 12)), "preprocess"),
+    ("evaluate", f"{PREPARED}/x_test.npy", array((100, 8, 8, 1), "float64"), "preprocess"),
+    ("evaluate", MODEL, Path.unlink, "train@cnn-10"),
+    ("evaluate", MODEL, cut, "train@cnn-10"),
+    ("evaluate", MODEL, text, "train@cnn-10"),
+    ("evaluate", MODEL, model_of(12), "train@cnn-10"),
+    ("evaluate", MODEL, model_of("code", 10), "train@cnn-10"),
+    ("evaluate", MODEL, member("config.json", lambda _: b"{}"), "train@cnn-10"),
+    ("evaluate", MODEL, member("config.json", lambda _: b"[" * 100_000), "train@cnn-10"),
+    ("evaluate", MODEL, member("model.weights.h5", lambda found: found[:500]), "train@cnn-10"),
+    ("evaluate", MODEL, weights(huge), "train@cnn-10"),
+    ("evaluate", MODEL, weights(elsewhere), "train@cnn-10"),
+    ("evaluate", MODEL, weights(not_finite), "train@cnn-10"),
+    ("evaluate", "data/models/cnn/10.csv", Path.unlink, "train@cnn-10"),
+    ("evaluate", "data/models/cnn/10.csv", text, "train@cnn-10"),
+    ("report", EVALUATION, Path.unlink, "evaluate@cnn-10"),
+    ("report", EVALUATION, cut, "evaluate@cnn-10"),
+    ("report", EVALUATION, json_with(prediction=[11] * 100), "evaluate@cnn-10"),
+    ("report", EVALUATION, json_with(label=[1] * 100), "evaluate@cnn-10"),
+    ("report", EVALUATION, json_with(others=[[1]] * 100), "evaluate@cnn-10"),
+    ("report", EVALUATION, json_with(others=[[1.5, 0.5]] * 100), "evaluate@cnn-10"),
+    ("report", EVALUATION, json_with(probability=["x"] * 100), "evaluate@cnn-10"),
+    ("report", EVALUATION, json_with(history=[[1, "validation", "loss", 1.0]]), "evaluate@cnn-10"),
+    ("report", EVALUATION, json_with(model=[]), "evaluate@cnn-10"),
+]
+
+
+@pytest.mark.parametrize(
+    ("stage", "path", "spoil", "makes"), DAMAGED, ids=[f"{index} {case[1]}" for index, case in enumerate(DAMAGED)]
+)
+def test_one_line_names_the_file_and_what_makes_it_anew(
+    shared: Project, stage: str, path: str, spoil: Callable[[Path], None], makes: str, tmp_path: Path
+) -> None:
+    before = outputs(shared)
+    kept = tmp_path / "kept"
+    shutil.copy(shared.path / path, kept)
+    spoil(shared.path / path)
+    try:
+        done = shared.run("python", "-m", f"stages.{stage}", *STAGES[stage].split(), check=False)
+    finally:
+        shutil.copy(kept, shared.path / path)
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {path}: ")
+    assert line.endswith(f" anew with: dvc repro {makes}")
+    assert not (shared.path / "new").exists()
+    assert outputs(shared) == before, "something good was overwritten"
+
+
+def test_dvc_repro_makes_damaged_files_anew(project: Project) -> None:
+    before = outputs(project)
+    for path in (MODEL, f"{PREPARED}/x_test.npy", EVALUATION, "data/raw/mnist.npz"):
+        cut(project.path / path)
+    project.repro()
+    assert outputs(project) == before
+
+
+def test_too_little_memory_is_one_line() -> None:
+    code = "from stages.common.errors import command; command(lambda: bytearray(2**60))()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    hint = "close other programs, or make batches or layers smaller"
+    assert done.stderr == f"error: not enough memory: MemoryError; {hint}\n"

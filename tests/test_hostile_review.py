@@ -1,0 +1,162 @@
+"""`make review` of a stranger's branch: reads git objects alone, within limits, and compares what can be read."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Project
+
+# What Python imports at its start if it is on the path: ends the process that would touch the network, or run anything
+# but git, and lists the files that it writes
+WATCH = """\
+import os, sys
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto") or (
+        event == "subprocess.Popen" and os.path.basename(os.fsdecode(arguments[0])) != "git"
+    ):
+        os.write(2, f"FORBIDDEN: {event} {arguments}\\n".encode())
+        os._exit(99)
+    if event == "open" and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        with_log.append(arguments[0])
+with_log = []
+sys.addaudithook(watch)
+import atexit
+atexit.register(lambda: print("WRITTEN:", *with_log, file=sys.stderr))
+"""
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a command that touches the network, or runs another than git, fails."""
+    (tmp_path / "guard").mkdir()
+    (tmp_path / "guard/sitecustomize.py").write_text(WATCH)
+    return {"PYTHONPATH": str(tmp_path / "guard"), "GIT_ALLOW_PROTOCOL": "none"}
+
+
+def review(project: Project, environment: dict[str, str], *arguments: str, status: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.review", *arguments],
+        cwd=project.path,
+        env={**project.environment, **environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    (written,) = [line for line in done.stderr.splitlines() if line.startswith("WRITTEN:")]
+    outside = [name for name in written.split()[1:] if name.startswith("/") and name != os.devnull]
+    assert not [name for name in outside if not Path(name).is_relative_to(project.path)]
+    return done.stdout
+
+
+def write(path: str, text: str) -> Callable[[Project], None]:
+    return lambda project: (project.path / path).write_text(text)
+
+
+def edit(path: str, **changed: object) -> Callable[[Project], None]:
+    return lambda project: project.edit_json(path, lambda content: content.update(changed))
+
+
+def link(path: str, target: str) -> Callable[[Project], None]:
+    def make(project: Project) -> None:
+        (project.path / path).unlink()
+        (project.path / path).symlink_to(target)
+
+    return make
+
+
+def ask_a_server(project: Project) -> None:
+    path = project.path / "dvc.yaml"
+    path.write_text(path.read_text().replace("deps:\n", "deps:\n      - http://127.0.0.1:9/asked\n", 1))
+
+
+def import_another_repository(project: Project) -> None:
+    entry = "deps: [{path: x, repo: {url: 'http://127.0.0.1:9/repo'}}]\nouts: [{path: metrics/imported.json}]\n"
+    (project.path / "metrics/imported.json.dvc").write_text(entry)
+
+
+def configure_dvc(project: Project) -> None:
+    remote = "remote = x\n['remote \"x\"']\n    url = http://127.0.0.1:9\n"
+    settings = f"[core]\n    site_cache_dir = {project.path.parent}/outside\n    {remote}"
+    (project.path / ".dvc/config").write_text(settings)
+
+
+MLP, SOFTMAX = "metrics/seeds/mlp_256/10.json", "metrics/seeds/softmax/10.json"
+DEEP = "[" * 100_000
+HOSTILE = {
+    "a URL to fetch": (ask_a_server, "fetch: http://127.0.0.1:9/asked is a URL, which a review does not ask"),
+    "an import": (import_another_repository, "softmax"),
+    "DVC's configuration": (configure_dvc, "softmax"),
+    "an endless device": (link(SOFTMAX, "/dev/zero"), f"softmax: not compared: {SOFTMAX} in"),
+    "a link for params": (link("params.yaml", "/etc/passwd"), "params.yaml in HEAD: expected a file, found a link"),
+    "an alias bomb": (write("params.yaml", BOMB), "not valid YAML: more than 500,000 keys and values"),
+    "params that are text": (write("params.yaml", "x"), "expected keys and values, found str"),
+    "architectures that are a number": (write("params.yaml", "architectures: 7\n"), "not a valid name: 7"),
+    "names that leave the folder": (write("params.yaml", "architectures: {../x: 1}\n"), 'not a valid name: "../x"'),
+    "too many models": (
+        write("params.yaml", f"architectures: {{{', '.join(f'a{i}: 1' for i in range(20_000))}}}\n"),
+        "expected at most 10,000 models, found more",
+    ),
+    "too many stages": (
+        write("dvc.yaml", f"stages: {{x: {{matrix: {{a: {[*range(999)]}, b: {[*range(999)]}}}, cmd: x}}}}\n"),
+        "expected at most 30,000 stages, found more",
+    ),
+    "stages that are a number": (write("dvc.yaml", "stages: 5\n"), "dvc.yaml in HEAD"),
+    "a path outside": (
+        write("dvc.yaml", "stages: {fetch: {cmd: x, deps: [../../../etc/passwd]}}\n"),
+        "outside repository",
+    ),
+    "a lock of lists": (write("dvc.lock", "stages: {fetch: [1]}\n"), "dvc.lock in HEAD"),
+    "a lock of deep lists": (write("dvc.lock", DEEP), "exceeded maximum nesting depth"),
+    "metrics that are deep lists": (write("metrics/softmax.json", DEEP), "metrics/softmax.json in HEAD"),
+    "metrics that are a list": (write("metrics/softmax.json", "[1, 2]"), "softmax"),
+    "huge numbers": (edit("metrics/softmax.json", accuracy=10**400, loss=1e999), "softmax"),
+    "predictions that are deep lists": (write(SOFTMAX, DEEP), f"softmax: not compared: {SOFTMAX} in"),
+    "predictions of text": (edit(SOFTMAX, prediction=["x"] * 100), f"{SOFTMAX} in HEAD"),
+    "predictions of huge classes": (edit(SOFTMAX, prediction=[10**30] * 100), f"{SOFTMAX} in HEAD"),
+    "too large a file": (write(SOFTMAX, " " * 16_000_001), "expected at most 16,000,000 bytes, found 16,000,001"),
+    "a description of another form": (write("data/raw/mnist.json", '["MNIST"]'), "softmax"),
+    "a description that is no JSON": (write("data/raw/mnist.json", "{"), "data/raw/mnist.json in HEAD"),
+    "a history of 100,000 columns": (write("plots/history/softmax.csv", "a," * 100_000), "softmax"),
+    "a history of huge values": (
+        write("plots/history/softmax.csv", "epoch,split,metric,value\n1,train,loss,1e300\n"),
+        "softmax",
+    ),
+    "a picture that is none": (write("plots/errors/softmax.png", "x"), "softmax"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "line"), HOSTILE.values(), ids=HOSTILE)
+def test_a_strangers_branch_is_only_read_and_what_can_be_read_is_compared(
+    reviewer: Project, guarded: dict[str, str], spoil: Callable[[Project], None], line: str
+) -> None:
+    edit(MLP, prediction=[0] * 100)(reviewer)
+    spoil(reviewer)
+    reviewer.commit("a stranger's change")
+    tip = reviewer.run("git", "rev-parse", "HEAD").stdout.strip()
+    reviewer.run("git", "checkout", "-q", "HEAD~1")
+    printed = review(reviewer, guarded, "HEAD", tip)
+    assert line.replace("HEAD", tip[:7]) in printed
+    assert "evidence of a change for the worse" in next(row for row in printed.splitlines() if "mlp_256: " in row)
+    assert all("mlp_256" in (reviewer.path / "review" / name).read_text() for name in ("review.html", "review.md"))
+    assert not (reviewer.path.parent / "outside").exists()
+
+
+def test_predictions_that_cannot_be_read_fail_the_gate(reviewer: Project, guarded: dict[str, str]) -> None:
+    write(SOFTMAX, "{}")(reviewer)
+    reviewer.commit("a stranger's change")
+    review(reviewer, guarded, "HEAD~1", "HEAD", "--fail-on", "regression", status=3)
+
+
+def test_what_make_reproduce_found_is_checked_too(reviewer: Project, guarded: dict[str, str]) -> None:
+    (reviewer.path / "review").mkdir()
+    (reviewer.path / "review/reproduced.json").write_text(json.dumps({"commit": "x", "results": {"softmax": [1]}}))
+    review(reviewer, guarded, "HEAD~1", "HEAD", status=1)

@@ -1,0 +1,126 @@
+"""Resolves dvc.yaml: the stages that its templates stand for, as data. Runs nothing, and reads no other file.
+
+Knows what this project uses of DVC's notation (https://dvc.org/doc/user-guide/project-structure/dvcyaml-files):
+`foreach`, `matrix` and `${…}` with values of params.yaml. tests/test_definitions.py compares it with DVC.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, product
+from typing import Any
+
+from stages.common.errors import PipelineError
+
+REFERENCE = re.compile(r"\$\{\s*([^{}]+?)\s*\}")
+KEYS = {"cmd", "deps", "params", "outs", "metrics", "plots", "desc", "meta", "always_changed", "frozen"}
+MAX_STAGES = 30_000
+MAX_CHARACTERS = 100_000_000  # of all stages together
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of dvc.yaml.
+
+    Attributes:
+        cmd: its command.
+        deps, outs: paths that it reads and writes.
+        in_git: those of `outs` that git has, and DVC's cache has not.
+        params: keys of params.yaml that it depends on.
+    """
+
+    cmd: str
+    deps: list[str]
+    outs: list[str]
+    in_git: set[str]
+    params: list[str]
+
+
+def stages(definition: dict[str, Any], params: dict[str, Any], where: str) -> dict[str, Stage]:
+    """The stages by name, such as `train@cnn-10`.
+
+    Args:
+        definition: the content of dvc.yaml.
+        params: the content of params.yaml.
+        where: the name of dvc.yaml in messages.
+
+    Raises `PipelineError` if dvc.yaml is not valid, or uses more of DVC's notation than this knows.
+    """
+    found: dict[str, Stage] = {}
+    length = 0
+    name = "stages"
+    try:
+        for name, entry in definition["stages"].items():
+            for suffix, template, context in _expanded(entry, params):
+                stage = _stage(template, context)
+                length += sum(map(len, [stage.cmd, *stage.deps, *stage.outs, *stage.params]))
+                if len(found) == MAX_STAGES or length > MAX_CHARACTERS:
+                    raise PipelineError(f"{where}: expected at most {MAX_STAGES:,} stages, found more, or longer ones")
+                found[f"{name}{suffix}"] = stage
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise PipelineError(f"{where}: stages.{name}: not understood: {error}"[:300]) from error
+    return found
+
+
+def _expanded(entry: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """The suffix of each stage's name, its template, and the values for the template."""
+    if "foreach" in entry:
+        values = _value(entry["foreach"], params)
+        items = values.items() if isinstance(values, dict) else ((_text(value), value) for value in values)
+        for key, item in items:
+            yield f"@{key}", entry["do"], {**params, "key": key, "item": item}
+    elif "matrix" in entry:
+        axes = {name: list(_value(values, params)) for name, values in entry["matrix"].items()}
+        template = {key: value for key, value in entry.items() if key != "matrix"}
+        for chosen in islice(product(*axes.values()), MAX_STAGES + 1):
+            item = dict(zip(axes, chosen, strict=True))
+            yield "@" + "-".join(map(_text, chosen)), template, {**params, "item": item}
+    else:
+        yield "", entry, params
+
+
+def _stage(template: dict[str, Any], context: dict[str, Any]) -> Stage:
+    if unknown := set(template) - KEYS:
+        raise ValueError(f"the key {sorted(map(str, unknown))[0]!r} is not known here")
+    outs, in_git = [], set()
+    for each in (item for kind in ("outs", "metrics", "plots") for item in template.get(kind, ())):
+        path, options = next(iter(each.items())) if isinstance(each, dict) else (each, {})
+        outs.append(_filled(path, context))
+        if not (options or {}).get("cache", True):
+            in_git.add(outs[-1])
+    deps, params = ([_filled(each, context) for each in template.get(key, ())] for key in ("deps", "params"))
+    return Stage(_filled(template["cmd"], context), deps, outs, in_git, params)
+
+
+def _value(template: Any, context: dict[str, Any]) -> Any:
+    """What a reference stands for, as in `foreach: ${architectures}`; another value stands for itself."""
+    reference = REFERENCE.fullmatch(template) if isinstance(template, str) else None
+    return lookup(context, reference[1]) if reference else template
+
+
+def _filled(template: str, context: dict[str, Any]) -> str:
+    """A text with the values of its references."""
+    return REFERENCE.sub(lambda found: _text(lookup(context, found[1])), template)
+
+
+def lookup(values: Any, path: str) -> Any:
+    """The value at a path such as `train.seeds[0]`; raises `KeyError` or `IndexError` if there is none."""
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(values, list):
+            values = values[int(part)]
+        elif isinstance(values, dict) and part in values:
+            values = values[part]
+        else:
+            raise KeyError(path)
+    return values
+
+
+def _text(value: Any) -> str:
+    """A value as DVC writes it into a text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"expected text or a number to fill in, found {type(value).__name__}")
+    if len(text := str(value)) > 1000:
+        raise ValueError("expected text of at most 1,000 characters to fill in, found more")
+    return text
