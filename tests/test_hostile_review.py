@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.common.errors import PipelineError
+from tools.common.predictions import names_of
+from tools.common.revision import Revision
+
 from .conftest import Project
 
 # What Python imports at its start if it is on the path: ends the process that would touch the network, or run anything
@@ -90,64 +94,89 @@ def configure_dvc(project: Project) -> None:
 
 
 MLP, SOFTMAX = "metrics/seeds/mlp_256/10.json", "metrics/seeds/softmax/10.json"
+HISTORY, METRICS, DESCRIPTION = "plots/history/softmax.csv", "metrics/softmax.json", "data/raw/mnist.json"
 DEEP = "[" * 100_000
+HUGE = "epoch,split,metric,value\n1,train,loss,1e300\n"
+MATRIX = f"stages: {{x: {{matrix: {{a: {[*range(999)]}, b: {[*range(999)]}}}, cmd: x}}}}\n"
+# What a branch does, and what the review says of it; HEAD stands for the commit
 HOSTILE = {
-    "a URL to fetch": (ask_a_server, "fetch: http://127.0.0.1:9/asked is a URL, which a review does not ask"),
-    "an import": (import_another_repository, "softmax"),
-    "DVC's configuration": (configure_dvc, "softmax"),
-    "an endless device": (link(SOFTMAX, "/dev/zero"), f"softmax: not compared: {SOFTMAX} in"),
-    "a link for params": (link("params.yaml", "/etc/passwd"), "params.yaml in HEAD: expected a file, found a link"),
-    "an alias bomb": (write("params.yaml", BOMB), "not valid YAML: more than 500,000 keys and values"),
-    "params that are text": (write("params.yaml", "x"), "expected keys and values, found str"),
-    "architectures that are a number": (write("params.yaml", "architectures: 7\n"), "not a valid name: 7"),
-    "names that leave the folder": (write("params.yaml", "architectures: {../x: 1}\n"), 'not a valid name: "../x"'),
-    "too many models": (
-        write("params.yaml", f"architectures: {{{', '.join(f'a{i}: 1' for i in range(20_000))}}}\n"),
-        "expected at most 10,000 models, found more",
+    "DVC": (
+        [ask_a_server, import_another_repository, configure_dvc, link(SOFTMAX, "/dev/zero")],
+        [
+            "fetch: http://127.0.0.1:9/asked is a URL, which a review does not ask",
+            f"softmax: not compared: {SOFTMAX} in HEAD: expected a file, found a link",
+        ],
     ),
-    "too many stages": (
-        write("dvc.yaml", f"stages: {{x: {{matrix: {{a: {[*range(999)]}, b: {[*range(999)]}}}, cmd: x}}}}\n"),
-        "expected at most 30,000 stages, found more",
+    "no JSON": (
+        [write(METRICS, DEEP), write(SOFTMAX, DEEP), write(DESCRIPTION, "{"), write(HISTORY, "a," * 100_000)],
+        [
+            f"{METRICS} in HEAD: not valid JSON: nested too deeply",
+            f"softmax: not compared: {SOFTMAX} in HEAD: ",
+            f"{DESCRIPTION} in HEAD: not valid JSON",
+        ],
     ),
-    "stages that are a number": (write("dvc.yaml", "stages: 5\n"), "dvc.yaml in HEAD"),
-    "a path outside": (
-        write("dvc.yaml", "stages: {fetch: {cmd: x, deps: [../../../etc/passwd]}}\n"),
-        "outside repository",
+    "other types": (
+        [
+            edit(METRICS, accuracy=10**400, loss=1e999),
+            edit(SOFTMAX, prediction=[10**30] * 100),
+            write(DESCRIPTION, '["MNIST"]'),
+            write(HISTORY, HUGE),
+            write("plots/errors/softmax.png", "x"),
+            write("dvc.yaml", MATRIX),
+            write("dvc.lock", "stages: {fetch: [1]}\n"),
+        ],
+        [
+            f"softmax: not compared: {SOFTMAX} in HEAD: prediction[0]: expected a value less than 256, found 1000",
+            "dvc.yaml in HEAD: expected at most 30,000 stages, found more",
+            "dvc.lock in HEAD: stages.fetch: expected",
+        ],
     ),
-    "a lock of lists": (write("dvc.lock", "stages: {fetch: [1]}\n"), "dvc.lock in HEAD"),
-    "a lock of deep lists": (write("dvc.lock", DEEP), "exceeded maximum nesting depth"),
-    "metrics that are deep lists": (write("metrics/softmax.json", DEEP), "metrics/softmax.json in HEAD"),
-    "metrics that are a list": (write("metrics/softmax.json", "[1, 2]"), "softmax"),
-    "huge numbers": (edit("metrics/softmax.json", accuracy=10**400, loss=1e999), "softmax"),
-    "predictions that are deep lists": (write(SOFTMAX, DEEP), f"softmax: not compared: {SOFTMAX} in"),
-    "predictions of text": (edit(SOFTMAX, prediction=["x"] * 100), f"{SOFTMAX} in HEAD"),
-    "predictions of huge classes": (edit(SOFTMAX, prediction=[10**30] * 100), f"{SOFTMAX} in HEAD"),
-    "too large a file": (write(SOFTMAX, " " * 16_000_001), "expected at most 16,000,000 bytes, found 16,000,001"),
-    "a description of another form": (write("data/raw/mnist.json", '["MNIST"]'), "softmax"),
-    "a description that is no JSON": (write("data/raw/mnist.json", "{"), "data/raw/mnist.json in HEAD"),
-    "a history of 100,000 columns": (write("plots/history/softmax.csv", "a," * 100_000), "softmax"),
-    "a history of huge values": (
-        write("plots/history/softmax.csv", "epoch,split,metric,value\n1,train,loss,1e300\n"),
-        "softmax",
+    "too large": (
+        [write(SOFTMAX, " " * 16_000_001), write("dvc.yaml", "stages: {fetch: {cmd: x, deps: [../../passwd]}}\n")],
+        ["expected at most 16,000,000 bytes, found 16,000,001", "'../../passwd' is outside repository"],
     ),
-    "a picture that is none": (write("plots/errors/softmax.png", "x"), "softmax"),
+    "an alias bomb": ([write("params.yaml", BOMB)], ["params.yaml in HEAD: not valid YAML: more than 500,000 keys"]),
+    "a link": ([link("params.yaml", "/etc/passwd")], ["params.yaml in HEAD: expected a file, found a link"]),
 }
 
 
-@pytest.mark.parametrize(("spoil", "line"), HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize(("spoils", "lines"), HOSTILE.values(), ids=HOSTILE)
 def test_a_strangers_branch_is_only_read_and_what_can_be_read_is_compared(
-    reviewer: Project, guarded: dict[str, str], spoil: Callable[[Project], None], line: str
+    reviewer: Project, guarded: dict[str, str], spoils: list[Callable[[Project], None]], lines: list[str]
 ) -> None:
-    edit(MLP, prediction=[0] * 100)(reviewer)
-    spoil(reviewer)
+    for spoil in (edit(MLP, prediction=[0] * 100), *spoils):
+        spoil(reviewer)
     reviewer.commit("a stranger's change")
     tip = reviewer.run("git", "rev-parse", "HEAD").stdout.strip()
     reviewer.run("git", "checkout", "-q", "HEAD~1")
     printed = review(reviewer, guarded, "HEAD", tip)
-    assert line.replace("HEAD", tip[:7]) in printed
-    assert "evidence of a change for the worse" in next(row for row in printed.splitlines() if "mlp_256: " in row)
+    for line in lines:
+        assert line.replace("HEAD", tip[:7]) in printed
+    assert "→ 10.00 %, fixed" in next(row for row in printed.splitlines() if row.startswith("mlp_256: "))
     assert all("mlp_256" in (reviewer.path / "review" / name).read_text() for name in ("review.html", "review.md"))
     assert not (reviewer.path.parent / "outside").exists()
+
+
+MODELS = ", ".join(f"a{number}: 1" for number in range(20_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("x", "expected keys and values, found str"),
+        ("architectures: 7", "architectures: not a valid name: 7"),
+        ("architectures: {../x: 1}", 'architectures: not a valid name: "../x"'),
+        ("architectures: {}\ntrain: 3", "train.seeds: expected a list of integers"),
+        ("architectures: {}\ntrain: {seeds: [x]}", "train.seeds: expected a list of integers"),
+        (f"architectures: {{{MODELS}}}", "expected at most 10,000 models, found more"),
+    ],
+)
+def test_names_and_seeds_that_cannot_be_read_are_one_line(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(PipelineError) as caught:
+        names_of(Revision("head", None, tmp_path))
+    assert str(caught.value).startswith("params.yaml in head: ")
+    assert line in str(caught.value)
 
 
 def test_predictions_that_cannot_be_read_fail_the_gate(reviewer: Project, guarded: dict[str, str]) -> None:

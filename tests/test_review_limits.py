@@ -99,7 +99,7 @@ def test_what_cannot_be_compared_is_one_line_and_the_rest_is_compared(reviewer) 
     assert lines[1].endswith("not compared: other test images (base 99, now 100)")
 
     (reviewer.path / "metrics/seeds/mlp_256/10.json").write_text('{"label": [0], "prediction": ["x"]}')
-    assert "mlp_256: not compared: metrics/seeds/mlp_256/10.json in workspace: expected the lists" in review(
+    assert "mlp_256: not compared: metrics/seeds/mlp_256/10.json in workspace: prediction[0]: expected a" in review(
         reviewer, "HEAD"
     )
 

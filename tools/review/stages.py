@@ -56,10 +56,17 @@ def _reasons(
     now = {key: value for key in stage.params for value in _looked_up(params, key)}
     yield from _states(stage.params, recorded, now)
     for paths, key in ((stage.deps, "deps"), (sorted(stage.in_git), "outs")):
-        yield from (f"{path} is a URL, which a review does not ask" for path in paths if "://" in path)
-        in_git = [path for path in paths if path not in cached and "://" not in path]
-        now = {path: found for path in in_git if (found := digest(path))}
-        yield from _states(in_git, digests(entry, key), now)
+        now, readable = {}, []
+        for path in paths:
+            if "://" in path:
+                yield f"{path} is a URL, which a review does not ask"
+            elif path not in cached:
+                try:
+                    now |= {path: found} if (found := digest(path)) else {}
+                    readable.append(path)
+                except PipelineError as error:
+                    yield str(error)
+        yield from _states(readable, digests(entry, key), now)
 
 
 def _looked_up(params: dict[str, Any], key: str) -> list[Any]:
