@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -191,9 +193,31 @@ def test_dvc_repro_makes_damaged_files_anew(project: Project) -> None:
     assert outputs(project) == before
 
 
-def test_too_little_memory_is_one_line() -> None:
-    code = "from stages.common.errors import command; command(lambda: bytearray(2**60))()"
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("bytearray(2**60)", "MemoryError"),
+        ("__import__('numpy').zeros(2**55)", "Unable to allocate 256. PiB for an array with shape"),
+        ("(_ for _ in ()).throw(ImportError('x.so: failed to map segment from shared object'))", "x.so: failed to map"),
+    ],
+)
+def test_too_little_memory_is_one_line(code: str, reason: str) -> None:
+    code = f"from stages.common.errors import command; command(lambda: {code})()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    hint = "close other programs, or make batches or layers smaller"
-    assert done.stderr == f"error: not enough memory: MemoryError; {hint}\n"
+    assert done.stderr.startswith(f"error: not enough memory: {reason}")
+    assert done.stderr.endswith("; close other programs, or make batches or layers smaller\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets limits that only Linux has")
+def test_a_training_runs_in_two_gibibytes(project: Project) -> None:
+    def limit() -> None:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # TensorFlow starts threads for each core
+        resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+
+    command = [sys.executable, "-m", "stages.train", *STAGES["train"].split()]
+    done = subprocess.run(
+        command, cwd=project.path, preexec_fn=limit, env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (project.path / "new/10.keras").read_bytes() == (project.path / MODEL).read_bytes()

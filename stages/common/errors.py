@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 
-NO_MEMORY = "ResourceExhaustedError"  # TensorFlow's
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -18,12 +17,26 @@ class PipelineError(Exception):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+        super().__init__(printable(text))
+
+
+def printable(text: str) -> str:
+    """The text with unprintable characters escaped, such as those that colour a terminal or turn text around."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def one_line(error: BaseException | str) -> str:
     """An error's message in one line, or the name of its class if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, NumPy or TensorFlow found too little memory, or no room to load a library."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's
+        or (isinstance(error, ImportError) and "failed to map segment" in str(error))
+    )
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:
@@ -49,7 +62,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
             where = error.filename or "a temporary file"
             sys.exit(f"error: {where}: cannot write: {error.strerror}; free some space and rerun")
         except Exception as error:
-            if not (isinstance(error, MemoryError) or type(error).__name__ == NO_MEMORY):
+            if not _is_out_of_memory(error):
                 raise
             reason = one_line(error)[:200]
             sys.exit(f"error: not enough memory: {reason}; close other programs, or make batches or layers smaller")

@@ -19,6 +19,7 @@ from tools.common import results
 from tools.common.revision import Revision
 
 COLUMNS = TypeAdapter(Columns)
+NAMES, SEEDS = TypeAdapter(set[ArchitectureName]), TypeAdapter(list[Seed])
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def section(revision: Revision, key: str) -> dict[str, Any]:
     """A section of the revision's params.yaml whose keys are names; {} if it has none."""
     found = revision.params().get(key) or {}
     try:
-        TypeAdapter(set[ArchitectureName]).validate_python(set(found))
+        NAMES.validate_python(set(found))
     except (ValidationError, TypeError) as error:
         first = error.errors()[0]["input"] if isinstance(error, ValidationError) else found
         raise PipelineError(f"params.yaml in {revision}: {key}: not a valid name: {found_value(first)}") from error
@@ -123,7 +124,7 @@ def seeds_of(revision: Revision) -> tuple[int, ...]:
     train = revision.params().get("train") or {}
     try:
         found = train["seeds"] if "seeds" in train else [train["seed"]]
-        return tuple(sorted(set(TypeAdapter(list[Seed]).validate_python(found))))
+        return tuple(sorted(set(SEEDS.validate_python(found))))
     except (ValidationError, LookupError, TypeError, AttributeError) as error:
         raise PipelineError(f"params.yaml in {revision}: train.seeds: expected a list of integers") from error
 

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from stages.common.errors import PipelineError, command
+from stages.common.errors import PipelineError, command, printable
 from stages.common.files import write_text
 from stages.common.params import Overview
 from tools.common.revision import WORKSPACE, Revision
@@ -48,7 +48,7 @@ def main() -> None:
     shown, missing = sections(review)
     write_text(arguments.output / "review.md", markdown(review, shown, arguments.pictures))
     write_text(arguments.output / "review.html", html(review, shown, missing))
-    print(*review.warnings, *review.summaries, sep="\n")
+    print(*map(printable, [*review.warnings, *review.summaries]), sep="\n")
     print(f"all of it: {arguments.output}/review.html, {arguments.output}/review.md")
     failures = review.failures(arguments.fail_on)
     if failures:

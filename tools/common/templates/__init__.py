@@ -1,11 +1,14 @@
 """Fills in the templates of the pages that tools write."""
 
 import base64
+import functools
 import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from stages.common.errors import printable
 
 # Markdown's markup within a line; underscores, tildes and brackets only where they are markup
 MARKUP = r"[\\`*|]|(?<!\w)_|_(?!\w)|~~|!?\[(?=[^\]]*\][(\[])|<(?=[\w/!?])|&(?=#?\w+;)|(?<!\w)@|://"
@@ -14,18 +17,24 @@ MARKUP = r"[\\`*|]|(?<!\w)_|_(?!\w)|~~|!?\[(?=[^\]]*\][(\[])|<(?=[\w/!?])|&(?=#?
 def render(template: str, **context: Any) -> str:
     """Fills a template of this folder in.
 
-    HTML templates escape every text. A Markdown template passes texts through the filter `md`, or through `fenced`
-    in a block of code.
+    HTML templates escape every text, and all templates control characters. A Markdown template passes texts through
+    the filter `md`, or through `fenced` in a block of code.
     """
+    return _environment().get_template(template).render(context, data_uri=data_uri)
+
+
+@functools.cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=select_autoescape(["html.j2"]),
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"md": _markdown, "fenced": _fenced}
-    return environment.get_template(template).render(context, data_uri=data_uri)
+    return environment
 
 
 def data_uri(png: bytes) -> str:
