@@ -12,8 +12,11 @@ import hashlib
 import os
 import sys
 import tempfile
+import warnings
 from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
 
 from stages.common.arrays import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
 from stages.common.download import download
@@ -47,9 +50,12 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
             continue
         for place in [*source.places, *kept]:
             try:
-                archive = place.read() if isinstance(place, Earlier) else read_place(place)
+                with warnings.catch_warnings(action="ignore"):  # of Python, about the header of a hostile array
+                    archive = place.read() if isinstance(place, Earlier) else read_place(place)
                 check_content(archive, source, str(place))
             except PipelineError as error:
+                if isinstance(error.__cause__, MemoryError):
+                    raise error.__cause__ from None  # the machine's fault: no other place must serve in its stead
                 failures.append(str(error))
                 continue
             for failure in failures:
@@ -113,17 +119,18 @@ def describe(archive: Archive, source: Source, place: str | Earlier) -> Descript
     If a digest is pinned, all places of the source hold the same arrays, so the description lists all of
     them. Otherwise it lists the place the archive came from.
     """
-    arrays = {name: getattr(archive, name) for name in MEMBERS}
     return Description(
         dataset=source.dataset,
         source=source.places if source.sha256 else [place.place if isinstance(place, Earlier) else place],
         sha256=archive.sha256(),
         classes=archive.classes,
-        arrays={
-            name: ArrayDescription(list(array.shape), str(array.dtype), hashlib.sha256(array.tobytes()).hexdigest())
-            for name, array in arrays.items()
-        },
+        arrays={name: _describe_array(getattr(archive, name)) for name in MEMBERS},
     )
+
+
+def _describe_array(array: np.ndarray) -> ArrayDescription:
+    digest = hashlib.sha256(np.ascontiguousarray(array).data)
+    return ArrayDescription(list(array.shape), str(array.dtype), digest.hexdigest())
 
 
 @command
