@@ -74,11 +74,15 @@ def _word(content: bytes, start: int) -> tuple[int, int]:
     return start, end
 
 
+class TooSlow(BaseException):
+    """Ends the reading of an input. It is no `Exception`, as readers turn these into their own."""
+
+
 def outcome(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
     """Reads a file; says what happened, and why it is a fault, if it is one."""
 
     def too_slow(*_: object) -> None:
-        raise TimeoutError
+        raise TooSlow
 
     signal.signal(signal.SIGALRM, too_slow)
     signal.setitimer(signal.ITIMER_REAL, SLOWEST)
@@ -89,7 +93,7 @@ def outcome(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
         return ("several lines", said.getvalue()) if said.getvalue().count("\n") > 1 else ("read", "")
     except PipelineError as error:
         return ("several lines", str(error)) if "\n" in str(error) else ("refused", "")
-    except TimeoutError:
+    except TooSlow:
         return "hang", traceback.format_exc()
     except MemoryError:
         return "memory", traceback.format_exc()
@@ -106,6 +110,7 @@ def fuzz(name: str, count: int, keep: Path) -> Counter[str]:
     with tempfile.TemporaryDirectory() as folder:
         target = TARGETS[name](Path(folder))
         files = {str(path.relative_to(folder)): path.read_bytes() for path in target.files}
+        used = _memory()
 
         @seed(0)
         @settings(max_examples=count, phases=[Phase.generate], **checks)
@@ -116,6 +121,8 @@ def fuzz(name: str, count: int, keep: Path) -> Counter[str]:
             (keep / f"{name}-last").write_bytes(content)  # of a crash, this is left
             happened, why = outcome(target.read, Path(folder, path))
             Path(folder, path).write_bytes(files[path])
+            if _memory() - used > MOST_MEMORY:
+                happened = "memory"
             found[happened] += 1
             if happened in FAULTS:
                 kept = keep / f"{name}-{happened}-{sha256(content).hexdigest()[:8]}"
@@ -125,6 +132,11 @@ def fuzz(name: str, count: int, keep: Path) -> Counter[str]:
         try_one()
     (keep / f"{name}-last").unlink(missing_ok=True)
     return found
+
+
+def _memory() -> int:
+    """The most memory that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def _limited(name: str, count: int, keep: Path) -> Counter[str]:
@@ -155,9 +167,8 @@ def main() -> None:
     faults = 0
     for name, found in run(arguments.target or list(TARGETS), arguments.count, Path("fuzz")):
         faults += sum(found[each] for each in FAULTS)
-        print(
-            f"{name:10}", *(f"{each} {found[each]:,}" for each in ("read", "refused", *FAULTS)), sep="   ", flush=True
-        )
+        counts = [f"{each} {found[each]:,}" for each in ("read", "refused", *FAULTS)]
+        print(f"{name:10}", *counts, sep="   ", flush=True)
     sys.exit(f"{faults} faults: see fuzz/" if faults else 0)
 
 

@@ -1,6 +1,11 @@
 """A person's own picture of a digit becomes what MNIST's images are, whatever its size, colours and paper."""
 
 import io
+import os
+import struct
+import sys
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +15,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from stages.common.errors import PipelineError
-from tools.digits import own
+from tools.digits import own, pictures
 from tools.digits.pictures import read
 
 INK, PAPER = 30, 230
@@ -294,9 +299,148 @@ def test_a_damaged_picture_is_reported(tmp_path) -> None:
         read(tmp_path / "half.png")
 
 
-@pytest.mark.filterwarnings("default::PIL.Image.DecompressionBombWarning")
-def test_a_picture_too_large_to_open_is_reported(tmp_path, monkeypatch) -> None:
-    seven().save(tmp_path / "large.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(PipelineError, match=r"large.png: picture too large: "):
-        read(tmp_path / "large.png")
+@pytest.mark.parametrize("form", FORMS)
+def test_a_large_picture_is_scaled_down_part_by_part(form, tmp_path, monkeypatch) -> None:
+    form(seven()).save(tmp_path / "seven.tiff")
+    monkeypatch.setattr(pictures, "LARGEST", 70)
+    monkeypatch.setattr(pictures, "TILE", 16)
+    monkeypatch.setattr(pictures, "SPIKES", 50)
+    picture = read(tmp_path / "seven.tiff")[0]
+    assert picture.size == (70, 61)
+    assert likeness(prepare(picture)) > 0.85
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says how large it is, and has no pixels."""
+    header, nothing = struct.pack(">2L5B", width, height, 8, 0, 0, 0, 0), zlib.compress(b"")
+    chunks = [(b"IHDR", header), (b"IDAT", nothing), (b"IEND", b"")]
+    sums = [struct.pack(">L", zlib.crc32(kind + data)) for kind, data in chunks]
+    parts = [struct.pack(">L", len(c[1])) + c[0] + c[1] + check for c, check in zip(chunks, sums, strict=True)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """A progressive JPEG that says that it is larger than it is."""
+    stream = io.BytesIO()
+    seven().save(stream, "jpeg", progressive=True)
+    real, said = (struct.pack(">2H", *size) for size in ((260, 300), (height, width)))
+    return stream.getvalue().replace(real, said, 1)
+
+
+def webp(width: int, height: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (width, height)).save(stream, "webp", lossless=True)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("made", "most"),
+    [
+        (png(10_000, 10_000), "50,000,000 pixels, found 10,000 x 10,000"),
+        (jpeg(10_000, 10_000), "50,000,000 pixels, found 10,000 x 10,000"),
+        (webp(5_100, 5_000), "25,000,000 pixels, found 5,100 x 5,000"),  # decoding takes more memory
+    ],
+    ids=["png", "jpeg", "webp"],
+)
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(made: bytes, most: str, tmp_path) -> None:
+    (tmp_path / "large").write_bytes(made)
+    with pytest.raises(PipelineError, match=f"large: expected at most {most}$"):
+        read(tmp_path / "large")
+
+
+def test_a_file_of_too_many_bytes_is_refused_before_it_is_opened(tmp_path) -> None:
+    path = tmp_path / "large.png"
+    path.touch(mode=0o000)
+    os.truncate(path, 200_000_001)
+    with pytest.raises(PipelineError, match=r"large.png: expected at most 200,000,000 bytes, found 200,000,001$"):
+        read(path)
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path, found in ((tmp_path / "pipe.png", "FIFO"), (tmp_path, "folder"), (Path("/dev/zero"), "device")):
+        with pytest.raises(PipelineError, match=f"{path}: expected a file, found a {found}$"):
+            read(path)
+
+
+def test_a_format_that_starts_a_program_is_refused(tmp_path) -> None:
+    seven().save(tmp_path / "seven.eps")
+    with pytest.raises(
+        PipelineError, match=r"seven.eps: expected a picture, such as PNG or JPEG; found something else"
+    ):
+        read(tmp_path / "seven.eps")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_a_small_picture_for_which_a_decoder_takes_much_memory_is_refused(tmp_path, monkeypatch) -> None:
+    count = 15_000_000
+    entries = [(256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (262, 3, 1, 1), (273, 3, count, 200), (279, 4, 1, 64)]
+    tags = b"".join(struct.pack("<2H2L", *entry) for entry in entries)  # 273 says where each strip of the picture is
+    header = b"II*\0" + struct.pack("<LH", 8, len(entries)) + tags
+    (tmp_path / "tag.tiff").write_bytes(header.ljust(200, b"\0") + bytes(2 * count))
+    monkeypatch.setattr(pictures, "MEMORY", 100_000_000)
+    with pytest.raises(PipelineError, match=r"tag.tiff: cannot read: takes more than 100,000,000 bytes of memory$"):
+        read(tmp_path / "tag.tiff")
+
+
+def test_a_picture_that_takes_long_to_decode_is_refused(tmp_path, monkeypatch) -> None:
+    (tmp_path / "slow.ppm").write_bytes(b"P5" + b" " * 10_000_000 + b"8 8 255 " + bytes(64))
+    monkeypatch.setattr(pictures, "SECONDS", 0.2)
+    with pytest.raises(PipelineError, match=r"slow.ppm: not decoded after 0.2 s$"):
+        read(tmp_path / "slow.ppm")
+
+
+def test_frames_of_a_large_file_are_not_counted(tmp_path, monkeypatch) -> None:
+    seven().save(tmp_path / "two.gif", save_all=True, append_images=[seven().rotate(180)])
+    monkeypatch.setattr(pictures, "COUNTED", 0)
+    assert read(tmp_path / "two.gif")[1] == ["first of several frames"]
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "gif", "bmp", "webp", "avif", "ppm"])
+def test_a_damaged_file_of_any_format_is_read_or_refused_in_silence(kind: str, tmp_path, capfd) -> None:
+    stream = io.BytesIO()
+    rgb(seven(0.2)).save(stream, kind, **({"compression": "tiff_lzw"} if kind == "tiff" else {}))
+    random, told = np.random.default_rng(0), []
+    for _ in range(100):
+        damaged = np.frombuffer(stream.getvalue(), np.uint8).copy()
+        damaged[random.integers(0, min(len(damaged), random.choice([60, 3000])), 3)] = random.integers(0, 256, 3)
+        (tmp_path / "damaged").write_bytes(damaged[: random.integers(len(damaged) // 2, 2 * len(damaged))].tobytes())
+        try:
+            own.prepare(read(tmp_path / "damaged")[0], 28, 28)
+        except (PipelineError, ValueError) as error:
+            told.append(str(error))
+    assert len(told) > 10
+    assert not any("\n" in line for line in told)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_among_damaged_files_the_others_are_classified(tmp_path, capsys) -> None:
+    seven().save(tmp_path / "good\x1b\udcff.png")
+    (tmp_path / "bad\n.png").write_bytes((tmp_path / "good\x1b\udcff.png").read_bytes()[:200])
+    names = ["bad\n.png", "good\x1b\udcff.png", "missing.png", "good\x1b\udcff.png"]
+    cells = list(own.each([tmp_path / name for name in names], 28, 28, 0))
+    assert [cell.path for cell in cells] == [rf"{tmp_path}/good\x1b\udcff.png"] * 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[:2] for line in told] == [
+        ["error", rf"{tmp_path}/bad\n.png"],
+        ["error", f"{tmp_path}/missing.png"],
+    ]
+
+
+def test_floating_point_without_a_number_is_a_blank_picture(tmp_path) -> None:
+    Image.fromarray(np.full((260, 300), np.nan, np.float32)).save(tmp_path / "nan.tiff")
+    with pytest.raises(ValueError, match="found a blank picture"):
+        own.prepare(read(tmp_path / "nan.tiff")[0], 28, 28)
+
+
+@pytest.mark.parametrize("size", [b"0 9", b"9 0"])
+def test_a_picture_without_pixels_is_reported(size: bytes, tmp_path) -> None:
+    (tmp_path / "nothing.ppm").write_bytes(b"P5 " + size + b" 255 ")
+    with pytest.raises(PipelineError, match=r"nothing.ppm: "):
+        read(tmp_path / "nothing.ppm")
+
+
+def test_a_photo_whose_exif_data_is_damaged_is_reported(tmp_path) -> None:
+    seven().save(tmp_path / "photo.jpg", exif=b"Exif\0\0II*\0\xff\xff")
+    with pytest.raises(PipelineError, match=r"photo.jpg: cannot read: "):
+        read(tmp_path / "photo.jpg")

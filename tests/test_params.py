@@ -107,6 +107,7 @@ MISTAKES = [
     (SEEDS, "seeds: [10, true]", "train.seeds[1]: expected a valid integer, found true"),
     (SEEDS, "seeds: [10, 11, 10]", "train.seeds[2]: expected each seed once, found 10 again"),
     (MEMBERS, "members: []", f"{ENSEMBLE}.members: expected at least 1 item, found []"),
+    ("200,", "{2026-11-27: 1},", f"{MLP}.fit.batch_size: expected a valid integer, found {{datetime.date(2026, 11,"),
     (MEMBERS, "members: [3]", f"{ENSEMBLE}.members[0]: expected an architecture or {{architecture: [seeds]}}, found 3"),
     (MEMBERS, "members: [mlp_257]", f"{ENSEMBLE}.members[0]: no architecture 'mlp_257'; did you mean 'mlp_256'?"),
     (MEMBERS, "members: [{cnn: [13]}]", f"{ENSEMBLE}.members[0].cnn: expected seeds of train.seeds, found 13"),

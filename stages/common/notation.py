@@ -84,8 +84,11 @@ def _join(path: str, key: str) -> str:
 
 
 def found_value(value: Any) -> str:
-    """A value as JSON, cut where it is long."""
-    return _shortened(json.dumps(value, default=str))
+    """A value as JSON, cut where it is long; one that JSON has not, such as a date for a key, as Python shows it."""
+    try:
+        return _shortened(json.dumps(value, default=str))
+    except TypeError:
+        return _shortened(str(value))
 
 
 def _shortened(text: str) -> str:

@@ -5,7 +5,6 @@
 name. `make schema` writes the JSON Schema for editors from the same classes, and from the installed Keras.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +26,7 @@ from stages.common.architecture import Architecture
 from stages.common.errors import PipelineError
 from stages.common.keras_api import why_not_portable
 from stages.common.kernels import Kernels
-from stages.common.notation import Section, explain, located, nearest
+from stages.common.notation import Section, explain, found_value, located, nearest
 from stages.common.sizes import check_sizes
 from stages.common.yaml import read_yaml
 
@@ -123,8 +122,7 @@ def _with_seeds(member: Any) -> Any:
     if isinstance(member, str):
         return {member: None}
     if not isinstance(member, dict) or not member:
-        found = json.dumps(member, default=str)
-        raise located("", f"expected an architecture or {{architecture: [seeds]}}, found {found}")
+        raise located("", f"expected an architecture or {{architecture: [seeds]}}, found {found_value(member)}")
     return member
 
 
