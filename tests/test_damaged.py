@@ -210,10 +210,11 @@ def test_too_little_memory_is_one_line(code: str, reason: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets limits that only Linux has")
-def test_a_training_runs_in_two_gibibytes(project: Project) -> None:
+def test_a_training_runs_in_two_gibibytes_and_with_64_open_files(project: Project) -> None:
     def limit() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # TensorFlow starts threads for each core
         resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
     command = [sys.executable, "-m", "stages.train", *STAGES["train"].split()]
     done = subprocess.run(
