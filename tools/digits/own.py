@@ -38,7 +38,8 @@ def each(paths: Sequence[Path], height: int, width: int, thumbnails: int) -> Ite
         except PipelineError as error:
             print(f"error: {error}", file=sys.stderr)
             continue
-        yield Cell(str(path), thumbnail(picture) if thumbnails > 0 else None, seen, ", ".join(notes + found))
+        name = str(PipelineError(str(path)))  # which escapes what cannot be printed
+        yield Cell(name, thumbnail(picture) if thumbnails > 0 else None, seen, ", ".join(notes + found))
         thumbnails -= 1
 
 
