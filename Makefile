@@ -71,7 +71,7 @@ lock: $(VENV)/created ## write requirements.txt and tests/requirements.txt from 
 	$(ENVIRONMENT) lock $(if $(UPGRADE),--upgrade $(UPGRADE))
 
 audit: $(AUDIT) ## check the locked requirements for known vulnerabilities; asks https://osv.dev, or another: OSV_URL=https://…
-	@python -m tools.audit $(OSV_URL:%=--osv-url=%)
+	@python -m tools.audit $(OSV_URL:%=--osv-url=%) $(wildcard requirements.txt */requirements.txt */*/requirements.txt)
 
 format: $(DEV) ## format the code, and fix what lint can fix
 	ruff check --fix .

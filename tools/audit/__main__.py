@@ -11,15 +11,14 @@ import subprocess
 from typing import Any
 
 from stages.common.errors import PipelineError, command
-from tools.environment import LOCKS
 
 OSV = "https://api.osv.dev/v1/query"
 PIP_AUDIT = "pip-audit --disable-pip --require-hashes --format=json --desc=off --aliases=off --progress-spinner=off"
 
 
-def ask(url: str) -> list[dict[str, Any]]:
-    """Asks the service about all that is locked; returns what pip-audit prints of each package."""
-    asked = [*PIP_AUDIT.split(), "--vulnerability-service=osv", f"--osv-url={url}", *(f"-r{lock}" for lock in LOCKS)]
+def ask(url: str, locks: list[str]) -> list[dict[str, Any]]:
+    """Asks the service about all that these files lock; returns what pip-audit prints of each package."""
+    asked = [*PIP_AUDIT.split(), "--vulnerability-service=osv", f"--osv-url={url}", *(f"-r{lock}" for lock in locks)]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -41,7 +40,9 @@ def main() -> None:
     """Checks the locked requirements for known vulnerabilities."""
     parser = argparse.ArgumentParser(prog="make audit", description=main.__doc__)
     parser.add_argument("--osv-url", metavar="URL", default=OSV, help="a service with the interface of %(default)s")
-    packages = ask(parser.parse_args().osv_url)
+    parser.add_argument("lock", nargs="+", help="a requirements.txt with hashes")
+    arguments = parser.parse_args()
+    packages = ask(arguments.osv_url, arguments.lock)
     rows = [("name", "version", "vulnerability", "fixed in")]
     for each in packages:
         found = each.get("vulns", [])
