@@ -73,7 +73,7 @@ def test_the_recorded_results_reach_the_reference(name: str) -> None:
 
 
 def test_the_recorded_comparison_is_that_of_the_recorded_metrics() -> None:
-    for row in read_table((ROOT / "plots/comparison.csv").read_bytes()).itertuples():
+    for row in read_table((ROOT / "plots/comparison.csv").read_bytes(), "comparison.csv").itertuples():
         metrics = recorded_metrics(row.architecture)
         assert (row.accuracy, row.dataset) == (metrics["accuracy"], metrics["dataset"])
 

@@ -87,9 +87,13 @@ PREDICT = """\
 import sys
 from pathlib import Path
 import numpy as np
-from stages.evaluate import predict
-images = np.load("data/prepared/x_test.npy")
-np.save(sys.argv[1], np.mean([predict(Path(path), images, 100, "portable")[0] for path in sys.argv[2:]], axis=0))
+from stages.common.arrays import Dataset
+from stages.common.building import load_model
+from stages.common.params import load_params
+images, architecture = np.load("data/prepared/x_test.npy"), load_params().architecture("mlp_256")
+dataset = Dataset.read(Path("data/prepared/dataset.json"))
+models = [load_model(Path(path), "mlp_256", architecture, dataset, "portable") for path in sys.argv[2:]]
+np.save(sys.argv[1], np.mean([model.predict(images, batch_size=100, verbose=0) for model in models], axis=0))
 """
 
 

@@ -48,6 +48,8 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
     for entry in recorded.values():
         for out in digests(entry, "outs"):
             path = run.project / out
+            if not path.resolve().is_relative_to(run.project.resolve()):
+                raise PipelineError(f"{LOCK} in {head}: expected outputs in the project's folder, found {out}")
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     (run.project / LOCK).unlink(missing_ok=True)
     run.execute(["dvc", "repro", "fetch"])
@@ -81,13 +83,13 @@ def _rerun_ensemble(run: Run, head: Revision, name: str, names: list[str]) -> No
 def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str, list[str]]:
     """Outputs that differ from the recorded bytes, by architecture; `SHARED` for those of all architectures."""
     found: dict[str, list[str]] = {}
-    names = names_of(head)
+    names, here = names_of(head), _folder(run)
     for stage, entry in read_lock(run.project / LOCK).items():
         name = owner(stage, names) or SHARED
         before = digests(recorded.get(stage, {}), "outs")
         for path, digest in digests(entry, "outs").items():
-            in_git, now = head.read(path), run.project / path
-            if digest != before.get(path) or (in_git is not None and now.is_file() and in_git != now.read_bytes()):
+            in_git = head.digest(path)
+            if digest != before.get(path) or (in_git and in_git != here.digest(path)):
                 found.setdefault(name, []).append(path)
     return found
 
