@@ -35,7 +35,10 @@ def read_as(kind: TypeAdapter, content: bytes, name: str, hint: str = "") -> Any
         _check_size(content)
         return kind.validate_json(content, strict=True)
     except ValidationError as error:
-        raise PipelineError(f"{name}: {explain(error.errors(include_url=False)[0])}{hint}") from error
+        first = error.errors(include_url=False)[0]
+        invalid = first["type"] == "json_invalid"
+        reason = f"not valid JSON: {first['ctx']['error']}" if invalid else explain(first)
+        raise PipelineError(f"{name}: {reason}{hint}") from error
     except ValueError as error:
         raise PipelineError(f"{name}: {error}{hint}") from error
 

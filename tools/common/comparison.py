@@ -21,6 +21,7 @@ from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval
 
 MAX_COLUMNS = 50
+ANEW = "; make it anew with: dvc repro {}"
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,14 @@ def _position(published: float | None, low: float, high: float) -> str:
 def read_description(side: Revision) -> Description:
     """Reads the description of the data set that fetch wrote; raises `PipelineError` if it is missing or damaged."""
     content = present(results.DESCRIPTION, side.read(results.DESCRIPTION), "fetch")
-    return Description.parse(content, f"{results.DESCRIPTION} in {side}")
+    return Description.parse(content, f"{results.DESCRIPTION} in {side}", ANEW.format("fetch"))
 
 
 def read_metrics(side: Revision, name: str) -> Metrics:
     """Reads what report recorded; raises `PipelineError` if it is missing or damaged."""
     path = results.metrics(name)
-    return read_as(TypeAdapter(Metrics), present(path, side.read(path), f"report@{name}"), f"{path} in {side}")
+    content = present(path, side.read(path), f"report@{name}")
+    return read_as(TypeAdapter(Metrics), content, f"{path} in {side}", ANEW.format(f"report@{name}"))
 
 
 def tables(

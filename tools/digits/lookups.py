@@ -24,9 +24,13 @@ def recorded(name: str, labels: np.ndarray) -> Predictions:
 
     Raises `PipelineError` if there are none, or if the labels differ.
     """
-    found, path, hint = Predictions.read(WORKSPACE, name), results.EVALUATIONS / name, f"run: dvc repro report@{name}"
+    path, hint = results.EVALUATIONS / name, f"run: dvc repro report@{name}"
     if name in load_params().ensembles:
         path, hint = results.ensemble(name), f"run: dvc repro ensemble@{name}"
+    try:
+        found = Predictions.read(WORKSPACE, name)
+    except PipelineError as error:
+        raise PipelineError(f"{error}; {hint}") from error
     if found is None:
         raise PipelineError(f"{path}: no such predictions; {hint}")
     if not np.array_equal(found.label, labels):
