@@ -95,7 +95,7 @@ def _read_url(url: str) -> Archive:
         try:
             return read_archive(path)
         except PipelineError as error:
-            raise PipelineError(str(error).replace(str(path), url)) from error
+            raise PipelineError(str(error).replace(str(path), url)) from error.__cause__
 
 
 def keras_cache() -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from stages.common.errors import PipelineError
+from stages.common.errors import PipelineError, printable
 from tools.digits.finding import find
 from tools.digits.pictures import lightness, read
 from tools.digits.sheet import Cell, thumbnail
@@ -38,8 +38,7 @@ def each(paths: Sequence[Path], height: int, width: int, thumbnails: int) -> Ite
         except PipelineError as error:
             print(f"error: {error}", file=sys.stderr)
             continue
-        name = str(PipelineError(str(path)))  # which escapes what cannot be printed
-        yield Cell(name, thumbnail(picture) if thumbnails > 0 else None, seen, ", ".join(notes + found))
+        yield Cell(printable(str(path)), thumbnail(picture) if thumbnails > 0 else None, seen, ", ".join(notes + found))
         thumbnails -= 1
 
 

@@ -1,6 +1,5 @@
 """Reads test images from git alone: those that a revision's models get wrong (plots/errors/)."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +52,8 @@ def _tiles(content: bytes, shape: tuple[int, int]) -> np.ndarray:
 
 def _recorded(entry: dict, key: str, revision: Revision, path: Path) -> bool:
     """Whether a stage's entry in dvc.lock has the file's digest."""
-    content = revision.read(path) or b""
-    return digests(entry, key).get(str(path)) == hashlib.md5(content, usedforsecurity=False).hexdigest()
+    recorded = digests(entry, key).get(str(path))
+    return recorded is not None and recorded == revision.digest(str(path))
 
 
 def _made_from(predictions: Predictions, entry: dict, revision: Revision, name: str) -> bool:
