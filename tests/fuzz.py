@@ -29,6 +29,7 @@ from stages.common.errors import PipelineError
 from .fuzz_targets import TARGETS
 
 SLOWEST = 10  # seconds for an input
+PART = 10_000  # inputs read by one process
 MOST_MEMORY = 2**30  # bytes more than before the first input
 FAULTS = ("traceback", "hang", "memory", "several lines", "crash")
 TOKENS = [
@@ -103,8 +104,11 @@ def outcome(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def fuzz(name: str, count: int, keep: Path) -> Counter[str]:
-    """Reads `count` inputs with one target; counts the outcomes, and keeps the inputs that are faults."""
+def fuzz(name: str, count: int, part: int, keep: Path) -> Counter[str]:
+    """Reads `count` inputs with one target; counts the outcomes, and keeps the inputs that are faults.
+
+    Each part has other inputs.
+    """
     found: Counter[str] = Counter()
     checks = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +116,7 @@ def fuzz(name: str, count: int, keep: Path) -> Counter[str]:
         files = {str(path.relative_to(folder)): path.read_bytes() for path in target.files}
         used = _memory()
 
-        @seed(0)
+        @seed(part)
         @settings(max_examples=count, phases=[Phase.generate], **checks)
         @given(edited(files))
         def try_one(drawn: tuple[str, bytes]) -> None:
@@ -139,24 +143,30 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
-def _limited(name: str, count: int, keep: Path) -> Counter[str]:
+def _limited(name: str, count: int, part: int, keep: Path) -> Counter[str]:
     """As `fuzz`, in a process of its own with limited memory."""
     status = Path("/proc/self/status").read_text()
     used = int(status.partition("VmSize:")[2].split()[0]) * 1024
     resource.setrlimit(resource.RLIMIT_AS, (used + MOST_MEMORY + 2**30,) * 2)  # 1 GiB for libraries yet to be loaded
-    return fuzz(name, count, keep)
+    return fuzz(name, count, part, keep)
 
 
 def run(names: list[str], count: int, keep: Path) -> Iterator[tuple[str, Counter[str]]]:
-    """Fuzzes targets, each in a process of its own; a process that dies counts as a crash."""
+    """Fuzzes targets, a part at a time in a process of its own; a process that dies counts as a crash.
+
+    Yields the counts so far after each part.
+    """
     keep = keep.resolve()
     keep.mkdir(exist_ok=True)
     for name in names:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            try:
-                yield name, pool.submit(_limited, name, count, keep).result()
-            except BrokenProcessPool:
-                yield name, Counter(crash=1)
+        found: Counter[str] = Counter()
+        for part, start in enumerate(range(0, count, PART)):
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                try:
+                    found += pool.submit(_limited, name, min(PART, count - start), part, keep).result()
+                except BrokenProcessPool:
+                    found["crash"] += 1
+            yield name, found
 
 
 def main() -> None:
@@ -164,11 +174,12 @@ def main() -> None:
     parser.add_argument("target", nargs="*", choices=[*TARGETS, []], help="default: all")
     parser.add_argument("--count", type=int, default=100_000, help="inputs for each")
     arguments = parser.parse_args()
-    faults = 0
+    every: dict[str, Counter[str]] = {}
     for name, found in run(arguments.target or list(TARGETS), arguments.count, Path("fuzz")):
-        faults += sum(found[each] for each in FAULTS)
+        every[name] = found
         counts = [f"{each} {found[each]:,}" for each in ("read", "refused", *FAULTS)]
         print(f"{name:10}", *counts, sep="   ", flush=True)
+    faults = sum(found[each] for found in every.values() for each in FAULTS)
     sys.exit(f"{faults} faults: see fuzz/" if faults else 0)
 
 
