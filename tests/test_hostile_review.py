@@ -11,7 +11,8 @@ import pytest
 
 from stages.common.errors import PipelineError
 from tools.common.predictions import names_of
-from tools.common.revision import Revision
+from tools.common.revision import WORKSPACE, Revision, git
+from tools.review.stages import stale
 
 from .conftest import Project
 
@@ -155,6 +156,32 @@ def test_a_strangers_branch_is_only_read_and_what_can_be_read_is_compared(
     assert "→ 10.00 %, fixed" in next(row for row in printed.splitlines() if row.startswith("mlp_256: "))
     assert all("mlp_256" in (reviewer.path / "review" / name).read_text() for name in ("review.html", "review.md"))
     assert not (reviewer.path.parent / "outside").exists()
+
+
+PATHS = {  # in a workspace, and in a commit
+    "/": ("expected a file, found a path that leads elsewhere", "is outside repository"),
+    "..": ("expected a file, found a path that leads elsewhere", "is outside repository"),
+    "link/passwd": ("expected a file, found a link", "link/passwd deleted"),
+    "long" * 500: ("File name too long", "deleted"),
+    "null\0": ("embedded null byte", "embedded null byte"),
+}
+
+
+def test_paths_that_lead_elsewhere_or_that_no_file_has_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stages = {f"s{index}": {"cmd": "x", "deps": [path]} for index, path in enumerate(PATHS)}
+    Path("link").symlink_to("/etc")
+    Path("dvc.yaml").write_text(json.dumps({"stages": stages}))
+    Path("dvc.lock").write_text(json.dumps({"stages": {name: {"cmd": "x"} for name in stages}}))
+    Path("params.yaml").write_text("architectures: {}\ntrain: {seeds: [10]}\n")
+    git("init", "-q")
+    git("add", "-A")
+    git("-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "a stranger's change")
+    for number, side in enumerate((WORKSPACE, Revision.find("HEAD"))):
+        for line, said in zip(stale(side), PATHS.values(), strict=True):
+            assert said[number] in line
 
 
 MODELS = ", ".join(f"a{number}: 1" for number in range(20_000))

@@ -15,6 +15,7 @@ from stages.common.errors import PipelineError
 REFERENCE = re.compile(r"\$\{\s*([^{}]+?)\s*\}")
 KEYS = {"cmd", "deps", "params", "outs", "metrics", "plots", "desc", "meta", "always_changed", "frozen"}
 MAX_STAGES = 30_000
+MAX_TEXT = 4000  # characters of a command, a path, or a value in one of them
 MAX_CHARACTERS = 100_000_000  # of all stages together
 
 
@@ -100,7 +101,10 @@ def _value(template: Any, context: dict[str, Any]) -> Any:
 
 def _filled(template: str, context: dict[str, Any]) -> str:
     """A text with the values of its references."""
-    return REFERENCE.sub(lambda found: _text(lookup(context, found[1])), template)
+    text = REFERENCE.sub(lambda found: _text(lookup(context, found[1])), template)
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"expected commands and paths of at most {MAX_TEXT:,} characters, found {len(text):,}")
+    return text
 
 
 def lookup(values: Any, path: str) -> Any:
@@ -121,6 +125,6 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if not isinstance(value, str | int | float):
         raise ValueError(f"expected text or a number to fill in, found {type(value).__name__}")
-    if len(text := str(value)) > 1000:
-        raise ValueError("expected text of at most 1,000 characters to fill in, found more")
+    if len(text := str(value)) > MAX_TEXT:
+        raise ValueError(f"expected text of at most {MAX_TEXT:,} characters to fill in, found {len(text):,}")
     return text

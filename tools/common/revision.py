@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import PipelineError, one_line
+from stages.common.errors import PipelineError, one_line, unreadable
 from stages.common.json import MAX_BYTES, parse_json
 from stages.common.params import PARAMS_PATH
 from stages.common.yaml import parse_yaml
@@ -36,9 +37,11 @@ def git(*arguments: str, **environment: str) -> bytes:
     except FileNotFoundError as error:
         raise PipelineError("git: no such command; install git") from error
     except subprocess.TimeoutExpired as error:
-        raise PipelineError(f"{' '.join(command)[:200]}: took more than {MAX_SECONDS} seconds") from error
+        raise PipelineError(f"{one_line(' '.join(command))}: took more than {MAX_SECONDS} seconds") from error
+    except (OSError, ValueError) as error:  # a path that is too long, or has characters that no path has
+        raise PipelineError(f"{one_line(' '.join(command))}: {one_line(error)}") from error
     if done.returncode:
-        raise PipelineError(f"{' '.join(command)[:200]}: {one_line(done.stderr.decode(errors='replace'))[:500]}")
+        raise PipelineError(f"{one_line(' '.join(command))}: {one_line(done.stderr.decode(errors='replace'))}")
     return done.stdout
 
 
@@ -113,13 +116,21 @@ class Revision:
         """A file's content, or `None` if it does not exist. The path is relative to the project's folder."""
         if self.commit is not None:
             return _read(self.commit, str(path))
-        found = self.folder / path
-        if found.is_symlink():
-            raise PipelineError(f"{path} in {self}: expected a file, found a link")
-        if not found.is_file():
-            return None
-        _check_size(found.stat().st_size, f"{path} in {self}")
-        return found.read_bytes()
+        with unreadable(where := f"{path} in {self}", "a path"):
+            found = self._find(path)
+            if not found.is_file():
+                return None
+            _check_size(found.stat().st_size, where)
+            return found.read_bytes()
+
+    def _find(self, path: str | Path) -> Path:
+        """Where a file of the folder lies; raises `PipelineError` if that is elsewhere, or behind a link, as in git."""
+        root = self.folder.resolve()
+        found = root / path
+        if found.resolve() != found or not found.is_relative_to(root):
+            what = "a link" if found.is_relative_to(root) and ".." not in found.parts else "a path that leads elsewhere"
+            raise PipelineError(f"{path} in {self}: expected a file, found {what}")
+        return found
 
     def digest(self, path: str) -> str | None:
         """The MD5 of a file or folder, as dvc.lock has it; `None` if it does not exist."""
@@ -133,10 +144,11 @@ class Revision:
     def _names(self, folder: str) -> list[str] | None:
         """The paths of all files in a folder, from there; `None` if it is no folder."""
         if self.commit is None:
-            root = self.folder / folder
-            return (
-                [str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()] if root.is_dir() else None
-            )
+            with unreadable(f"{folder} in {self}", "a folder"):
+                root = self._find(folder)
+                found = list(islice(root.rglob("*"), MAX_FILES + 1))
+                self._check_count(len(found), folder)
+                return [str(file.relative_to(root)) for file in found if file.is_file()] if root.is_dir() else None
         entry = _entry(self.commit, folder)
         if entry is None or entry[0] != FOLDER:
             return None
@@ -146,9 +158,12 @@ class Revision:
             for line in listed.split("\0")[:-1]:
                 described, _, path = line.partition("\t")
                 (folders if described.startswith(FOLDER) else files).append(path)
-            if len(folders) + len(files) > MAX_FILES:
-                raise PipelineError(f"{folder} in {self}: expected at most {MAX_FILES:,} files, found more")
+            self._check_count(len(folders) + len(files), folder)
         return [path.removeprefix(f"{folder}/") for path in files]
+
+    def _check_count(self, count: int, folder: str) -> None:
+        if count > MAX_FILES:
+            raise PipelineError(f"{folder} in {self}: expected at most {MAX_FILES:,} files, found more")
 
     def read_json(self, path: str | Path) -> Any:
         """A JSON file's content, or `None` if it does not exist."""
