@@ -5,19 +5,17 @@ one file in git.
 """
 
 import argparse
-import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from stages.common.arrays import Dataset
 from stages.common.building import load_model
-from stages.common.errors import PipelineError, command, one_line
-from stages.common.evaluation import Evaluation
-from stages.common.files import read_bytes
+from stages.common.errors import PipelineError, command, unreadable
+from stages.common.evaluation import HISTORY, Evaluation
 from stages.common.params import load_params
+from stages.common.prepared import Dataset
 from stages.common.versions import check_versions
 
 
@@ -26,14 +24,11 @@ def read_history(path: Path, stage: str) -> list[list]:
 
     Raises `PipelineError`, which names the stage to run, if the file is missing or is something else.
     """
-    kinds = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}
-    hint = f"make it anew with: dvc repro {stage}"
-    try:
-        history = pd.read_csv(io.BytesIO(read_bytes(path, hint)), usecols=list(kinds), dtype=kinds)[list(kinds)]
-    except (ValueError, OverflowError) as error:  # pandas' errors for empty and damaged files are ValueErrors
-        raise PipelineError(f"{path}: not the history that train writes: {one_line(error)[:200]}; {hint}") from error
+    columns, hint = list(HISTORY), f"; make it anew with: dvc repro {stage}"
+    with unreadable(path, "the history that train writes", hint):
+        history = pd.read_csv(path, usecols=columns, dtype=HISTORY)[columns]
     if not np.isfinite(history["value"]).all() or history.empty:
-        raise PipelineError(f"{path}: expected finite numbers, found others or none; {hint}")
+        raise PipelineError(f"{path}: expected finite numbers, found others or none{hint}")
     return history.values.tolist()
 
 

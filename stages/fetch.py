@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common.arrays import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
+from stages.common.archive import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
 from stages.common.download import download
 from stages.common.earlier import Earlier
 from stages.common.errors import PipelineError, command
@@ -41,7 +41,7 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
     Once the pipeline has run, only the first source and that of the earlier run are tried.
 
     Returns the archive, its source and its place. Prints on stderr why earlier places were skipped.
-    Raises `PipelineError` with all reasons if no place works.
+    Raises `PipelineError` with all reasons if no place works; and `MemoryError`, as it is no place's fault.
     """
     failures: list[str] = []
     for index, source in enumerate(sources):
@@ -54,8 +54,6 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
                     archive = place.read() if isinstance(place, Earlier) else read_place(place)
                 check_content(archive, source, str(place))
             except PipelineError as error:
-                if isinstance(error.__cause__, MemoryError):
-                    raise error.__cause__ from None  # the machine's fault: no other place must serve in its stead
                 failures.append(str(error))
                 continue
             for failure in failures:
@@ -95,7 +93,7 @@ def _read_url(url: str) -> Archive:
         try:
             return read_archive(path)
         except PipelineError as error:
-            raise PipelineError(str(error).replace(str(path), url)) from error.__cause__
+            raise PipelineError(str(error).replace(str(path), url)) from error
 
 
 def keras_cache() -> Path:

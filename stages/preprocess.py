@@ -11,11 +11,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from stages.common.arrays import Archive, Dataset, Description, map_archive, write_npy
+from stages.common.archive import Archive, Description, map_archive
 from stages.common.errors import PipelineError, command
 from stages.common.files import read_bytes
 from stages.common.params import load_params, mistake
 from stages.common.pictures import digit_sheet, save
+from stages.common.prepared import Dataset, write_npy
 from stages.common.versions import check_versions
 
 CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from stages.common import pictures, tables, tiles
-from stages.common.arrays import Dataset
 from stages.common.errors import command
-from stages.common.evaluation import Evaluation, average, read_evaluation
+from stages.common.evaluation import HISTORY, Evaluation, average, read_evaluation
 from stages.common.files import write_json, write_text
 from stages.common.params import Params, load_params
+from stages.common.prepared import Dataset
 from stages.common.versions import check_versions
 
 
@@ -97,7 +97,7 @@ class Findings:
     def history(self) -> pd.DataFrame:
         """Mean (`value`), smallest (`low`) and largest (`high`) loss and accuracy over the seeds, for each epoch."""
         rows = [row for model in self.models for row in model.history]
-        history = pd.DataFrame(rows, columns=["epoch", "split", "metric", "value"])
+        history = pd.DataFrame(rows, columns=list(HISTORY))
         found = history.groupby(["split", "metric", "epoch"], as_index=False)["value"].agg(["mean", "min", "max"])
         named = found.rename(columns={"mean": "value", "min": "low", "max": "high"}).round(6)
         named = named.assign(dataset=self.dataset, architecture=self.name)

@@ -16,7 +16,6 @@ import psutil
 from pydantic_core import PydanticCustomError
 
 from stages.common.architecture import Architecture, EarlyStopping, Fit
-from stages.common.arrays import Dataset
 from stages.common.building import build_model, train_count
 from stages.common.checkpoint import Checkpoint, training_identity
 from stages.common.errors import PipelineError, command
@@ -24,6 +23,7 @@ from stages.common.files import write_csv, write_text
 from stages.common.kernels import kernels_identity, why_not_portable
 from stages.common.models import fuse_update, import_keras, make_deterministic, model_summary, save_model
 from stages.common.params import PARAMS_PATH, load_params, mistake
+from stages.common.prepared import Dataset
 from stages.common.sizes import MOST, check_sizes
 from stages.common.versions import check_versions
 

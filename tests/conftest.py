@@ -21,7 +21,7 @@ import yaml
 from hypothesis import settings
 from sklearn.datasets import load_digits
 
-from stages.common.arrays import Archive, write_archive
+from stages.common.archive import Archive, write_archive
 from stages.common.yaml import parse_yaml, read_yaml
 from tools.common.arguments import number
 from tools.repro.warm import BIN, LIBRARIES, Warm, warm_commands

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.common.arrays import MEMBERS, Archive, read_archive, write_archive
+from stages.common.archive import MEMBERS, Archive, read_archive, write_archive
 from stages.common.errors import PipelineError
 from stages.common.evaluation import Evaluation
 from stages.common.files import write_json

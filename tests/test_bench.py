@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from stages.common.arrays import Dataset
 from stages.common.building import build_model
 from stages.common.models import import_keras
 from stages.common.params import load_params
+from stages.common.prepared import Dataset
 from stages.common.yaml import read_yaml
 from tools.bench.loop import flops
 from tools.bench.parts import _many, _small

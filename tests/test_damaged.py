@@ -210,6 +210,20 @@ def test_too_little_memory_is_one_line(code: str, reason: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets limits that only Linux has")
+def test_memory_in_which_tensorflow_would_abort_is_refused(shared: Project) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1500 * 2**20, 1500 * 2**20))
+
+    command = [sys.executable, "-m", "stages.train", *STAGES["train"].split()]
+    done = subprocess.run(command, cwd=shared.path, preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: TensorFlow: expected at least 1,700 MiB of address space, found a limit of 1,500 MiB; "
+        "raise it with: ulimit -v\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets limits that only Linux has")
 def test_a_training_runs_in_two_gibibytes_and_with_64_open_files(project: Project) -> None:
     def limit() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # TensorFlow starts threads for each core

@@ -133,7 +133,9 @@ REPORTS = {"report", "ensemble"}
     ("path", "stale"),
     [
         *((path, set()) for path in DECIDE_NOTHING),
-        ("stages/common/arrays.py", EVERY),
+        ("stages/common/archive.py", EVERY - {"train"}),
+        ("stages/common/files.py", EVERY),
+        ("stages/common/prepared.py", EVERY - {"fetch"}),
         ("stages/common/evaluation.py", {"evaluate"} | REPORTS),
         ("stages/common/tables.py", REPORTS),
         ("stages/common/models.py", {"train", "evaluate"}),

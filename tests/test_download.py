@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stages.common import download
-from stages.common.arrays import write_archive
+from stages.common.archive import write_archive
 from stages.fetch import fetch
 
 from .conftest import tiny_archive

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.arrays import MEMBERS, read_archive, write_archive
+from stages.common.archive import MEMBERS, read_archive, write_archive
 from stages.common.errors import PipelineError
 from stages.common.offline import embedded_digits, fit_like_mnist
 from stages.common.params import Source, load_params
@@ -79,7 +79,7 @@ def test_a_download_is_tried_again(server: str) -> None:
     [
         ("missing.npz", "cannot download: 404"),
         ("cut.npz", "cannot download: IncompleteRead"),
-        ("login.npz", "not a data set: this is not a zip file; expected a NumPy .npz archive"),
+        ("login.npz", "not a data set: expected a NumPy .npz archive, found no zip file"),
     ],
 )
 def test_a_download_that_fails_is_one_line_that_names_the_url(server: str, path: str, reason: str) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from stages.common.architecture import Architecture
-from stages.common.arrays import Dataset
 from stages.common.building import build_model
 from stages.common.errors import PipelineError
 from stages.common.models import import_keras, model_summary, save_model
 from stages.common.params import load_params
+from stages.common.prepared import Dataset
 from tools.verify.operations import DATASET, example, names
 
 from .conftest import TUTORIALS

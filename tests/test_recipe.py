@@ -2,9 +2,9 @@
 
 import pytest
 
-from stages.common.arrays import Dataset
 from stages.common.building import build_model
 from stages.common.params import load_params
+from stages.common.prepared import Dataset
 from tools.common.recipes import with_block
 from tools.recipe.__main__ import FOLDER
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.arrays import ArrayDescription, Description
+from stages.common.archive import ArrayDescription, Description
 from stages.common.errors import PipelineError
 from stages.common.evaluation import Evaluation
 from stages.common.params import load_params

@@ -87,7 +87,7 @@ PREDICT = """\
 import sys
 from pathlib import Path
 import numpy as np
-from stages.common.arrays import Dataset
+from stages.common.prepared import Dataset
 from stages.common.building import load_model
 from stages.common.params import load_params
 images, architecture = np.load("data/prepared/x_test.npy"), load_params().architecture("mlp_256")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from stages.common.architecture import Architecture, EarlyStopping
-from stages.common.arrays import Dataset
 from stages.common.building import build_model
 from stages.common.checkpoint import Checkpoint
 from stages.common.models import import_keras
+from stages.common.prepared import Dataset
 from stages.train import Row, batches, fit_model, no_longer_improves
 
 DATASET = Dataset("tiny", 3, (4, 4, 1), train=50, test=1, sha256="")

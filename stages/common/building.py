@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.common.architecture import Architecture, Fit
-from stages.common.arrays import Dataset
-from stages.common.errors import PipelineError, one_line
+from stages.common.errors import PipelineError
 from stages.common.keras_api import BRANCHES, CLASSES, EPOCHS, KerasObject, definitions
 from stages.common.kernels import Kernels, choose_kernels
 from stages.common.models import import_keras, load_weights
 from stages.common.params import PARAMS_PATH, mistake
 from stages.common.portable import initialize_orthogonal, use_portable_operations
+from stages.common.prepared import Dataset
 
 if TYPE_CHECKING:
     import keras
@@ -140,16 +140,13 @@ def load_model(path: Path, name: str, architecture: Architecture, dataset: Datas
     Raises `PipelineError` if there is no such file, if it is damaged, or if it is the model of another architecture or
     for other data.
     """
-    hint = f"train it anew with: dvc repro train@{name}-{path.stem}"
+    hint = f"; train it anew with: dvc repro train@{name}-{path.stem}"
     if not path.is_file():
-        raise PipelineError(f"{path}: no such model; {hint}")
+        raise PipelineError(f"{path}: no such model{hint}")
     import_keras()
     choose_kernels(kernels)
     model = Builder(name, architecture, dataset).model()
-    try:
-        load_weights(model, path)
-    except Exception as error:  # zipfile, h5py and Keras raise a dozen classes for a bad file
-        raise PipelineError(f"{path}: not the model that train saves: {one_line(error)[:200]}; {hint}") from error
+    load_weights(model, path, hint)
     use_portable_operations(model)
     return model
 

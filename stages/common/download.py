@@ -96,4 +96,4 @@ def _cause(error: BaseException) -> str:
     """The innermost cause in a chain of network errors, in one line."""
     while isinstance(inner := error.__cause__ or error.__context__, BaseException):
         error = inner
-    return one_line(error)[:300]
+    return one_line(error)

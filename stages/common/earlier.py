@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from stages.common.arrays import Archive, Description, read_archive
+from stages.common.archive import Archive, Description, read_archive
 from stages.common.errors import PipelineError
 from stages.common.params import Source
 from stages.common.yaml import read_yaml

@@ -1,10 +1,12 @@
 """One-line messages for errors that a user can cause, and their exit status."""
 
+import contextlib
 import errno
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -25,9 +27,26 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def one_line(error: BaseException | str) -> str:
-    """An error's message in one line, or the name of its class if the message is empty."""
-    return " ".join(str(error).split()) or type(error).__name__
+def one_line(error: BaseException | str, most: int = 200) -> str:
+    """An error's message in one line of at most so many characters, or the name of its class if it has none."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+@contextlib.contextmanager
+def unreadable(where: str | Path, expected: str, hint: str = "") -> Iterator[None]:
+    """Turns what libraries raise for a file that is missing or damaged, of a dozen classes, into a `PipelineError`.
+
+    It names where the file is, what was `expected` and the reason, and ends with `hint`. A `PipelineError` passes, and
+    so does too little memory, which is not the file's fault.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, PipelineError) or _is_out_of_memory(error):
+            raise
+        strerror = error.strerror if isinstance(error, OSError) else None
+        reason = f"cannot read: {strerror}" if strerror else f"not {expected}: {one_line(error)}"
+        raise PipelineError(f"{where}: {reason}{hint}") from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -64,8 +83,9 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise
-            reason = one_line(error)[:200]
-            sys.exit(f"error: not enough memory: {reason}; close other programs, or make batches or layers smaller")
+            sys.exit(
+                f"error: not enough memory: {one_line(error)}; close other programs, or make batches or layers smaller"
+            )
         except KeyboardInterrupt:
             print("interrupted; rerun to continue", file=sys.stderr)
             sys.exit(130)

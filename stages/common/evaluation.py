@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, TypeAdapter
+from pydantic import Field, FiniteFloat
 
-from stages.common.arrays import MAX_CLASSES
+from stages.common.archive import MAX_CLASSES
 from stages.common.errors import PipelineError
 from stages.common.files import read_bytes, write_columns
 from stages.common.json import read_as
 
+HISTORY = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}  # columns of a training's history
 LEAST = 1e-4  # probability from which a class is kept beside the prediction; a third of the file's size
 
 
@@ -80,7 +81,7 @@ class Evaluation:
     @classmethod
     def parse(cls, content: bytes, where: str, hint: str = "") -> "Evaluation":
         """Reads what `write` wrote. Raises `PipelineError`, which names `where` it was, if it is something else."""
-        file = read_as(TypeAdapter(_File), content, where, hint)
+        file = read_as(_File, content, where, hint)
         predictions = file.arrays(where, hint)
         if len(file.others) != len(file.label) or any(len(kept) % 2 for kept in file.others):
             raise PipelineError(f"{where}: others: expected a list of pairs for each image, found another{hint}")

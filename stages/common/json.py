@@ -1,7 +1,8 @@
 """Reads JSON with its shape checked, and with limits."""
 
+import functools
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -10,6 +11,8 @@ from stages.common.notation import explain
 
 MAX_BYTES = 16_000_000  # of a file; predictions for 10,000 images have 0.2 million
 MAX_DEPTH = 50  # levels of nesting
+T = TypeVar("T")
+_adapter = functools.cache(TypeAdapter)  # as each takes milliseconds to make
 
 
 def parse_json(content: bytes, name: str, hint: str = "") -> Any:
@@ -28,11 +31,11 @@ def parse_json(content: bytes, name: str, hint: str = "") -> Any:
         raise PipelineError(f"{name}: not valid JSON: {reason}{hint}") from error
 
 
-def read_as(kind: TypeAdapter, content: bytes, name: str, hint: str = "") -> Any:
+def read_as(kind: type[T], content: bytes, name: str, hint: str = "") -> T:
     """Parses a JSON document of a given type, as `parse_json`; the message for another type has the key's path."""
     try:
         _check_size(content)
-        return kind.validate_json(content, strict=True)
+        return _adapter(kind).validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         invalid = first["type"] == "json_invalid"

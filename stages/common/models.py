@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
+from stages.common.errors import PipelineError, unreadable
 from stages.common.files import replacing
 from stages.common.json import parse_json
 from stages.common.kernels import Kernels, choose_kernels
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]  # of a .keras archive
+LEAST_MEMORY = 1700  # MiB of address space, in which TensorFlow trains mlp_256 on two cores; in 1600 it aborts
 SUMMARY_WIDTH = 80  # characters
 PRIVATE_TO_ADAM = ("update_step", "_get_variable_index", "_momentums", "_velocities")  # attributes of Keras's Adam
 
@@ -37,8 +39,9 @@ def import_keras() -> ModuleType:
 
     Keras imports scikit-learn and matplotlib if they are installed, for wrappers and galleries that no stage uses. They
     are hidden from it, which saves a third of the import's time. Settings in the user's keras.json that could change a
-    result are reset to Keras's defaults.
+    result are reset to Keras's defaults. Raises `PipelineError` if this process may not use enough memory.
     """
+    _check_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_held_back(), _hidden("sklearn", "matplotlib"):
         import keras
@@ -48,6 +51,16 @@ def import_keras() -> ModuleType:
     keras.config.set_max_epochs(None)
     keras.config.set_max_steps_per_epoch(None)
     return keras
+
+
+def _check_memory() -> None:
+    if sys.platform == "linux":
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if resource.RLIM_INFINITY != limit < LEAST_MEMORY * 2**20:
+            found = f"found a limit of {limit // 2**20:,} MiB; raise it with: ulimit -v"
+            raise PipelineError(f"TensorFlow: expected at least {LEAST_MEMORY:,} MiB of address space, {found}")
 
 
 @contextlib.contextmanager
@@ -93,24 +106,24 @@ def make_deterministic(seed: int, kernels: Kernels) -> None:
     choose_kernels(kernels)
 
 
-def load_weights(model: "keras.Model", path: Path) -> None:
+def load_weights(model: "keras.Model", path: Path, hint: str) -> None:
     """Gives a model the weights that `save_model` wrote for one built the same way.
 
     Only numbers are read from the file; its description of the layers is compared with the model's, never followed.
-    So a file from others can neither run code nor build a model larger than params.yaml allows. Raises `ValueError` or
-    another error of Keras or h5py if the file is damaged, or is another model's.
+    So a file from others can neither run code nor build a model larger than params.yaml allows. Raises `PipelineError`,
+    which ends with `hint`, if the file is damaged, or is another model's.
     """
-    with zipfile.ZipFile(path) as archive:
+    with unreadable(path, "the model that train saves", hint), zipfile.ZipFile(path) as archive:
         if sorted(archive.namelist()) != MEMBERS or any(item.compress_type for item in archive.infolist()):
             raise ValueError(f"it does not hold {', '.join(MEMBERS)}, uncompressed")
         if damaged := archive.testzip():
             raise ValueError(f"{damaged} is damaged")
-        saved = parse_json(archive.read(MEMBERS[0]), MEMBERS[0])
+        saved = parse_json(archive.read(MEMBERS[0]), f"{path}: {MEMBERS[0]}", hint)
         if _layers(saved) != _layers(import_keras().saving.serialize_keras_object(model)):
             raise ValueError("its layers are not those of params.yaml and of the data")
         with archive.open(MEMBERS[2]) as stream, h5py.File(stream) as weights:
             weights.visititems(_check_stored)
-    model.load_weights(path)
+        model.load_weights(path)
 
 
 def _check_stored(name: str, item: Any) -> None:

@@ -74,9 +74,8 @@ def errors(label: np.ndarray, prediction: np.ndarray, probability: np.ndarray) -
             "probability": probability[seed, index],
         }
     )
-    given = wrong.groupby(["index", "label", "prediction"], as_index=False).agg(
-        given=("probability", "size"), probability=("probability", "mean")
-    )
+    groups = wrong.groupby(["index", "label", "prediction"])["probability"]
+    given = pd.DataFrame({"given": groups.size(), "probability": groups.mean()}).reset_index()
     given["seeds"] = given.groupby("index")["given"].transform("sum")
     given["probability"] = given["probability"].round(6)
     ordered = given.sort_values(["given", "probability", "prediction"], ascending=[False, False, True])

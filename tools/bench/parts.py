@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.common.arrays import Archive, read_archive, write_archive
+from stages.common.archive import Archive, read_archive, write_archive
 from stages.common.params import PARAMS_PATH, load_params
 from stages.common.yaml import read_yaml
 from stages.fetch import keras_cache

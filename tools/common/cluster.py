@@ -138,7 +138,7 @@ class Cluster:
             try:
                 ray.init(address, runtime_env={"working_dir": package}, log_to_driver=False, logging_level="error")
             except (ConnectionError, ValueError, RuntimeError) as error:
-                reason = one_line(error)[:300]
+                reason = one_line(error)
                 raise PipelineError(f"RAY_ADDRESS={address}: cannot reach a Ray cluster: {reason}") from error
 
     def cpus(self) -> int:
@@ -224,7 +224,7 @@ class RemoteTraining:
         except ray.exceptions.TaskCancelledError as error:
             raise PipelineError("the training was cancelled; rerun to continue") from error
         except ray.exceptions.RayError as error:
-            raise PipelineError(f"Ray could not finish a training: {one_line(error)[:300]}") from error
+            raise PipelineError(f"Ray could not finish a training: {one_line(error)}") from error
         finally:
             self.cancel()
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import FiniteFloat, TypeAdapter
+from pydantic import FiniteFloat
 
-from stages.common.arrays import Description
-from stages.common.errors import PipelineError, one_line
+from stages.common.archive import Description
+from stages.common.errors import PipelineError, unreadable
 from stages.common.json import read_as
 from stages.common.params import Overview
 from tools.common import results
@@ -91,7 +91,7 @@ def read_metrics(side: Revision, name: str) -> Metrics:
     """Reads what report recorded; raises `PipelineError` if it is missing or damaged."""
     path = results.metrics(name)
     content = present(path, side.read(path), f"report@{name}")
-    return read_as(TypeAdapter(Metrics), content, f"{path} in {side}", ANEW.format(f"report@{name}"))
+    return read_as(Metrics, content, f"{path} in {side}", ANEW.format(f"report@{name}"))
 
 
 def tables(
@@ -136,12 +136,10 @@ def read_table(content: bytes, where: str, **options: Any) -> pd.DataFrame:
 
     Raises `PipelineError`, which names `where` it was, if it is not a CSV file, or has too many columns.
     """
-    try:
+    with unreadable(where, "a table"):
         if content.partition(b"\n")[0].count(b",") > MAX_COLUMNS:
             raise ValueError(f"expected at most {MAX_COLUMNS} columns, found more")
         return pd.read_csv(io.BytesIO(content), **{"converters": {"architecture": str}} | options)
-    except (ValueError, OverflowError) as error:  # pandas' errors for empty and damaged files are ValueErrors
-        raise PipelineError(f"{where}: not a table: {one_line(error)[:200]}") from error
 
 
 def stale_tables(side: Revision) -> list[str]:

@@ -18,7 +18,6 @@ from stages.common.params import MOST_MODELS, ArchitectureName, Seed
 from tools.common import results
 from tools.common.revision import Revision
 
-COLUMNS = TypeAdapter(Columns)
 NAMES, SEEDS = TypeAdapter(set[ArchitectureName]), TypeAdapter(list[Seed])
 
 
@@ -133,7 +132,7 @@ def _model(content: bytes | None, where: str) -> tuple[np.ndarray, np.ndarray, n
     """Label, prediction and probability of each image, (n,), from a file that evaluate wrote, now or formerly."""
     if content is None:
         raise PipelineError(f"{where}: no such file")
-    return read_as(COLUMNS, content, where).arrays(where)
+    return read_as(Columns, content, where).arrays(where)
 
 
 def agreement(before: Predictions, after: Predictions) -> tuple[np.ndarray, float]:

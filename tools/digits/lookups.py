@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stages.common.arrays import Dataset
 from stages.common.errors import PipelineError
 from stages.common.params import load_params
+from stages.common.prepared import Dataset
 from tools.common import results
 from tools.common.predictions import Predictions
 from tools.common.revision import WORKSPACE

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.common.arrays import Dataset
 from stages.common.errors import PipelineError
 from stages.common.notation import nearest
 from stages.common.params import PARAMS_PATH, load_params
+from stages.common.prepared import Dataset
 from tools.common import results
 from tools.common.comparison import read_metrics
 from tools.common.revision import WORKSPACE

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common.arrays import Description
+from stages.common.archive import Description
 from stages.common.files import write_text
 from stages.common.params import Params
 from stages.common.pictures import save

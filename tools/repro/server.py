@@ -226,7 +226,7 @@ def become(files: Sequence[int]) -> dict:
 
 def import_library(name: str) -> None:
     """Imports a library, Keras as the stages do; the command that needs it tells why it cannot be imported."""
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(Exception):
         if name == "keras":
             importlib.import_module("stages.common.models").import_keras()
         else:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from stages.common import tiles
-from stages.common.arrays import Description
-from stages.common.errors import PipelineError, one_line
+from stages.common.archive import Description
+from stages.common.errors import PipelineError, unreadable
 from tools.common import results
 from tools.common.comparison import read_table
 from tools.common.lock import digests, stages_of
@@ -37,17 +37,12 @@ def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tup
             elif not (_recorded(entry, "outs", revision, path) and _made_from(found, entry, revision, name)):
                 missing.append(f"{path} in {revision}: not made from its predictions (dvc.lock), so not shown")
             else:
-                images.update(zip(found.errors["index"], _tiles(content, shape), strict=False))
+                with unreadable(f"{path} in {revision}", "a picture of digits"):
+                    digits = tiles.read(content, *shape)
+                images.update(zip(found.errors["index"], digits, strict=False))
         except PipelineError as error:
-            missing.append(f"{path} in {revision}: cannot be shown: {error}")
+            missing.append(f"no pictures of digits of {name}: {error}")
     return images, missing
-
-
-def _tiles(content: bytes, shape: tuple[int, int]) -> np.ndarray:
-    try:
-        return tiles.read(content, *shape)
-    except Exception as error:  # Pillow raises a dozen classes for damaged pictures
-        raise PipelineError(one_line(error)[:200]) from error
 
 
 def _recorded(entry: dict, key: str, revision: Revision, path: Path) -> bool:

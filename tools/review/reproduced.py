@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from stages.common.files import read_bytes
 from stages.common.json import read_as
 from tools.common.results import REPRODUCED
@@ -24,5 +22,5 @@ def read_reproduced(head: Revision, path: Path = REPRODUCED) -> dict[str, str]:
     """
     if not path.is_file():
         return {}
-    found = read_as(TypeAdapter(_Reproduced), read_bytes(path, "delete it"), str(path), "; delete it")
+    found = read_as(_Reproduced, read_bytes(path, "delete it"), str(path), "; delete it")
     return found.results if found.commit == head.commit else {}

@@ -8,6 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from stages.common.errors import PipelineError
+from stages.common.evaluation import HISTORY
 from tools.common import results
 from tools.common.changes import NEW, Change
 from tools.common.comparison import read_table
@@ -54,10 +55,9 @@ class Training:
     @classmethod
     def read(cls, revision: Revision, name: str) -> "Training":
         """Reads them; what is not there or not readable is `None` or empty."""
-        kinds = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}
         try:
             path = results.history(name)
-            history = read_table(revision.read(path) or b"", str(path), usecols=list(kinds), dtype=kinds)
+            history = read_table(revision.read(path) or b"", str(path), usecols=list(HISTORY), dtype=HISTORY)
             if len(history) > MOST_EPOCHS or not (history["value"].abs() < LARGEST).all():
                 history = None
         except PipelineError:

@@ -19,11 +19,11 @@ from typing import Any, get_args
 import numpy as np
 
 from stages.common.architecture import Architecture
-from stages.common.arrays import Dataset
 from stages.common.building import build_model
 from stages.common.errors import PipelineError, command
 from stages.common.keras_api import NOT_PORTABLE, Kind, definitions
 from stages.common.models import fuse_update, import_keras, make_deterministic
+from stages.common.prepared import Dataset
 from tools.common.surroundings import QEMU, another_processor
 
 PROCESSORS = ("Haswell", "EPYC-Rome")

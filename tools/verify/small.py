@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from stages.common.arrays import Archive, write_archive
+from stages.common.archive import Archive, write_archive
 from stages.common.offline import embedded_digits
 from stages.common.params import PARAMS_PATH, Params, load_params
 from stages.common.yaml import parse_yaml, read_yaml

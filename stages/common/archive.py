@@ -1,11 +1,8 @@
-"""The array formats: names, shapes, dtypes; reading, checking and writing them.
+"""The archive (data/raw/mnist.npz): the arrays of a data set, in the form of Keras's MNIST.
 
-The **archive** (data/raw/mnist.npz) has the form of Keras's MNIST: `x_train`, `x_test` of uint8 `(n, height, width)`
-and `y_train`, `y_test` of integers 0…k-1, `(n,)`. It is written canonically (labels as uint8, members uncompressed
-and in a fixed order), so the same arrays give the same bytes, whatever file they came from.
-
-The **prepared** arrays (data/prepared/*.npy) are the models' inputs: float32 images `(n, height, width, 1)` in [0, 1]
-and one-hot float32 labels `(n, classes)`, to be memory-mapped.
+`x_train`, `x_test` of uint8 `(n, height, width)` and `y_train`, `y_test` of integers 0…k-1, `(n,)`. It is written
+canonically (labels as uint8, members uncompressed and in a fixed order), so the same arrays give the same bytes,
+whatever file they came from.
 """
 
 import hashlib
@@ -13,19 +10,18 @@ import io
 import math
 import struct
 import zipfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
-from stages.common.errors import PipelineError, one_line
-from stages.common.files import read_bytes, replacing, write_json
+from stages.common.errors import PipelineError, unreadable
+from stages.common.files import replacing
 from stages.common.json import read_as
 
-_MAKE = {stage: f"make it anew with: dvc repro {stage}" for stage in ("fetch", "preprocess")}
+ANEW = "; make it anew with: dvc repro fetch"
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
 MAX_CLASSES = 256
 MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
@@ -79,11 +75,8 @@ def read_archive(path: Path) -> Archive:
     `MAX_BYTES`. Raises `PipelineError` if the file cannot be read, is not a NumPy archive, lacks a member, or a member
     has an unexpected dtype, shape or range.
     """
-    try:
-        with path.open("rb") as stream:
-            arrays = _read_members(path, stream)
-    except OSError as error:
-        raise PipelineError(f"{path}: cannot read: {error.strerror or error}") from error
+    with unreadable(path, "a data set"), path.open("rb") as stream:
+        arrays = _read_members(path, stream)
     for split in ("train", "test"):
         labels = arrays[f"y_{split}"]
         _check_labels(path, split, labels)
@@ -100,27 +93,21 @@ def read_archive(path: Path) -> Archive:
 
 
 def _read_members(path: Path, stream: BinaryIO) -> dict[str, np.ndarray]:
-    try:
-        _check_directory(stream)
-        with zipfile.ZipFile(stream) as file:
-            names = [name.removesuffix(".npy") for name in file.namelist()]
-            if not set(MEMBERS) <= set(names):
-                listed = ", ".join(names[: len(MEMBERS)]) + (", …" if len(names) > len(MEMBERS) else "")
-                raise PipelineError(f"{path}: expected the arrays {', '.join(MEMBERS)}, found {listed or 'none'}")
-            members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
-            _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
-            return {name: _read_array(file, member) for name, member in members.items()}
-    except (PipelineError, OSError):
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy's header parser raise a dozen classes for a bad file
-        reason = one_line(error)[:200]
-        raise PipelineError(f"{path}: not a data set: {reason}; expected a NumPy .npz archive") from error
+    _check_directory(stream)
+    with zipfile.ZipFile(stream) as file:
+        names = [name.removesuffix(".npy") for name in file.namelist()]
+        if not set(MEMBERS) <= set(names):
+            listed = ", ".join(names[: len(MEMBERS)]) + (", …" if len(names) > len(MEMBERS) else "")
+            raise PipelineError(f"{path}: expected the arrays {', '.join(MEMBERS)}, found {listed or 'none'}")
+        members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
+        _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
+        return {name: _read_array(file, member) for name, member in members.items()}
 
 
 def _check_directory(stream: BinaryIO) -> None:
     """Raises `ValueError` if the stream is not a zip file, or lists more than `MAX_MEMBERS`, as each takes memory."""
     if not zipfile.is_zipfile(stream):
-        raise ValueError("this is not a zip file")
+        raise ValueError("expected a NumPy .npz archive, found no zip file")
     stream.seek(max(0, stream.seek(0, io.SEEK_END) - 2**16 - 22))
     _, _, record = stream.read().rpartition(b"PK\5\6")  # "end of central directory" (APPNOTE.TXT 4.3.16)
     count, size = struct.unpack_from("<HL", record, 6)
@@ -192,17 +179,10 @@ def map_archive(path: Path) -> Archive:
 
     Raises `PipelineError` if it is missing or damaged.
     """
-    try:
-        with path.open("rb") as stream, zipfile.ZipFile(stream) as file:
-            members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
-            _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
-            return Archive(**{name: _map_member(member, stream, path) for name, member in members.items()})
-    except OSError as error:
-        raise PipelineError(f"{path}: cannot read: {error.strerror or error}; {_MAKE['fetch']}") from error
-    except PipelineError:
-        raise
-    except Exception as error:  # as in _read_members
-        raise PipelineError(f"{path}: not what fetch writes: {one_line(error)[:200]}; {_MAKE['fetch']}") from error
+    with unreadable(path, "what fetch writes", ANEW), path.open("rb") as stream, zipfile.ZipFile(stream) as file:
+        members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
+        _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
+        return Archive(**{name: _map_member(member, stream, path) for name, member in members.items()})
 
 
 def _map_member(member: zipfile.ZipInfo, stream: BinaryIO, path: Path) -> np.ndarray:
@@ -216,15 +196,6 @@ def _map_member(member: zipfile.ZipInfo, stream: BinaryIO, path: Path) -> np.nda
     if dtype != np.uint8:
         raise ValueError(f"{member.filename} has {dtype}")
     return np.memmap(path, dtype, "r", stream.tell(), shape)
-
-
-def write_npy(path: Path, chunks: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
-    """Writes float32 chunks of consecutive rows as one .npy file of `shape`."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with replacing(path) as partial, partial.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
-        for chunk in chunks:
-            stream.write(np.ascontiguousarray(chunk, dtype="<f4").data)  # a full disk is an error, no lost memory map
 
 
 @dataclass(frozen=True)
@@ -249,7 +220,7 @@ class Description:
     @classmethod
     def parse(cls, content: bytes, where: str, hint: str = "") -> "Description":
         """Reads it from JSON. Raises `PipelineError`, which names `where` it was, if it is something else."""
-        found = read_as(TypeAdapter(cls), content, where, hint)
+        found = read_as(cls, content, where, hint)
         if {name: len(array.shape) for name, array in found.arrays.items()} != dict(
             zip(MEMBERS, (3, 1, 3, 1), strict=True)
         ):
@@ -261,47 +232,3 @@ class Description:
         """Height and width of an image, in pixels."""
         _, height, width = self.arrays["x_test"].shape
         return height, width
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What later stages need to know about the data without reading it (data/prepared/dataset.json)."""
-
-    dataset: str
-    classes: int
-    image: tuple[int, int, int]
-    train: int
-    test: int
-    sha256: str
-
-    def write(self, path: Path) -> None:
-        """Writes the description as JSON."""
-        write_json(path, asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "Dataset":
-        """Reads what `write` wrote. Raises `PipelineError` if the file is missing or is something else."""
-        return read_as(TypeAdapter(cls), read_bytes(path, _MAKE["preprocess"]), str(path), f"; {_MAKE['preprocess']}")
-
-    def load(self, folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Memory-maps the prepared images and one-hot labels of "train" or "test".
-
-        Raises `PipelineError` if a file is missing, is damaged, or is not of this data set.
-        """
-        count = self.train if split == "train" else self.test
-        images = _map_npy(folder / f"x_{split}.npy", (count, *self.image))
-        return images, _map_npy(folder / f"y_{split}.npy", (count, self.classes))
-
-
-def _map_npy(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Memory-maps an array that `write_npy` wrote."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False, max_header_size=MAX_HEADER)
-    except OSError as error:
-        raise PipelineError(f"{path}: cannot read: {error.strerror or error}; {_MAKE['preprocess']}") from error
-    except Exception as error:  # as in _read_members
-        raise PipelineError(f"{path}: not an array: {one_line(error)[:200]}; {_MAKE['preprocess']}") from error
-    if not isinstance(array, np.memmap) or (array.dtype, array.shape) != (np.float32, shape):
-        found = f"{getattr(array, 'dtype', 'no array')} {getattr(array, 'shape', '')}"
-        raise PipelineError(f"{path}: expected float32 {shape}, found {found}; {_MAKE['preprocess']}")
-    return array
