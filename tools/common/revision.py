@@ -5,10 +5,7 @@ import hashlib
 import json
 import os
 import subprocess
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -189,18 +186,3 @@ WORKSPACE = Revision("workspace", None)
 
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-@contextmanager
-def checked_out(revision: Revision) -> Iterator[Path]:
-    """Yields a folder with the revision's files: the workspace, or a temporary copy with an empty git repository."""
-    if revision.commit is None:
-        yield Path()
-        return
-    prefix = git("rev-parse", "--show-prefix").decode().strip()
-    with tempfile.TemporaryDirectory() as folder:
-        tree, index = Path(folder, "tree"), {"GIT_INDEX_FILE": f"{folder}/index"}
-        git("read-tree", revision.commit, **index)
-        git("checkout-index", "--all", f"--prefix={tree}/", **index)
-        git("init", "--quiet", str(tree))  # DVC requires a repository
-        yield tree / prefix

@@ -54,8 +54,8 @@ class Plan:
 
     def dependents(self, name: str) -> set[str]:
         """The stages that wait for this one, directly or not."""
-        found: set[str] = set()
+        found = {name}
         for stage, waits_for in self.upstream.items():  # upstream first
-            if waits_for & (found | {name}):
+            if not waits_for.isdisjoint(found):
                 found.add(stage)
-        return found
+        return found - {name}

@@ -73,7 +73,10 @@ class Schedule:
     ) -> None:
         self.plan, self.dvc, self.environment, self.logs = plan, dvc, environment, logs
         self.jobs = {HERE: jobs, CLUSTER: on_cluster}
-        self.waiting = [name for name in plan.upstream if name in plan.outdated]
+        waiting = [name for name in plan.upstream if name in plan.outdated]
+        # First those on which most others wait, of these first the heaviest; worked out once, as there may be hundreds
+        rank = {name: (len(plan.dependents(name)), plan.written[name]) for name in waiting}
+        self.waiting = sorted(waiting, key=rank.__getitem__, reverse=True)
         self.running: list[Stage] = []
         self.failed: list[str] = []
         self.not_run: list[str] = []
@@ -102,11 +105,12 @@ class Schedule:
         return ended
 
     def _start(self) -> None:
-        """Starts stages that wait for none: first those on which most others wait, of these first the heaviest."""
+        """Starts stages that wait for none."""
+        free = Counter(self.jobs) - Counter(self._where(stage.name) for stage in self.running)
+        if not free:
+            return
         unfinished = {*self.waiting, *(stage.name for stage in self.running)}
         ready = [name for name in self.waiting if not self.plan.upstream[name] & unfinished]
-        ready.sort(key=lambda name: (len(self.plan.dependents(name)), self.plan.written[name]), reverse=True)
-        free = Counter(self.jobs) - Counter(self._where(stage.name) for stage in self.running)
         for name in ready:
             if free[where := self._where(name)] > 0:
                 free[where] -= 1

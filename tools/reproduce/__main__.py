@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tools.common import results
 from tools.common.comparison import present
 from tools.common.lock import LOCK, digests, owner, read_lock, stages_of
 from tools.common.predictions import Predictions, describe_difference, names_of, section
-from tools.common.revision import Revision, checked_out, git
+from tools.common.revision import Revision, git
 from tools.common.surroundings import Run
 from tools.reproduce.selection import changed, members
 
@@ -110,6 +111,18 @@ def describe(name: str, paths: list[str], head: Revision, run: Run) -> str:
 
 def _folder(run: Run) -> Revision:
     return Revision("the rerun", None, run.project)
+
+
+@contextmanager
+def checked_out(head: Revision) -> Iterator[Path]:
+    """Yields the project's folder in a temporary copy of a commit's files, with an empty git repository."""
+    prefix = git("rev-parse", "--show-prefix").decode().strip()
+    with tempfile.TemporaryDirectory() as folder:
+        tree, index = Path(folder, "tree"), {"GIT_INDEX_FILE": f"{folder}/index"}
+        git("read-tree", head.commit, **index)
+        git("checkout-index", "--all", f"--prefix={tree}/", **index)
+        git("init", "--quiet", str(tree))  # DVC requires a repository
+        yield tree / prefix
 
 
 def reproduce(head: Revision, names: list[str]) -> dict[str, str]:
