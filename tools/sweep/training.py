@@ -80,6 +80,7 @@ class Here:
                 return process.wait()
             finally:
                 process.terminate()
+                process.wait()  # also after Ctrl-C, for which Popen waits a quarter of a second
 
     def stop(self) -> None:
         for child in psutil.Process().children():
