@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+MAX_REASON = 200  # characters
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -27,9 +28,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def one_line(error: BaseException | str, most: int = 200) -> str:
-    """An error's message in one line of at most so many characters, or the name of its class if it has none."""
-    return " ".join(str(error).split())[:most] or type(error).__name__
+def one_line(error: BaseException | str) -> str:
+    """An error's message in one line of at most `MAX_REASON` characters, or the name of its class if it has none."""
+    return " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
 
 
 @contextlib.contextmanager
