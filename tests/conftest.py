@@ -21,8 +21,8 @@ import yaml
 from hypothesis import settings
 from sklearn.datasets import load_digits
 
-from stages.common.archive import Archive, write_archive
-from stages.common.yaml import parse_yaml, read_yaml
+from stages.data.archive import Archive, write_archive
+from stages.support.yaml import parse_yaml, read_yaml
 from tools.common.arguments import number
 from tools.repro.warm import BIN, LIBRARIES, Warm, warm_commands
 

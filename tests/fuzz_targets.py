@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from stages.results.evaluation import Evaluation
 
-from stages.common.archive import MEMBERS, Archive, read_archive, write_archive
-from stages.common.errors import PipelineError
-from stages.common.evaluation import Evaluation
 from stages.common.files import write_json
-from stages.common.params import load_params
+from stages.data.archive import MEMBERS, Archive, read_archive, write_archive
+from stages.support.errors import PipelineError
+from stages.support.params import load_params
 from tools.common import results
 from tools.common.definitions import stages
 from tools.common.revision import WORKSPACE, Revision, git

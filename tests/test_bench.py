@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from stages.common.building import build_model
-from stages.common.models import import_keras
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
-from stages.common.yaml import read_yaml
+from stages.models.building import build_model
+from stages.models.models import import_keras
+from stages.support.params import load_params
+from stages.support.yaml import read_yaml
 from tools.bench.loop import flops
 from tools.bench.parts import _many, _small
 from tools.bench.table import page

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.common import checkpoint
-from stages.common.checkpoint import training_identity
+from stages.models import checkpoint
+from stages.models.checkpoint import training_identity
 from tools.common.surroundings import QEMU, another_processor
 
 from .conftest import ROOT, Project
@@ -78,7 +78,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(long_training, cut, tmp_pat
 def test_another_processor_takes_a_training_for_the_same(tmp_path: Path) -> None:
     """So it goes on where another was killed; that it computes the same bytes is what `make verify` proves."""
     code = (
-        "import stages.train; from stages.common.checkpoint import training_identity;"
+        "import stages.train; from stages.models.checkpoint import training_identity;"
         "from stages.common.kernels import kernels_identity; print(training_identity(kernels_identity('portable'), []))"
     )
     (emulated,) = another_processor("emulated", tmp_path, "EPYC-Rome").commands
@@ -123,7 +123,7 @@ def test_the_identity_covers_the_code_of_the_training_and_no_other(tmp_path: Pat
     shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
 
     def identity() -> str:
-        code = "import stages.train, stages.common.checkpoint as tool; print(tool.training_identity('', []))"
+        code = "import stages.train, stages.models.checkpoint as tool; print(tool.training_identity('', []))"
         return subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True
         ).stdout

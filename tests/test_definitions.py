@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from stages.common.errors import PipelineError
-from stages.common.yaml import parse_yaml
+from stages.support.errors import PipelineError
+from stages.support.yaml import parse_yaml
 from tools.common.definitions import Stage, stages
 from tools.common.lock import read_lock
 from tools.common.revision import Revision

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from stages.common.architecture import Architecture, Compile, EarlyStopping, Fit
-from stages.common.yaml import read_yaml
+from stages.support.architecture import Architecture, Compile, EarlyStopping, Fit
+from stages.support.yaml import read_yaml
 
 from .conftest import ROOT, Project
 from .faults import outputs
@@ -18,16 +18,16 @@ STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 DECIDE_NOTHING = {
     "stages/__init__.py": "calls kernels.py",
     "stages/common/__init__.py": "empty",
-    "stages/common/architecture.py": "checks; its defaults stand in defaults.py",
-    "stages/common/checkpoint.py": "a resumed training gives the same bytes (test_checkpoint.py)",
-    "stages/common/errors.py": "messages and exit statuses",
-    "stages/common/json.py": "reads what json reads, or raises",
-    "stages/common/keras_api.py": "checks; Keras gets what params.yaml says, which DVC records",
-    "stages/common/notation.py": "checks and messages",
-    "stages/common/params.py": "checks",
-    "stages/common/sizes.py": "checks",
-    "stages/common/versions.py": "checks",
-    "stages/common/yaml.py": "reads what DVC reads (test_yaml.py), and DVC records the values",
+    "stages/support/architecture.py": "checks; its defaults stand in defaults.py",
+    "stages/models/checkpoint.py": "a resumed training gives the same bytes (test_checkpoint.py)",
+    "stages/support/errors.py": "messages and exit statuses",
+    "stages/support/json.py": "reads what json reads, or raises",
+    "stages/support/keras_api.py": "checks; Keras gets what params.yaml says, which DVC records",
+    "stages/support/notation.py": "checks and messages",
+    "stages/support/params.py": "checks",
+    "stages/support/sizes.py": "checks",
+    "stages/support/versions.py": "checks",
+    "stages/support/yaml.py": "reads what DVC reads (test_yaml.py), and DVC records the values",
 }
 
 
@@ -70,7 +70,7 @@ def dependencies(stage: str) -> set[str]:
 def test_a_stage_depends_on_the_modules_that_decide_its_bytes(stage: str) -> None:
     deciding = imported_modules(module(stage)) - set(DECIDE_NOTHING)
     if stage != "train":  # only there are recipes followed
-        deciding -= {"stages/common/defaults.py"}
+        deciding -= {"stages/models/defaults.py"}
     assert {dep for dep in dependencies(stage) if dep.endswith(".py")} == deciding
 
 
@@ -113,7 +113,7 @@ def test_defaults_of_a_recipe_decide_its_bytes() -> None:
     fields = {name: field for section in sections for name, field in section.model_fields.items()}
     found = {name: field.default for name, field in fields.items() if not field.is_required()}
     found = {name: value for name, value in found.items() if value is not None}
-    source = ast.parse((ROOT / "stages/common/defaults.py").read_text())
+    source = ast.parse((ROOT / "stages/models/defaults.py").read_text())
     values = [ast.literal_eval(node.value) for node in source.body if isinstance(node, ast.Assign)]
     del found["compile"]
     assert sorted(str(getattr(value, "name", value)) for value in found.values()) == sorted(map(str, values))
@@ -133,14 +133,14 @@ REPORTS = {"report", "ensemble"}
     ("path", "stale"),
     [
         *((path, set()) for path in DECIDE_NOTHING),
-        ("stages/common/archive.py", EVERY - {"train"}),
+        ("stages/data/archive.py", EVERY - {"train"}),
         ("stages/common/files.py", EVERY),
         ("stages/common/prepared.py", EVERY - {"fetch"}),
-        ("stages/common/evaluation.py", {"evaluate"} | REPORTS),
-        ("stages/common/tables.py", REPORTS),
-        ("stages/common/models.py", {"train", "evaluate"}),
-        ("stages/common/building.py", {"train", "evaluate"}),
-        ("stages/common/defaults.py", {"train"}),
+        ("stages/results/evaluation.py", {"evaluate"} | REPORTS),
+        ("stages/results/tables.py", REPORTS),
+        ("stages/models/models.py", {"train", "evaluate"}),
+        ("stages/models/building.py", {"train", "evaluate"}),
+        ("stages/models/defaults.py", {"train"}),
         ("stages/requirements/keras.txt", {"train", "evaluate"}),
         ("stages/requirements/numpy.txt", EVERY),
         ("stages/requirements/pictures.txt", {"fetch", "preprocess"} | REPORTS),

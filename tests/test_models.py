@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.architecture import Architecture
-from stages.common.building import build_model
-from stages.common.errors import PipelineError
-from stages.common.models import import_keras, model_summary, save_model
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
+from stages.models.building import build_model
+from stages.models.models import import_keras, model_summary, save_model
+from stages.support.architecture import Architecture
+from stages.support.errors import PipelineError
+from stages.support.params import load_params
 from tools.verify.operations import DATASET, example, names
 
 from .conftest import TUTORIALS

@@ -2,9 +2,9 @@
 
 import pytest
 
-from stages.common.building import build_model
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
+from stages.models.building import build_model
+from stages.support.params import load_params
 from tools.common.recipes import with_block
 from tools.recipe.__main__ import FOLDER
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from stages.results.evaluation import Evaluation
 
-from stages.common.evaluation import Evaluation
 from tools.common.predictions import Predictions
 from tools.common.results import evaluation
 from tools.study import __main__ as study

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from stages.results.evaluation import Evaluation, read_evaluation
 
-from stages.common import tables
-from stages.common.evaluation import Evaluation, read_evaluation
 from stages.report import overfitting
+from stages.results import tables
 from tools.common.comparison import Metrics, comparison_table
 
 from .reviews import of_models

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.architecture import Architecture, EarlyStopping
-from stages.common.building import build_model
-from stages.common.checkpoint import Checkpoint
-from stages.common.models import import_keras
 from stages.common.prepared import Dataset
+from stages.models.building import build_model
+from stages.models.checkpoint import Checkpoint
+from stages.models.models import import_keras
+from stages.support.architecture import Architecture, EarlyStopping
 from stages.train import Row, batches, fit_model, no_longer_improves
 
 DATASET = Dataset("tiny", 3, (4, 4, 1), train=50, test=1, sha256="")
@@ -38,7 +38,7 @@ def test_it_trains_as_keras_alone(
     theirs.set_weights(ours.get_weights())
 
     history = fit_model(ours, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""))
-    assert "update_step" in vars(ours.optimizer), "Keras's Adam has changed; see stages.common.models.fuse_update"
+    assert "update_step" in vars(ours.optimizer), "Keras's Adam has changed; see stages.models.models.fuse_update"
     train = round(50 * (1 - split))
     logs = defaultdict(list)
     for epoch in range(3):
@@ -60,7 +60,7 @@ def test_it_trains_as_keras_alone(
 
 
 def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.common.models.PRIVATE_TO_ADAM", ("no longer there",))
+    monkeypatch.setattr("stages.models.models.PRIVATE_TO_ADAM", ("no longer there",))
     images, labels = np.ones((8, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.zeros(8, int)]
     architecture = Architecture.model_validate({"layers": LAYERS, "fit": {"epochs": 2, "batch_size": 4}})
     model = build_model("tiny", architecture, DATASET)

@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from stages.common.building import build_model
-from stages.common.checkpoint import Checkpoint
 from stages.common.kernels import FIXED, Kernels
-from stages.common.models import make_deterministic
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
+from stages.models.building import build_model
+from stages.models.checkpoint import Checkpoint
+from stages.models.models import make_deterministic
+from stages.support.params import load_params
 from stages.train import fit_model
 from tools.common.results import PREPARED
 

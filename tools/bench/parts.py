@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.common.archive import Archive, read_archive, write_archive
-from stages.common.params import PARAMS_PATH, load_params
-from stages.common.yaml import read_yaml
+from stages.data.archive import Archive, read_archive, write_archive
 from stages.fetch import keras_cache
+from stages.support.params import PARAMS_PATH, load_params
+from stages.support.yaml import read_yaml
 from tools.bench.table import GROWTH, NETS, Raw
 from tools.common.lock import LOCK, read_lock
 from tools.common.results import PREPARED

@@ -10,9 +10,9 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
-from stages.common.params import PARAMS_PATH, load_params
+from stages.support.errors import PipelineError, command
+from stages.support.params import PARAMS_PATH, load_params
 from tools.clean.leftovers import Leftover, find_entries, find_files
 from tools.common.lock import LOCK, split
 

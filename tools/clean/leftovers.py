@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common.params import Params
+from stages.support.params import Params
 from tools.common import results
 from tools.common.lock import LOCK, split
 

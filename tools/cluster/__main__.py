@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import TextIO
 
-from stages.common.errors import PipelineError, command
+from stages.support.errors import PipelineError, command
 from stages.train import SHOW_PROGRESS
 from tools.common.cluster import Cluster, RemoteTraining
 from tools.common.cores import RAY_ADDRESS

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.common import tables
-from stages.common.errors import PipelineError
+from stages.results import tables
+from stages.support.errors import PipelineError
 from tools.common import results
 from tools.common.predictions import Predictions, names_of
 from tools.common.revision import Revision
@@ -125,7 +125,7 @@ class Change:
     def classes(self) -> pd.DataFrame:
         """Compares each class: images fixed and broken; images, errors, recall and precision, with `_base` and `_head`.
 
-        The figures of a side are those of `stages.common.tables.class_figures`; errors are means over its seeds.
+        The figures of a side are those of `stages.results.tables.class_figures`; errors are means over its seeds.
         """
         before, after = (
             _per_model(tables.class_figures(counts), len(side.prediction))

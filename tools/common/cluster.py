@@ -22,10 +22,10 @@ from typing import Any
 
 import ray
 
-from stages.common.errors import PipelineError, one_line
 from stages.common.files import replacing
 from stages.common.kernels import why_not_portable
-from stages.common.versions import PINS, other_version
+from stages.support.errors import PipelineError, one_line
+from stages.support.versions import PINS, other_version
 
 PATIENCE = 10  # seconds that a cluster has to answer
 RETRIES = 10  # of a training whose node has died

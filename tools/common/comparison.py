@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from pydantic import FiniteFloat
 
-from stages.common.archive import Description
-from stages.common.errors import PipelineError, unreadable
-from stages.common.json import read_as
-from stages.common.params import Overview
+from stages.data.archive import Description
+from stages.support.errors import PipelineError, unreadable
+from stages.support.json import read_as
+from stages.support.params import Overview
 from tools.common import results
 from tools.common.predictions import Predictions, names_of
 from tools.common.revision import Revision

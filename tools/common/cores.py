@@ -5,8 +5,8 @@ import os
 
 import psutil
 
-from stages.common.errors import PipelineError
-from stages.common.params import mistake
+from stages.support.errors import PipelineError
+from stages.support.params import mistake
 
 RAY_ADDRESS = "RAY_ADDRESS"  # Ray's environment variable: the cluster that trains
 MEMORY = 1.5e9  # bytes that a stage may need; the largest, a training of cnn, takes 1.2e9 with MNIST

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.common.errors import PipelineError
-from stages.common.notation import explain
-from stages.common.yaml import read_yaml
+from stages.support.errors import PipelineError
+from stages.support.notation import explain
+from stages.support.yaml import read_yaml
 from tools.common.predictions import names_of, seeds_of
 from tools.common.revision import Revision
 

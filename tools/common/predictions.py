@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 from scipy.stats import mode
+from stages.results.evaluation import Columns
 
-from stages.common import tables
-from stages.common.errors import PipelineError
-from stages.common.evaluation import Columns
-from stages.common.json import read_as
-from stages.common.notation import found_value
-from stages.common.params import MOST_MODELS, ArchitectureName, Seed
+from stages.results import tables
+from stages.support.errors import PipelineError
+from stages.support.json import read_as
+from stages.support.notation import found_value
+from stages.support.params import MOST_MODELS, ArchitectureName, Seed
 from tools.common import results
 from tools.common.revision import Revision
 
@@ -81,7 +81,7 @@ class Predictions:
 
     @cached_property
     def errors(self) -> pd.DataFrame:
-        """The images that a seed gets wrong, as `stages.common.tables.errors`."""
+        """The images that a seed gets wrong, as `stages.results.tables.errors`."""
         return tables.errors(self.label, self.prediction, self.probability)
 
     @property

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from stages.common.params import PARAMS_PATH, Params
+from stages.support.params import PARAMS_PATH, Params
 
 DESCRIPTION = Path("data/raw/mnist.json")  # of the data set
 METRICS, PLOTS = Path("metrics"), Path("plots")

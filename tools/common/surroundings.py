@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stages.common.errors import PipelineError
 from stages.common.kernels import FIXED
 from stages.fetch import keras_cache
+from stages.support.errors import PipelineError
 from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVER_ALL
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.common.errors import command
+from stages.support.errors import command
 from tools.common.predictions import Predictions, agreement, describe_difference, names_of
 from tools.common.results import DESCRIPTION, IN_GIT
 from tools.common.revision import WORKSPACE, Revision, git

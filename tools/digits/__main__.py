@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common.errors import PipelineError, command
-from stages.common.pictures import digit_sheet, save
 from stages.common.prepared import Dataset
+from stages.results.pictures import digit_sheet, save
+from stages.support.errors import PipelineError, command
 from tools.common import results
 from tools.common.arguments import number
 from tools.digits import lookups, models

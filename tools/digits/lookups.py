@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stages.common.errors import PipelineError
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
+from stages.support.errors import PipelineError
+from stages.support.params import load_params
 from tools.common import results
 from tools.common.predictions import Predictions
 from tools.common.revision import WORKSPACE
@@ -42,7 +42,7 @@ def errors(predictions: dict[str, Predictions]) -> pd.DataFrame:
     """All wrong predictions, each image once for an architecture; those that most seeds make first.
 
     Columns: architecture, index, label, prediction, seeds (how many get it wrong; left out if there are not several),
-    probability. See `stages.common.tables.errors`.
+    probability. See `stages.results.tables.errors`.
     """
     together = pd.concat([item.errors.assign(architecture=name) for name, item in predictions.items()])
     order = ["seeds", "probability", "index", "architecture"]

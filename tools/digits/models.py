@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.common.errors import PipelineError
-from stages.common.notation import nearest
-from stages.common.params import PARAMS_PATH, load_params
 from stages.common.prepared import Dataset
+from stages.support.errors import PipelineError
+from stages.support.notation import nearest
+from stages.support.params import PARAMS_PATH, load_params
 from tools.common import results
 from tools.common.comparison import read_metrics
 from tools.common.revision import WORKSPACE
@@ -51,7 +51,7 @@ def described(name: str, models: Sequence[Model]) -> str:
 
 def predict(models: Sequence[Model], images: np.ndarray) -> np.ndarray:
     """Class probabilities, the mean of the models', float32 (n, classes), for images (n, height, width, 1)."""
-    from stages.common.building import load_model
+    from stages.models.building import load_model
 
     params, dataset = load_params(), Dataset.read(results.PREPARED / "dataset.json")
     kernels = params.train.kernels

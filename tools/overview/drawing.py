@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common.archive import Description
 from stages.common.files import write_text
-from stages.common.params import Params
-from stages.common.pictures import save
+from stages.data.archive import Description
 from stages.report import Findings
+from stages.results.pictures import save
+from stages.support.params import Params
 from tools.common import charts, results
 from tools.common.comparison import present, read_description, tables
 from tools.common.results import COMPARISON, COMPARISON_CHART, PLOTS, TRAINING, TRAINING_CHART

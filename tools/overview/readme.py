@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import replacing, write_text
+from stages.support.errors import PipelineError, command
 from tools.common.comparison import read_table
 from tools.common.results import COMPARISON, COMPARISON_CHART
 

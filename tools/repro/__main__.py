@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 
-from stages.common.errors import PipelineError, command
+from stages.support.errors import PipelineError, command
 from tools.common.arguments import number
 from tools.repro.client import NEED_KERAS, TRAINS
 from tools.repro.ending import Make, end_when_asked
@@ -50,7 +50,7 @@ def _reproduce_or_mend(arguments: argparse.Namespace, warm: Warm, make: Make) ->
 
 
 def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
-    from stages.common.params import load_params  # while these are imported here, others are there
+    from stages.support.params import load_params  # while these are imported here, others are there
     from tools.common.cores import at_once, cluster_address
     from tools.common.results import overview_is_current
     from tools.repro import no_git

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 
 
 @dataclass(frozen=True)

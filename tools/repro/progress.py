@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 from stages.train import SHOW_PROGRESS
 from tools.common.lock import read_lock
 from tools.repro.ending import Make

@@ -228,7 +228,7 @@ def import_library(name: str) -> None:
     """Imports a library, Keras as the stages do; the command that needs it tells why it cannot be imported."""
     with contextlib.suppress(Exception):
         if name == "keras":
-            importlib.import_module("stages.common.models").import_keras()
+            importlib.import_module("stages.models.models").import_keras()
         else:
             importlib.import_module(name)
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 from tools.repro.client import CLUSTER, SERVERS, STARTED_WITH, python_variables
 
 LIBRARIES = {

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_json, write_text
 from stages.common.kernels import why_not_portable
-from stages.common.versions import PINS, other_version
+from stages.support.errors import PipelineError, command
+from stages.support.versions import PINS, other_version
 from tools.common import results
 from tools.common.comparison import present
 from tools.common.lock import LOCK, digests, owner, read_lock, stages_of

@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.common.errors import PipelineError
-from stages.common.notation import explain
-from stages.common.params import Ensemble
+from stages.support.errors import PipelineError
+from stages.support.notation import explain
+from stages.support.params import Ensemble
 from tools.common import results
 from tools.common.lock import digests, owner, stages_of
 from tools.common.predictions import names_of, section, seeds_of

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 from tools.common import results
 from tools.common.changes import NEW, REMOVED, WORSE, Change, changes, data_change
 from tools.common.comparison import stale_tables

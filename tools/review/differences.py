@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from stages.common.errors import PipelineError
-from stages.common.params import PARAMS_PATH
+from stages.support.errors import PipelineError
+from stages.support.params import PARAMS_PATH
 from tools.common import results
 from tools.common.changes import with_params
 from tools.common.predictions import section, seeds_of

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common import tiles
-from stages.common.archive import Description
-from stages.common.errors import PipelineError, unreadable
+from stages.data.archive import Description
+from stages.results import tiles
+from stages.support.errors import PipelineError, unreadable
 from tools.common import results
 from tools.common.comparison import read_table
 from tools.common.lock import digests, stages_of

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from PIL import Image
+from stages.results.evaluation import HISTORY
 
-from stages.common.errors import PipelineError
-from stages.common.evaluation import HISTORY
+from stages.support.errors import PipelineError
 from tools.common import results
 from tools.common.changes import NEW, Change
 from tools.common.comparison import read_table

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
-from stages.common.params import PARAMS_PATH, load_params
-from stages.common.pictures import save
-from stages.common.yaml import read_yaml
+from stages.results.pictures import save
+from stages.support.errors import PipelineError, command
+from stages.support.params import PARAMS_PATH, load_params
+from stages.support.yaml import read_yaml
 from tools.common.predictions import Predictions
 from tools.common.revision import Revision
 from tools.common.surroundings import copy_project

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.progress import Progress
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 from tools.sweep.space import Choice, Range, Space
 from tools.sweep.training import Place, Training, TrainingError, identity, side_by_side
 

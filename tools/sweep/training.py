@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import pandas as pd
 import psutil
 
-from stages.common.errors import PipelineError
 from stages.common.files import write_text
-from stages.common.yaml import read_yaml
+from stages.support.errors import PipelineError
+from stages.support.yaml import read_yaml
 from stages.train import SHOW_PROGRESS
 from tools.common.results import PREPARED
 

@@ -26,9 +26,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import PipelineError, command
 from stages.common.kernels import why_not_portable
-from stages.common.params import Params, load_params
+from stages.support.errors import PipelineError, command
+from stages.support.params import Params, load_params
 from tools.common.lock import LOCK, digests, owner, read_lock
 from tools.common.results import OVERVIEW
 from tools.common.surroundings import (

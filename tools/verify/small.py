@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
-from stages.common.archive import Archive, write_archive
-from stages.common.offline import embedded_digits
-from stages.common.params import PARAMS_PATH, Params, load_params
-from stages.common.yaml import parse_yaml, read_yaml
+from stages.data.archive import Archive, write_archive
+from stages.data.offline import embedded_digits
+from stages.support.params import PARAMS_PATH, Params, load_params
+from stages.support.yaml import parse_yaml, read_yaml
 from tools.common.lock import owner
 
 DIGITS = "digits.npz"

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common.architecture import Architecture, Fit
-from stages.common.errors import PipelineError
-from stages.common.keras_api import BRANCHES, CLASSES, EPOCHS, KerasObject, definitions
 from stages.common.kernels import Kernels, choose_kernels
-from stages.common.models import import_keras, load_weights
-from stages.common.params import PARAMS_PATH, mistake
-from stages.common.portable import initialize_orthogonal, use_portable_operations
 from stages.common.prepared import Dataset
+from stages.models.models import import_keras, load_weights
+from stages.models.portable import initialize_orthogonal, use_portable_operations
+from stages.support.architecture import Architecture, Fit
+from stages.support.errors import PipelineError
+from stages.support.keras_api import BRANCHES, CLASSES, EPOCHS, KerasObject, definitions
+from stages.support.params import PARAMS_PATH, mistake
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +26,7 @@ class Builder:
     Args:
         name: the architecture's.
         architecture: as params.yaml has it.
-        dataset: gives the shape of the images, and the numbers of classes and training images.
+        dataset: the images to train on, or for a model that is not compiled, any of this shape and these classes.
     """
 
     def __init__(self, name: str, architecture: Architecture, dataset: Dataset) -> None:
@@ -41,8 +41,12 @@ class Builder:
             "regularizer": self.keras.regularizers,
             "constraint": self.keras.constraints,
         }
-        fit = architecture.fit
-        self.steps_per_epoch = math.ceil(train_count(dataset.train, fit) / fit.batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of batches in an epoch, if the dataset is that of the training images."""
+        fit = self.architecture.fit
+        return math.ceil(train_count(self.dataset.count, fit) / fit.batch_size)
 
     def model(self) -> "keras.Model":
         """Builds the model."""
@@ -140,7 +144,7 @@ def load_model(path: Path, name: str, architecture: Architecture, dataset: Datas
     Raises `PipelineError` if there is no such file, if it is damaged, or if it is the model of another architecture or
     for other data.
     """
-    hint = f"; train it anew with: dvc repro train@{name}-{path.stem}"
+    hint = f"; train it anew with: dvc repro train@{name}"
     if not path.is_file():
         raise PipelineError(f"{path}: no such model{hint}")
     import_keras()

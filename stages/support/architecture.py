@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from stages.common.defaults import LOSS, MIN_DELTA, MONITOR, OPTIMIZER, VALIDATION_SPLIT
-from stages.common.keras_api import KerasObject, one_of
-from stages.common.notation import Section, located
+from stages.models.defaults import LOSS, MIN_DELTA, MONITOR, OPTIMIZER, VALIDATION_SPLIT
+from stages.support.keras_api import KerasObject, one_of
+from stages.support.notation import Section, located
 
 
 class Compile(Section):

@@ -8,7 +8,7 @@ handwriting in the same ten classes, and need no network.
 import numpy as np
 from PIL import Image
 
-from stages.common.archive import Archive
+from stages.data.archive import Archive
 
 DIGITS_MAX = 16  # a pixel is the number of black pixels in a 4 x 4 block: 0…16
 TEST_FRACTION = 0.2

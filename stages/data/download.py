@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from urllib3.exceptions import HTTPError
 
-from stages.common.errors import NO_ROOM, PipelineError, one_line
+from stages.support.errors import NO_ROOM, PipelineError, one_line
 
 if TYPE_CHECKING:
     import requests

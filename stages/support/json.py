@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.common.errors import PipelineError, one_line
-from stages.common.notation import explain
+from stages.support.errors import PipelineError, one_line
+from stages.support.notation import explain
 
 MAX_BYTES = 16_000_000  # of a file; predictions for 10,000 images have 0.2 million
 MAX_DEPTH = 50  # levels of nesting

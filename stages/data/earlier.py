@@ -1,19 +1,15 @@
 """The data set of an earlier run, used when it is no longer available elsewhere."""
 
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from stages.common.archive import Archive, Description, read_archive
-from stages.common.errors import PipelineError
-from stages.common.params import Source
-from stages.common.yaml import read_yaml
+from stages.data.archive import Archive, Description, read_archive
+from stages.support.dvc_cache import Cache, recorded
+from stages.support.errors import PipelineError
+from stages.support.params import Source
 
-LOCK = Path("dvc.lock")
 LEFT_BY_A_RUN = Path("data/prepared"), Path("data/models")  # ignored by git, so missing in a fresh clone
 
 
@@ -69,21 +65,5 @@ class Earlier:
         """Yields the paths of its copies: in the workspace, and in DVC's cache."""
         if self.path.exists():
             yield self.path
-        if (md5 := _recorded_md5(self.path)) and (cached := _cache() / md5[:2] / md5[2:]).exists():
+        if (md5 := recorded(self.path)) and (cached := Cache().path(md5)).exists():
             yield cached
-
-
-def _recorded_md5(path: Path) -> str | None:
-    """The MD5 that dvc.lock records for an output; `None` if it has none, or is damaged."""
-    try:
-        outs = (out for stage in read_yaml(LOCK)["stages"].values() for out in stage.get("outs", ()))
-        found = next(out["md5"] for out in outs if out["path"] == str(path))
-    except (OSError, PipelineError, AttributeError, LookupError, TypeError, StopIteration):
-        return None
-    return found if re.fullmatch("[0-9a-f]{32}", str(found)) else None
-
-
-def _cache() -> Path:
-    """The folder of DVC's cache with files by MD5 (https://dvc.org/doc/user-guide/project-structure)."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=True)
-    return Path(done.stdout.strip()) / "files/md5"

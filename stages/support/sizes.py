@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from stages.common.architecture import Architecture
-from stages.common.keras_api import BRANCHES, KerasObject
-from stages.common.notation import located
+from stages.support.architecture import Architecture
+from stages.support.keras_api import BRANCHES, KerasObject
+from stages.support.notation import located
 
 MOST = 64 * 2**30  # bytes of memory; the tutorials' networks need at most 2 % of it
 MNIST = (28, 28, 1)  # where the data are not known yet

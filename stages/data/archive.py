@@ -17,13 +17,13 @@ from typing import Annotated, BinaryIO
 import numpy as np
 from pydantic import Field
 
-from stages.common.errors import PipelineError, unreadable
 from stages.common.files import replacing
-from stages.common.json import read_as
+from stages.common.prepared import MAX_CLASSES
+from stages.support.errors import PipelineError, unreadable
+from stages.support.json import read_as
 
 ANEW = "; make it anew with: dvc repro fetch"
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
-MAX_CLASSES = 256
 MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
 MAX_SIDE = 1000  # pixels
 MAX_MEMBERS = 1000  # of a zip file

@@ -8,11 +8,10 @@ name. `make schema` writes the JSON Schema for editors from the same classes, an
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     PositiveInt,
     StringConstraints,
@@ -22,13 +21,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from stages.common.architecture import Architecture
-from stages.common.errors import PipelineError
-from stages.common.keras_api import why_not_portable
 from stages.common.kernels import Kernels
-from stages.common.notation import Section, explain, found_value, located, nearest
-from stages.common.sizes import check_sizes
-from stages.common.yaml import read_yaml
+from stages.support.architecture import Architecture
+from stages.support.errors import PipelineError
+from stages.support.keras_api import why_not_portable
+from stages.support.notation import Section, explain, located, nearest
+from stages.support.sizes import check_sizes
+from stages.support.yaml import read_yaml
 
 PARAMS_PATH = Path("params.yaml")
 MOST_MODELS = 10_000  # DVC takes seconds to plan a few hundred
@@ -117,34 +116,6 @@ ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-
 DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # reserved on Windows: no file can have these names
 
 
-def _with_seeds(member: Any) -> Any:
-    """Writes a member that is a name alone as a mapping; its seeds, `None`, stand for all."""
-    if isinstance(member, str):
-        return {member: None}
-    if not isinstance(member, dict) or not member:
-        raise located("", f"expected an architecture or {{architecture: [seeds]}}, found {found_value(member)}")
-    return member
-
-
-Member = Annotated[
-    dict[ArchitectureName, Seeds | None],
-    BeforeValidator(_with_seeds, json_schema_input_type=ArchitectureName | dict[ArchitectureName, Seeds]),
-]
-
-
-class Ensemble(Section):
-    """Trained models whose class probabilities are averaged."""
-
-    members: list[Member] = Field(
-        min_length=1, description="architectures, with all of train.seeds; or {architecture: [seeds]} for some of them"
-    )
-
-    def models(self, seeds: list[int]) -> list[tuple[str, int]]:
-        """The architecture and seed of each model, sorted; `seeds` are all that architectures are trained with."""
-        given = [item for member in self.members for item in member.items()]
-        return sorted((name, seed) for name, chosen in given for seed in chosen or seeds)
-
-
 def _check_names(names: Iterable[str]) -> None:
     """Raises `PydanticCustomError`, located at the name, if one is not a valid file name on every system."""
     seen: dict[str, str] = {}
@@ -165,41 +136,12 @@ class Params(Section):
     report: Report
     overview: Overview
     architectures: dict[ArchitectureName, Architecture] = Field(min_length=1)
-    ensembles: dict[ArchitectureName, Ensemble] = Field(description="{} for none")
 
     @field_validator("architectures")
     @classmethod
     def _names_are_names_everywhere(cls, architectures: dict[str, Architecture]) -> dict[str, Architecture]:
         _check_names(architectures)
         return architectures
-
-    @model_validator(mode="after")
-    def _ensembles_have_members(self) -> "Params":
-        for name, ensemble in self.ensembles.items():
-            try:
-                _check_names([*self.architectures, name])
-                if name in self.architectures:
-                    raise located("", "expected a name of its own, found that of an architecture")
-                self._check_members(ensemble)
-            except PydanticCustomError as error:
-                where = f"ensembles.{name}{error.context['where'].removeprefix(name)}"
-                raise located(where, error.context["message"]) from error
-        return self
-
-    def _check_members(self, ensemble: Ensemble) -> None:
-        """Raises `PydanticCustomError`, located at the member, if there is no such model, or if it is there twice."""
-        models: set[tuple[str, int]] = set()
-        for index, member in enumerate(ensemble.members):
-            where = f".members[{index}]"
-            for name, seeds in member.items():
-                if name not in self.architectures:
-                    raise located(where, f"no architecture '{name}'{nearest(name, self.architectures)}")
-                for seed in seeds or self.train.seeds:
-                    if seed not in self.train.seeds:
-                        raise located(f"{where}.{name}", f"expected seeds of train.seeds, found {seed}")
-                    if (name, seed) in models:
-                        raise located(where, f"expected each model once, found {name} with seed {seed} again")
-                    models.add((name, seed))
 
     @model_validator(mode="after")
     def _bytes_are_portable(self) -> "Params":
@@ -222,11 +164,6 @@ class Params(Section):
                 where = f"architectures.{name}.{error.context['where']}"
                 raise located(where, error.context["message"]) from error
         return self
-
-    @property
-    def reported(self) -> list[str]:
-        """The names of all architectures and ensembles."""
-        return [*self.architectures, *self.ensembles]
 
     def architecture(self, name: str) -> Architecture:
         """The architecture of that name."""

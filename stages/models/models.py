@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from stages.common.errors import PipelineError, unreadable
 from stages.common.files import replacing
-from stages.common.json import parse_json
 from stages.common.kernels import Kernels, choose_kernels
+from stages.support.errors import PipelineError, unreadable
+from stages.support.json import parse_json
 
 if TYPE_CHECKING:
     import keras

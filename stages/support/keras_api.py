@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-from stages.common.notation import found_value, located, nearest
+from stages.support.notation import found_value, located, nearest
 
 Kind = Literal["layer", "optimizer", "loss", "schedule", "initializer", "regularizer", "constraint", "activation"]
 SCHEMA_PATH = Path(__file__).parents[1] / "params.schema.json"

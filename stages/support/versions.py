@@ -1,12 +1,15 @@
-"""Checks the versions of the libraries that decide results, which stages/requirements/ pins."""
+"""Checks the versions of the libraries that decide results, which stages/*/requirements.txt pin."""
 
 import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 
-PINS = Path("stages/requirements")
+
+def pins(folder: str) -> Path:
+    """The file with the pins of a folder of stages/, such as "models"."""
+    return Path("stages") / folder / "requirements.txt"
 
 
 def pinned(text: str) -> dict[str, str]:
@@ -26,9 +29,9 @@ def other_version(text: str) -> str:
     return ""
 
 
-def check_versions(*files: str) -> None:
-    """Raises `PipelineError` if another version than stages/requirements/FILE.txt pins is installed."""
-    for name in files:
-        path = PINS / f"{name}.txt"
+def check_versions(*folders: str) -> None:
+    """Raises `PipelineError` if another version than a folder of stages/ pins is installed."""
+    for folder in folders:
+        path = pins(folder)
         if found := other_version(path.read_text(encoding="utf-8")):
             raise PipelineError(f"{path}: {found}; run: make repro (after an edit of the pins, first: make lock)")

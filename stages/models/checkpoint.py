@@ -1,17 +1,13 @@
 """Saves the training state after each epoch, so that an interrupted training can resume.
 
 Checkpoints are not DVC outputs. They are in a folder that git and DVC ignore, and are deleted when
-the training succeeds. A training resumes only from its own checkpoint: an identity covers params,
-code, data, library versions and kernels. Unlike Keras's `BackupAndRestore`, a checkpoint is written
-whole or not at all, has this identity, and includes the history.
+all seeds of the stage have been trained. A training resumes only from a checkpoint of its own identity
+(stages/models/identity.py). Unlike Keras's `BackupAndRestore`, a checkpoint is written whole or not at
+all, has this identity, and includes the history.
 """
 
-import hashlib
-import importlib.metadata
 import json
-import os
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,33 +18,6 @@ from stages.common.files import replacing
 
 if TYPE_CHECKING:
     import keras
-
-LIBRARIES = ("keras", "numpy", "tensorflow")
-
-
-def training_identity(recipe: str, data: Iterable[Path]) -> str:
-    """Digest of everything that decides the result of a training.
-
-    Args:
-        recipe: the params and the kernels, as text.
-        data: the files that the training reads.
-
-    Returns:
-        BLAKE2b, hexadecimal, of these, the loaded modules of `stages`, and the versions of `LIBRARIES`.
-    """
-    digest = hashlib.blake2b(recipe.encode())
-    for path in [*data, *_own_modules()]:
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "blake2b").digest())
-    versions = [importlib.metadata.version(name) for name in LIBRARIES]
-    digest.update(json.dumps(versions).encode())
-    return digest.hexdigest()
-
-
-def _own_modules() -> list[Path]:
-    folder = str(Path(__file__).parents[1]) + os.sep
-    files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
-    return sorted(Path(file) for file in files if file.startswith(folder))
 
 
 @dataclass(frozen=True)
@@ -81,10 +50,6 @@ class Checkpoint:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         return history
-
-    def remove(self) -> None:
-        """Deletes the checkpoint if it exists."""
-        self.path.unlink(missing_ok=True)
 
 
 def _variables(model: "keras.Model") -> list:

@@ -10,7 +10,7 @@ from typing import Any
 
 from yaml import CSafeLoader, MappingNode, MarkedYAMLError, Node, ScalarNode, SequenceNode, YAMLError
 
-from stages.common.errors import PipelineError, one_line
+from stages.support.errors import PipelineError, one_line
 
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 50  # levels of nesting

@@ -59,11 +59,25 @@ def _is_out_of_memory(error: Exception) -> bool:
     )
 
 
+def anticipated(error: BaseException) -> str | None:
+    """The line to print for an anticipated error; `None` if it is a bug, which keeps its traceback.
+
+    Anticipated are `PipelineError`, a full disk, and too little memory.
+    """
+    if isinstance(error, PipelineError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        where = error.filename or "a temporary file"
+        return f"{where}: cannot write: {error.strerror}; free some space and rerun"
+    if isinstance(error, Exception) and _is_out_of_memory(error):
+        return f"not enough memory: {one_line(error)}; close other programs, or make batches or layers smaller"
+    return None
+
+
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Decorates a command's `main`: prints an anticipated error as one line on stderr and exits with status 1.
 
-    Anticipated errors are `PipelineError`, a full disk, and too little memory. Ctrl-C exits with 130, and a closed
-    pipe, as behind `head`, with 141, as in a shell.
+    Ctrl-C exits with 130, and a closed pipe, as behind `head`, with 141, as in a shell.
     """
 
     @functools.wraps(main)
@@ -74,19 +88,10 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes again at exit
             sys.exit(141)
-        except PipelineError as error:
-            sys.exit(f"error: {error}")
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            where = error.filename or "a temporary file"
-            sys.exit(f"error: {where}: cannot write: {error.strerror}; free some space and rerun")
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not (line := anticipated(error)):
                 raise
-            sys.exit(
-                f"error: not enough memory: {one_line(error)}; close other programs, or make batches or layers smaller"
-            )
+            sys.exit(f"error: {line}")
         except KeyboardInterrupt:
             print("interrupted; rerun to continue", file=sys.stderr)
             sys.exit(130)
