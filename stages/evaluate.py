@@ -18,6 +18,7 @@ from stages.models.building import load_model
 from stages.results.predictions import HISTORY, Predictions, ensemble_accuracy
 from stages.support.errors import PipelineError, command, unreadable
 from stages.support.params import Params, load_params
+from stages.support.progress import finish
 from stages.support.versions import check_versions
 
 TYPES = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}  # of the columns of a history
@@ -88,7 +89,7 @@ def main() -> None:
     predictions.write(arguments.predictions, decimals)
     rounded = {key: round(value, decimals) if isinstance(value, float) else value for key, value in metrics.items()}
     write_json(arguments.metrics, rounded)
-    print(
+    finish(
         f"{predictions.name}: test accuracy {predictions.accuracy:.4f} on {predictions.dataset}, {predictions.several}"
     )
 

@@ -24,6 +24,7 @@ from stages.data.download import download
 from stages.data.earlier import Earlier
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, Source, load_params
+from stages.support.progress import finish
 from stages.support.versions import check_versions
 
 EMBEDDED = "embedded:digits"
@@ -145,7 +146,7 @@ def main() -> None:
     archive, source, place = fetch(sources, earlier)
     write_archive(arguments.archive, archive)
     write_json(arguments.description, asdict(describe(archive, source, place)))
-    print(f"{source.dataset}, from {place}\n{archive.summary()}")
+    finish(f"{source.dataset}, from {place}\n{archive.summary()}")
     if place == EMBEDDED and source is not sources[0]:
         print(NOTICE.format(wanted=sources[0].dataset, dataset=source.dataset), file=sys.stderr)
 

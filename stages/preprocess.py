@@ -17,6 +17,7 @@ from stages.data.archive import Archive, Description, map_archive
 from stages.results.pictures import digit_sheet, save
 from stages.support.errors import PipelineError, command
 from stages.support.params import load_params, mistake
+from stages.support.progress import finish
 from stages.support.versions import check_versions
 
 CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28
@@ -82,16 +83,18 @@ def main() -> None:
     archive = map_archive(arguments.archive)
     name = read_description(arguments.description, archive).dataset
     images, labels = samples(archive, settings.samples.first, settings.samples.count)
+    lines = []
     for split in ("train", "test"):
         arrays = getattr(archive, f"x_{split}"), getattr(archive, f"y_{split}")
         count, height, width = arrays[0].shape
         dataset = Dataset(name, archive.classes, (height, width, 1), count)
         prepare(*arrays, dataset, settings.pixel_max, arguments.folder / split)
         shapes = f"images float32 {(count, *dataset.image)} in [0, 1], labels float32 {(count, dataset.classes)}"
-        print(f"{split:6}{shapes}")
+        lines.append(f"{split:6}{shapes}")
     titles = [f"l={label}" for label in labels]
     figure = digit_sheet(images, titles, f"{name}: training images from index {settings.samples.first}")
     save(figure, arguments.sheet)
+    finish("\n".join(lines))
 
 
 if __name__ == "__main__":

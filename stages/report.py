@@ -12,6 +12,7 @@ from stages.results import pictures, tables, tiles
 from stages.results.predictions import Predictions
 from stages.support.errors import command
 from stages.support.params import load_params
+from stages.support.progress import finish
 from stages.support.versions import check_versions
 
 
@@ -95,7 +96,7 @@ def main() -> None:
     draw_worst_errors(predictions, images, settings.worst_errors, plots / "worst_errors" / f"{name}.png")
     write_errors(predictions, images, settings.kept_errors, plots / "errors" / f"{name}.png")
     write_tables(predictions, settings.confused_pairs, plots / "tables" / name)
-    print(f"{name}: {len(predictions.errors):,} of {len(images):,} test images wrong with a seed")
+    finish(f"{name}: {len(predictions.errors):,} of {len(images):,} test images wrong with a seed")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
+import yaml
 from pydantic_core import PydanticCustomError
 
 from stages.common.files import replacing, write_json
@@ -27,11 +28,12 @@ from stages.support.architecture import Architecture
 from stages.support.dvc_cache import Cache, recorded
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, load_params, mistake
-from stages.support.progress import TrainingProgress
-from stages.support.resources import trainings_at_once
+from stages.support.progress import TrainingBars, finish
+from stages.support.resources import cluster_address, trainings_at_once
 from stages.support.sizes import MOST, check_sizes
 from stages.support.versions import check_versions
 from stages.support.workers import EndEpoch, train_side_by_side
+from stages.support.yaml import read_yaml
 
 IDENTITIES = "identities.json"  # of the trainings, by seed, in the folder with the models
 TRAIN_ANEW = "TRAIN_ANEW"  # an environment variable: set to 1, no model of an earlier run is taken over
@@ -86,12 +88,25 @@ def _copy(cache: Cache, files: dict[str, str], names: Iterable[str], folder: Pat
 
 def train(recipe: Recipe, wanted: dict[int, str], epochs: int) -> None:
     """Trains with these seeds, whose identities are given, here or on a Ray cluster."""
-    data = Dataset.read(recipe.data)
-    with TrainingProgress(recipe.name, wanted, epochs) as progress:
-        import_keras()
-        train_one = functools.partial(_train_one, recipe, wanted)
-        count = 1 if recipe.kernels == "native" else trainings_at_once(data)
-        train_side_by_side(list(wanted), train_one, progress.tell, count)
+    address = cluster_address(recipe.kernels)
+    with TrainingBars(recipe.name, wanted, epochs) as bars:
+        if address:
+            from stages.support.cluster import train_on_cluster
+
+            params = {seed: params_with_seed(seed) for seed in wanted}
+            train_on_cluster(address, recipe.name, params, recipe.data, recipe.output, bars.end_epoch)
+        else:
+            import_keras()
+            train_one = functools.partial(_train_one, recipe, wanted)
+            count = 1 if recipe.kernels == "native" else trainings_at_once(Dataset.read(recipe.data))
+            train_side_by_side(list(wanted), train_one, bars.end_epoch, count)
+
+
+def params_with_seed(seed: int) -> str:
+    """The text of params.yaml with one seed."""
+    content = read_yaml(PARAMS_PATH)
+    content["train"]["seeds"] = [seed]
+    return yaml.safe_dump(content)
 
 
 def _train_one(recipe: Recipe, wanted: dict[int, str], seed: int, end_epoch: EndEpoch) -> None:
@@ -125,7 +140,7 @@ def main() -> None:
         train(recipe, missing, architecture.fit.epochs)
     write_json(arguments.output / IDENTITIES, {str(seed): identity for seed, identity in wanted.items()})
     shutil.rmtree(recipe.checkpoint(0).parent, ignore_errors=True)
-    print(f"{name}: {_summary(missing, taken)}")
+    finish(f"{name}: {_summary(missing, taken)}")
 
 
 def _summary(trained: Iterable[int], taken: Iterable[int]) -> str:

@@ -19,6 +19,8 @@ from stages.common.files import replacing
 if TYPE_CHECKING:
     import keras
 
+CHECKPOINTS = Path(".checkpoints")  # the folder for all architectures
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -29,13 +29,17 @@ def identities(
         data: the folder of the prepared training images, all of whose files count.
         seeds: as in params.yaml.
     """
-    digest = hashlib.blake2b(f"{name}: {architecture!r}, {kernels_identity(kernels)}\n".encode())
-    digest.update(code(ROOT).encode())
+    shared = f"{name}: {architecture!r}, {shared_identity(kernels, data)}"
+    return {seed: hashlib.blake2b(f"{shared}, seed {seed}".encode(), digest_size=32).hexdigest() for seed in seeds}
+
+
+def shared_identity(kernels: Kernels, data: Path) -> str:
+    """The part of the identity that all architectures have in common: kernels, code, pinned versions and data."""
+    digest = hashlib.blake2b(f"{kernels_identity(kernels)}\n{code(ROOT)}\n".encode())
     for path in sorted(data.iterdir()):
         with path.open("rb") as stream:
             digest.update(f"{path.name} {hashlib.file_digest(stream, 'blake2b').hexdigest()}\n".encode())
-    shared = digest.hexdigest()
-    return {seed: hashlib.blake2b(f"{shared}, seed {seed}".encode(), digest_size=32).hexdigest() for seed in seeds}
+    return digest.hexdigest()
 
 
 def code(root: Path) -> str:

@@ -12,7 +12,7 @@ from stages.common.files import write_csv, write_text
 from stages.common.kernels import Kernels
 from stages.common.prepared import Dataset
 from stages.models.building import build_model, train_count
-from stages.models.checkpoint import Checkpoint
+from stages.models.checkpoint import CHECKPOINTS, Checkpoint
 from stages.models.models import fuse_update, import_keras, make_deterministic, model_summary, save_model
 from stages.support.architecture import Architecture, EarlyStopping, Fit
 from stages.support.params import mistake
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 HISTORY_COLUMNS = ("dataset", "architecture", "seed", "epoch", "split", "metric", "value")
 SUMMARY = "summary.txt"  # of the model, in the folder with the models
-CHECKPOINTS = Path(".checkpoints")
 STEPS_AT_ONCE = 100  # per call of TensorFlow, during which Ctrl-C waits: a second or two
 VALIDATION_BATCH = 1000  # images; not part of a recipe, as only time and memory depend on it
 

@@ -203,7 +203,7 @@ class Predictions:
     def of_seeds(self) -> pd.DataFrame:
         """A row for each seed: its accuracy, errors and loss on the test images, and its accuracies after training.
 
-        `train_accuracy` and `validation_accuracy` are those of its last epoch; without validation, the latter is absent.
+        `train_accuracy` and `validation_accuracy` are those of its last epoch; the latter only with validation.
         """
         history = pd.DataFrame(self.history, columns=list(HISTORY)).sort_values("epoch")
         last = history[history["metric"] == "accuracy"].groupby(["seed", "split"])["value"].last().unstack()

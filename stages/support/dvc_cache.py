@@ -39,7 +39,7 @@ class Cache:
         return self.folder / md5[:2] / md5[2:]
 
     def listing(self, md5: str) -> dict[str, str]:
-        """The MD5 of each file of a folder, by its path there; {} if the cache does not have the folder, or not whole."""
+        """The MD5 of each file of a folder, by its path there; {} if the cache has no such folder, or a damaged one."""
         try:
             content: list[dict[str, Any]] = json.loads(self.path(md5).read_bytes())
             return {str(entry["relpath"]): str(entry["md5"]) for entry in content}

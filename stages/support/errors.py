@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from stages.support.processes import end_with_parent
+
 MAX_REASON = 200  # characters
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -77,11 +79,14 @@ def anticipated(error: BaseException) -> str | None:
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Decorates a command's `main`: prints an anticipated error as one line on stderr and exits with status 1.
 
-    Ctrl-C exits with 130, and a closed pipe, as behind `head`, with 141, as in a shell.
+    Ctrl-C exits with 130, and a closed pipe, as behind `head`, with 141, as in a shell. A stage ends with the DVC that
+    runs it.
     """
 
     @functools.wraps(main)
     def run() -> None:
+        if "DVC_STAGE" in os.environ:
+            end_with_parent()
         try:
             main()
             sys.stdout.flush()

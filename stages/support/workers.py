@@ -5,7 +5,6 @@ on files, the slots, if `make repro` runs them (`REPRO_FOLDER`).
 """
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -19,14 +18,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from stages.support.errors import PipelineError, anticipated
+from stages.support.processes import end_with_parent
+from stages.support.progress import REPRO_FOLDER
 
-REPRO_FOLDER = "REPRO_FOLDER"  # an environment variable that `make repro` sets: its folder for slots and progress
 MOMENT = 0.1  # seconds between two looks for a free slot
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 EndEpoch = Callable[[int, dict[str, float]], None]
 Train = Callable[[int, EndEpoch], None]  # trains with a seed, and calls back after each epoch
-Tell = Callable[[int, int, dict[str, float]], None]  # is called with the seed, the epoch from 1, and what Keras logs
+EpochOfSeed = Callable[[int, int, dict[str, float]], None]  # is called with the seed, the epoch from 1, and the logs
 
 
 class Slots:
@@ -95,7 +94,7 @@ class _Worker:
         os.close(self.slot)
 
 
-def train_side_by_side(seeds: list[int], train: Train, tell: Tell, count: int) -> None:
+def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, count: int) -> None:
     """Trains with each seed in a process of its own, as many at once as there are slots.
 
     Call it before any thread is started, and before any operation of TensorFlow. The processes end with this one,
@@ -104,7 +103,7 @@ def train_side_by_side(seeds: list[int], train: Train, tell: Tell, count: int) -
     Args:
         seeds: to train with, in this order.
         train: runs in the processes.
-        tell: runs here, after each epoch.
+        end_epoch: runs here, after each epoch.
         count: of trainings at once; `make repro` decides if it runs this.
 
     Raises:
@@ -120,7 +119,7 @@ def train_side_by_side(seeds: list[int], train: Train, tell: Tell, count: int) -
                     time.sleep(MOMENT)
                 ready = wait([worker.messages for worker in running], timeout=MOMENT if waiting else None)
                 for worker in [each for each in running if each.messages in ready]:
-                    if not _receive(worker, tell):
+                    if not _receive(worker, end_epoch):
                         running.remove(worker)
                         worker.end()
         finally:
@@ -128,7 +127,7 @@ def train_side_by_side(seeds: list[int], train: Train, tell: Tell, count: int) -
                 worker.end()
 
 
-def _receive(worker: _Worker, tell: Tell) -> bool:
+def _receive(worker: _Worker, end_epoch: EpochOfSeed) -> bool:
     """Reads a message. Returns whether the worker goes on. Raises `PipelineError` if it failed."""
     try:
         message = worker.messages.recv()
@@ -142,7 +141,7 @@ def _receive(worker: _Worker, tell: Tell) -> bool:
     if message == "done":
         worker.done = True
     else:
-        tell(worker.seed, *message)
+        end_epoch(worker.seed, *message)
     return True
 
 
@@ -167,7 +166,9 @@ def _start(seed: int, train: Train, slot: int) -> _Worker:
 
 def _work(seed: int, train: Train, messages: Connection, parent: int) -> None:
     """What a worker runs."""
-    end_with_parent(parent)
+    end_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:  # which has just ended
+        return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent heeds Ctrl-C, and ends this process
     try:
         train(seed, lambda epoch, logs: messages.send((epoch, logs)))
@@ -178,11 +179,3 @@ def _work(seed: int, train: Train, messages: Connection, parent: int) -> None:
         if not (line := anticipated(error)):
             raise
         messages.send(PipelineError(line))
-
-
-def end_with_parent(parent: int) -> None:
-    """Has Linux kill this process when its parent ends. Elsewhere a worker ends after its epoch."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)

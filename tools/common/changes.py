@@ -1,4 +1,4 @@
-"""Tells what a change did to each architecture and ensemble, from predictions for the same test images."""
+"""Tells what a change did to each architecture, from predictions for the same test images."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from stages.results import tables
+from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError
 from tools.common import results
-from tools.common.predictions import Predictions, names_of
+from tools.common.predictions import architectures_of, read_predictions
 from tools.common.revision import Revision
 from tools.common.statistics import Difference, accuracy_interval, difference, holm
 
@@ -23,7 +24,7 @@ NEW, REMOVED = "new", "removed"
 
 @dataclass(frozen=True)
 class Change:
-    """One architecture or ensemble on both sides. `note` says why they are not compared; it is empty if they are.
+    """One architecture on both sides. `note` says why they are not compared; it is empty if they are.
 
     `broken` says so if it is because a file cannot be read.
     `difference` is that of the mean accuracies, `None` if no prediction differs. Its p is adjusted for the `several`
@@ -41,7 +42,7 @@ class Change:
     @property
     def changed(self) -> bool:
         """Whether a seed, a prediction or a probability differs, or the sides are not compared."""
-        return bool(self.note) or not self.base.equals(self.head)
+        return bool(self.note) or not _same(self.base, self.head)
 
     @property
     def gained(self) -> np.ndarray:
@@ -142,7 +143,7 @@ class Change:
         return after / len(self.head.prediction) - before / len(self.base.prediction)
 
     def _confusion(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        classes = 1 + max(column.max() for side in (self.base, self.head) for column in (side.label, side.prediction))
+        classes = max(self.base.classes, self.head.classes)
         return tuple(tables.confusion(side.label, side.prediction, classes) for side in (self.base, self.head))
 
 
@@ -176,25 +177,19 @@ def _described(description: Any) -> tuple[str, str] | None:
     return str(description.get("dataset"))[:100], str(description.get("sha256"))
 
 
-def with_params(side: Revision, other: Revision) -> Revision:
-    """The side, or if its params.yaml cannot be read the other one: whose names and seeds to compare."""
-    try:
-        names_of(side)
-    except PipelineError:
-        return other
-    return side
-
-
 def changes(base: Revision, head: Revision) -> list[Change]:
     """Compares all that is in either side's params.yaml, by name; p is adjusted over those that differ."""
-    params = with_params(head, base)
-    before, after = (set(names_of(revision)) for revision in (base, params))
+    before = set(architectures_of(base))
+    try:
+        after = set(architectures_of(head))
+    except PipelineError:  # the review says so elsewhere
+        after = before
     try:
         other_data = data_change(base, head)
     except PipelineError:  # then the labels of the test images tell
         other_data = ""
     found = [
-        _compare(name, base if name in before else None, head if name in after else None, other_data, params)
+        _compare(name, base if name in before else None, head if name in after else None, other_data)
         for name in sorted(before | after)
     ]
     differing = [index for index, item in enumerate(found) if item.differs]
@@ -204,19 +199,14 @@ def changes(base: Revision, head: Revision) -> list[Change]:
     return [replace(item, several=len(differing)) for item in found]
 
 
-def _compare(name: str, base: Revision | None, head: Revision | None, other_data: str, params: Revision) -> Change:
-    """Compares one architecture; a side is `None` if its params.yaml has no such architecture.
-
-    `params` is the revision whose params.yaml counts for the head.
-    """
+def _compare(name: str, base: Revision | None, head: Revision | None, other_data: str) -> Change:
+    """Compares one architecture; a side is `None` if its params.yaml has no such architecture."""
     try:
-        old = base and Predictions.read(base, name)
-        new = head and Predictions.read(head, name, params=params)
+        old, new = base and read_predictions(base, name), head and read_predictions(head, name)
     except PipelineError as error:
         return Change(name, None, None, f"not compared: {error}", broken=True)
-    without = [str(revision) for revision, found in ((base, old), (head, new)) if revision and found is None]
-    if without:
-        note = f"not compared: no predictions ({results.EVALUATIONS / name}/) in {' and '.join(without)}"
+    if without := [revision for revision, found in ((base, old), (head, new)) if revision and found is None]:
+        note = f"not compared: {'; '.join(_missing(revision, name) for revision in without)}"
     elif base is None:
         note = NEW
     elif head is None:
@@ -230,3 +220,17 @@ def _compare(name: str, base: Revision | None, head: Revision | None, other_data
     else:
         return Change(name, old, new, difference=difference(old.right, new.right))
     return Change(name, old, new, note)
+
+
+def _missing(revision: Revision, name: str) -> str:
+    """Says why a revision has no predictions."""
+    path = results.predictions(name)
+    if revision.read(results.metrics(name)) is not None:
+        return f"{revision} has results in an older layout, without {path}"
+    return f"no predictions ({path}) in {revision}"
+
+
+def _same(old: Predictions, new: Predictions) -> bool:
+    """Whether seeds, labels, predictions and probabilities are the same."""
+    keys = ("label", "prediction", "probability")
+    return old.seeds == new.seeds and all(np.array_equal(getattr(old, key), getattr(new, key)) for key in keys)

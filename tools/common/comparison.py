@@ -12,11 +12,12 @@ import pandas as pd
 from pydantic import FiniteFloat
 
 from stages.data.archive import Description
+from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 from stages.support.params import Overview
 from tools.common import results
-from tools.common.predictions import Predictions, names_of
+from tools.common.predictions import architectures_of, read_predictions
 from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval
 
@@ -26,15 +27,16 @@ ANEW = "; make it anew with: dvc repro {}"
 
 @dataclass(frozen=True)
 class Metrics:
-    """What report records of an architecture or ensemble; what is NaN is not recorded of each."""
+    """What evaluate records of an architecture; what is NaN is not recorded of each."""
 
-    dataset: str
+    dataset: tuple[str]
     accuracy: FiniteFloat
     loss: FiniteFloat
     errors: int | FiniteFloat
     parameters: int
     accuracy_sd: FiniteFloat = math.nan
-    train_validation_gap: FiniteFloat = math.nan
+    ensemble: FiniteFloat = math.nan
+    gap: FiniteFloat = math.nan
 
 
 def comparison_table(
@@ -43,7 +45,7 @@ def comparison_table(
     """Lists the architectures, best accuracy first, by name where they tie.
 
     Args:
-        metrics: what report recorded, by architecture or ensemble.
+        metrics: what evaluate recorded, by architecture.
         predictions: those of its models.
         confidence: level of the interval (`low`, `high`) around the mean accuracy.
         published: accuracies published elsewhere, by architecture; absent ones stay empty.
@@ -58,7 +60,7 @@ def comparison_table(
         low, high = accuracy_interval(predictions[name].right, confidence)
         rows.append(
             {
-                "dataset": figures.dataset,
+                "dataset": figures.dataset[0],
                 "architecture": name,
                 "accuracy": figures.accuracy,
                 "low": low,
@@ -67,7 +69,7 @@ def comparison_table(
                 "seeds": len(predictions[name].seeds),
                 "accuracy_sd": figures.accuracy_sd,
                 **{key: getattr(figures, key) for key in ("errors", "loss", "parameters")},
-                "train_validation_gap": figures.train_validation_gap,
+                "train_validation_gap": figures.gap,
                 "published": published.get(name, np.nan),
                 "published_is": _position(published.get(name), low, high),
             }
@@ -88,10 +90,10 @@ def read_description(side: Revision) -> Description:
 
 
 def read_metrics(side: Revision, name: str) -> Metrics:
-    """Reads what report recorded; raises `PipelineError` if it is missing or damaged."""
+    """Reads what evaluate recorded; raises `PipelineError` if it is missing or damaged."""
     path = results.metrics(name)
-    content = present(path, side.read(path), f"report@{name}")
-    return read_as(Metrics, content, f"{path} in {side}", ANEW.format(f"report@{name}"))
+    content = present(path, side.read(path), f"evaluate@{name}")
+    return read_as(Metrics, content, f"{path} in {side}", ANEW.format(f"evaluate@{name}"))
 
 
 def tables(
@@ -102,7 +104,7 @@ def tables(
     Args:
         side: where to read the results.
         description: of the data set, as `read_description` gives it.
-        names: the architectures and ensembles.
+        names: the architectures.
         overview: that section of params.yaml; its published accuracies count only for the data set that they name.
 
     Raises:
@@ -110,13 +112,12 @@ def tables(
     """
     metrics = {name: read_metrics(side, name) for name in names}
     predictions = {
-        name: present(results.EVALUATIONS / name, Predictions.read(side, name), f"report@{name}") for name in metrics
+        name: present(results.predictions(name), read_predictions(side, name), f"evaluate@{name}") for name in metrics
     }
     published = overview.get("published") or {}
     accuracies = published["accuracy"] if published.get("dataset") == description.dataset else {}
     comparison = comparison_table(metrics, predictions, overview["confidence"], accuracies)
-    trained = [name for name in comparison["architecture"] if predictions[name].seeds]  # in this order
-    histories = {name: results.history(name) for name in trained}
+    histories = {name: results.history(name) for name in comparison["architecture"]}  # in this order
     read = [
         read_table(present(path, side.read(path), f"report@{name}"), f"{path} in {side}")
         for name, path in histories.items()
@@ -150,7 +151,7 @@ def stale_tables(side: Revision) -> list[str]:
     """
     try:
         overview = Overview.model_validate(side.params()["overview"])
-        drawn = tables(side, read_description(side), names_of(side), overview.model_dump())
+        drawn = tables(side, read_description(side), architectures_of(side), overview.model_dump())
     except (PipelineError, LookupError, ValueError):
         return []
     return [

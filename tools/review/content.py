@@ -110,10 +110,7 @@ class Review:
     def other_metrics(self) -> list[str]:
         """The metrics that only one side has, a line each, without those of new and removed architectures."""
         apart = {str(results.metrics(item.name)) for item in self.architectures if item.note in (NEW, REMOVED)}
-        of_seeds = f"{results.EVALUATIONS}/"  # the table of architectures says how many seeds each side has
-        return on_one_side(
-            [item for item in self.metrics if item.path not in apart and not item.path.startswith(of_seeds)]
-        )
+        return on_one_side([item for item in self.metrics if item.path not in apart])
 
     @property
     def differing(self) -> int:

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from PIL import Image
-from stages.results.evaluation import HISTORY
 
+from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError
 from tools.common import results
 from tools.common.changes import NEW, Change
 from tools.common.comparison import read_table
-from tools.common.predictions import Predictions
 from tools.common.revision import Revision
 from tools.review.content import Review
 from tools.review.error_images import error_images
 
 MOST_EPOCHS, MOST_METRICS = 100_000, 50  # rows of a history and figures that are shown
 LARGEST = 1e15  # of these, as a picture and a page cannot show any number
+CURVES = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}  # columns of a history
 Images = dict[int, np.ndarray]  # by index in the test set, uint8 (height, width)
 
 
@@ -57,7 +57,7 @@ class Training:
         """Reads them; what is not there or not readable is `None` or empty."""
         try:
             path = results.history(name)
-            history = read_table(revision.read(path) or b"", str(path), usecols=list(HISTORY), dtype=HISTORY)
+            history = read_table(revision.read(path) or b"", str(path), usecols=list(CURVES), dtype=CURVES)
             if len(history) > MOST_EPOCHS or not (history["value"].abs() < LARGEST).all():
                 history = None
         except PipelineError:
@@ -73,7 +73,7 @@ class Training:
     @property
     def gap(self) -> float | None:
         """Train minus validation accuracy after the last epoch; `None` without validation."""
-        return self.metrics.get("train_validation_gap")
+        return self.metrics.get("gap")
 
 
 @dataclass(frozen=True)

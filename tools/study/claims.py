@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from stages.results.predictions import Predictions
 from tools.common.changes import percent
 from tools.common.charts import OURS
-from tools.common.predictions import Predictions
 from tools.common.statistics import accuracy_interval, difference, holm
 
 # base, head, what is claimed

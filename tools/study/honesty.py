@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from tools.common.predictions import Predictions
+from stages.results.predictions import Predictions
 from tools.common.statistics import difference
 
 GROUPS = (2, 3, 5)  # seeds on each side

@@ -124,7 +124,6 @@ class Space:
             **content,
             "train": {**content["train"], "seeds": seeds},
             "architectures": {self.name: block},
-            "ensembles": {},
         }
 
 

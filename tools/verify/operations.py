@@ -1,8 +1,8 @@
 """Shows which Keras objects that params.yaml may name give the same bytes on other processors (`make operations`).
 
 Each object is in a small architecture of its own, which is built and trained for a few steps. What it gives is printed
-as a digest, natively and on emulated processors. A difference that `stages.support.keras_api.NOT_PORTABLE` does not list
-is a failure. Takes about an hour for each processor.
+as a digest, natively and on emulated processors. A difference that stages/support/keras_api.py does not list in
+`NOT_PORTABLE` is a failure. Takes about an hour for each processor.
 """
 
 import argparse
