@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where to write the folders train and test")
     parser.add_argument("sheet", type=Path, help="the sample sheet to write, .png")
     arguments = parser.parse_args()
-    check_versions("common", "results")
+    check_versions("common", "data", "results")
 
     params = load_params()
     settings = params.preprocess

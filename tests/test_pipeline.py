@@ -43,7 +43,7 @@ def test_the_metrics_of_a_model_fit_on_a_screen(built_project) -> None:
     columns = [cell.strip() for cell in shown[0].strip("|").split("|")]
     figures = ["accuracy", "errors", "gap", "loss", "parameters"]
     assert sorted(columns) == sorted(["Path", *figures]), "the predictions and the name of the data set are no metrics"
-    assert len(shown) == 2 + 2, "a row for each architecture"
+    assert len(shown) == 2 + 2 + 1, "a row for each architecture"
     recorded = json.loads((built_project.path / "metrics/cnn.json").read_text())
     assert list(recorded) == ["accuracy", "errors", "loss", "parameters", "dataset"], "trained without validation"
 
@@ -240,5 +240,7 @@ def test_plain_dvc_repro_shows_a_bar_for_each_seed_on_a_terminal(project) -> Non
     project.edit(lambda params: params["train"].update(seeds=[10, 11]))
     status, shown = on_terminal(project, "dvc", "repro", "train@mlp_256")
     assert status == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     for seed in (10, 11):
-        assert re.search(rf"mlp_256-{seed} .*2/2 .*val_accuracy", shown)
+        assert re.search(rf"mlp_256-{seed} .*2/2", shown)
+    assert "mlp_256: trained with seeds 10, 11" in shown
