@@ -238,9 +238,10 @@ def test_training_is_quiet_when_not_on_a_terminal(project) -> None:
 
 def test_plain_dvc_repro_shows_a_bar_for_each_seed_on_a_terminal(project) -> None:
     project.edit(lambda params: params["train"].update(seeds=[10, 11]))
+    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=3))
     status, shown = on_terminal(project, "dvc", "repro", "train@mlp_256")
     assert status == 0
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     for seed in (10, 11):
-        assert re.search(rf"mlp_256-{seed} .*2/2", shown)
+        assert re.search(rf"mlp_256-{seed} .*3/3", shown)
     assert "mlp_256: trained with seeds 10, 11" in shown
