@@ -18,7 +18,7 @@ from tools.verify.operations import DATASET, example, names
 
 from .conftest import TUTORIALS
 
-MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), train=60_000, test=10_000, sha256="")
+MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
 # ../shared/design and the tutorials' own model.summary()
 PARAMETERS = {
     "mlp_256": 203_530,

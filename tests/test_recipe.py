@@ -10,7 +10,7 @@ from tools.recipe.__main__ import FOLDER
 
 from .conftest import ROOT, Project
 
-MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), train=60_000, test=10_000, sha256="")
+MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
 RECIPES = sorted(path.stem for path in (ROOT / FOLDER).glob("*.yaml"))
 
 
