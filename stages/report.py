@@ -4,6 +4,7 @@ It reports an ensemble the same way, from the averaged probabilities of its memb
 """
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,13 +96,18 @@ class Findings:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """Mean (`value`), smallest (`low`) and largest (`high`) loss and accuracy over the seeds, for each epoch."""
+        """Mean (`value`), smallest (`low`) and largest (`high`) loss and accuracy over the seeds, for each epoch.
+
+        If some seeds ended earlier than others, `seeds` counts those that a row is of. Without that column, a row is of
+        all seeds.
+        """
         rows = [row for model in self.models for row in model.history]
         history = pd.DataFrame(rows, columns=list(HISTORY))
-        found = history.groupby(["split", "metric", "epoch"], as_index=False)["value"].agg(["mean", "min", "max"])
-        named = found.rename(columns={"mean": "value", "min": "low", "max": "high"}).round(6)
-        named = named.assign(dataset=self.dataset, architecture=self.name)
-        return named[["dataset", "architecture", "epoch", "split", "metric", "value", "low", "high"]]
+        by_epoch = history.groupby(["split", "metric", "epoch"], as_index=False)["value"]
+        found = by_epoch.agg(value="mean", low="min", high="max", seeds="size").round(6)
+        found = found.assign(dataset=self.dataset, architecture=self.name)
+        columns = ["dataset", "architecture", "epoch", "split", "metric", "value", "low", "high"]
+        return found[[*columns, "seeds"] if (found["seeds"] < len(self.models)).any() else columns]
 
     def metrics(self) -> dict[str, Any]:
         """Means over the seeds; with several, also the spread of the accuracy.
@@ -116,23 +122,29 @@ class Findings:
             found |= {"accuracy_min": float(accuracy.min()), "accuracy_max": float(accuracy.max())}
         found |= {"loss": float(np.mean([model.loss for model in self.models]))}
         found |= {"errors": wrong[0] if len(wrong) == 1 else float(np.mean(wrong))}
-        return found | overfitting(self.history) | {"parameters": self.models[0].parameters}
+        return found | overfitting([model.history for model in self.models]) | {"parameters": self.models[0].parameters}
 
 
-def overfitting(history: pd.DataFrame) -> dict[str, float]:
-    """Computes the accuracies after the last epoch and their gap, train minus validation; {} without validation.
+def overfitting(histories: Iterable[list[tuple[int, str, str, float]]]) -> dict[str, float]:
+    """Averages over the seeds the accuracies after each one's own last epoch, and their gap, train minus validation.
 
-    `history` has the columns epoch, split, metric, value.
+    A history has rows (epoch, split, metric, value). Returns {} if a seed has no validation accuracy after that epoch.
     """
-    last = history[(history["epoch"] == history["epoch"].max()) & (history["metric"] == "accuracy")]
-    accuracy = last.set_index("split")["value"]
-    if "validation" not in accuracy:
+    ends = pd.DataFrame(map(_last_accuracies, histories), columns=["train", "validation"])
+    if ends.isna().any(axis=None):
         return {}
+    train, validation = ends.mean().round(6)
     return {
-        "train_accuracy": float(accuracy["train"]),
-        "validation_accuracy": float(accuracy["validation"]),
-        "train_validation_gap": float(accuracy["train"] - accuracy["validation"]),
+        "train_accuracy": float(train),
+        "validation_accuracy": float(validation),
+        "train_validation_gap": float(train - validation),
     }
+
+
+def _last_accuracies(history: list[tuple[int, str, str, float]]) -> dict[str, float]:
+    """The accuracies after the last epoch, by split."""
+    last = max((epoch for epoch, *_ in history), default=0)
+    return {split: value for epoch, split, metric, value in history if (epoch, metric) == (last, "accuracy")}
 
 
 def write_confusion(findings: Findings, path: Path) -> None:

@@ -90,18 +90,17 @@ def test_an_evaluation_keeps_every_image_and_what_it_was_written_as(tmp_path: Pa
     assert read.history == [(1, "train", "loss", 0.5)]
 
 
-def history(splits: list[str]) -> pd.DataFrame:
-    rows = [
+def history(splits: list[str]) -> list[tuple[int, str, str, float]]:
+    return [
         (epoch, split, metric, value + epoch / 100)
         for epoch in (1, 2)
         for split, value in zip(splits, (0.9, 0.8), strict=False)
         for metric in ("accuracy", "loss")
     ]
-    return pd.DataFrame(rows, columns=["epoch", "split", "metric", "value"])
 
 
 def test_overfitting_is_the_gap_after_the_last_epoch() -> None:
-    figures = overfitting(history(["train", "validation"]))
+    figures = overfitting([history(["train", "validation"])])
     assert list(figures) == ["train_accuracy", "validation_accuracy", "train_validation_gap"]
     assert list(figures.values()) == pytest.approx([0.92, 0.82, 0.1])
-    assert overfitting(history(["train"])) == {}
+    assert overfitting([history(["train"])]) == {}

@@ -21,6 +21,7 @@ from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval
 
 MAX_COLUMNS = 50
+COUNTS = {"seeds": "Int64"}  # the column of a history that some have; integers, or nothing
 ANEW = "; make it anew with: dvc repro {}"
 
 
@@ -118,10 +119,13 @@ def tables(
     trained = [name for name in comparison["architecture"] if predictions[name].seeds]  # in this order
     histories = {name: results.history(name) for name in trained}
     read = [
-        read_table(present(path, side.read(path), f"report@{name}"), f"{path} in {side}")
+        read_table(present(path, side.read(path), f"report@{name}"), f"{path} in {side}", dtype=COUNTS)
         for name, path in histories.items()
     ]
-    return {results.COMPARISON: comparison, results.TRAINING: pd.concat(read, ignore_index=True)}
+    training = pd.concat(read, ignore_index=True)
+    if "seeds" in training:  # those without the column have all seeds in each row
+        training["seeds"] = training["seeds"].fillna(len(predictions[trained[0]].seeds))
+    return {results.COMPARISON: comparison, results.TRAINING: training}
 
 
 def present(path: str | Path, content: Any, stage: str) -> Any:
