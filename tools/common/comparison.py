@@ -46,7 +46,7 @@ def comparison_table(
     Args:
         metrics: what report recorded, by architecture or ensemble.
         predictions: those of its models.
-        confidence: level of the interval (`low`, `high`) around the mean accuracy.
+        confidence: level of the interval (`low`, `high`) around the mean accuracy; NaN where there is none.
         published: accuracies published elsewhere, by architecture; absent ones stay empty.
 
     Returns:
@@ -77,7 +77,7 @@ def comparison_table(
 
 
 def _position(published: float | None, low: float, high: float) -> str:
-    if published is None:
+    if published is None or math.isnan(low):
         return ""
     return "above" if published > high else "below" if published < low else "inside"
 
