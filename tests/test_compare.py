@@ -18,8 +18,8 @@ BEFORE = of_models(np.array(LABELS), np.array([0, 1, 2, 0]), np.array([0.9, 0.8,
         ([0, 1, 2, 0], [0.9, 0.8, 0.7, 0.6], "4 of 4 0.000 0.7500 → 0.7500 same bytes"),
         ([0, 1, 2, 0], [0.9, 0.801, 0.7, 0.6], "4 of 4 0.001 0.7500 → 0.7500 same within rounding"),
         ([0, 1, 2, 0], [0.9, 0.82, 0.7, 0.6], "4 of 4 0.020 0.7500 → 0.7500 same predictions, other probabilities"),
-        ([0, 1, 2, 2], [0.9, 0.8, 0.705, 0.1], "3 of 4 0.005 0.7500 → 1.0000 predictions differ on 1 of 4 images"),
-        ([2, 2, 0, 1], [0.5, 0.5, 0.5, 0.5], "0 of 4 0.000 0.7500 → 0.0000 predictions differ on 4 of 4 images"),
+        ([0, 1, 2, 2], [0.9, 0.8, 0.705, 0.1], "3 of 4 0.005 0.7500 → 1.0000 1 of 4 predictions differ"),
+        ([2, 2, 0, 1], [0.5, 0.5, 0.5, 0.5], "0 of 4 0.000 0.7500 → 0.0000 4 of 4 predictions differ"),
     ],
 )
 def test_the_verdict_goes_by_predictions(prediction: list, probability: list, expected: str) -> None:
@@ -64,7 +64,7 @@ def test_what_differs_is_reported_and_the_rest_still_compared(project) -> None:
     assert output["params"] == "differ in architectures.cnn, architectures.seventh"
     different = "data/raw/mnist.json, metrics/predictions/cnn.json, metrics/predictions/mlp_256.json"
     assert output["files"].endswith(f"; different: {different}")
-    assert output["cnn"].endswith("predictions differ on 1 of 100 images")
+    assert output["cnn"].endswith("1 of 100 predictions differ")
     assert output["mlp_256"] == "no predictions in workspace"
     assert output["seventh"] == f"no predictions in HEAD ({commit}) or workspace"
 

@@ -23,7 +23,16 @@ def ignore(*_: object) -> None:
 
 @pytest.mark.parametrize(
     ("split", "weights", "steps_at_once"),  # of 7 or 5: the last call has fewer
-    [(0, None, 3), (0.2, None, 3), (0.2, None, 100), (0.2, {0: 5.0, 2: 0.0}, 100)],
+    [
+        (0, None, 3),
+        (0.2, None, 3),
+        (0.2, None, 100),
+        (0.2, {0: 5.0, 2: 0.0}, 100),
+        (0, {0: 5.0}, 100),  # without the last class
+        (0, {1: 0.5}, 3),
+        (0.2, {0: 0.0, 1: 2.0}, 100),
+        (0.2, {}, 100),
+    ],
 )
 def test_it_trains_as_keras_alone(
     split: float, weights: dict | None, steps_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -38,6 +47,7 @@ def test_it_trains_as_keras_alone(
     # the last batch of an epoch is smaller
     fit = {"epochs": 3, "batch_size": 8, "validation_split": split, "class_weight": weights}
     architecture = Architecture.model_validate({"layers": LAYERS, "fit": fit})
+    every = {label: (weights or {}).get(label, 1) for label in range(3)}  # Keras alone needs each class
     ours, theirs = (build_model("tiny", architecture, DATASET) for _ in range(2))
     theirs.set_weights(ours.get_weights())
 
@@ -48,7 +58,7 @@ def test_it_trains_as_keras_alone(
     for epoch in range(3):
         order = batches(images[:train], labels[:train], architecture.fit, 10, tf.Variable(epoch, dtype=tf.int64))
         validation = (images[train:], labels[train:]) if split else None
-        found = theirs.fit(order, validation_data=validation, class_weight=weights, shuffle=False, verbose=0).history
+        found = theirs.fit(order, validation_data=validation, class_weight=every, shuffle=False, verbose=0).history
         for key, values in found.items():
             logs[key] += values
 

@@ -113,7 +113,7 @@ def fit_model(
             epochs=fit.epochs,
             validation_data=(images[train:], labels[train:]) if train < len(images) else None,
             validation_batch_size=VALIDATION_BATCH,
-            class_weight=fit.class_weight,
+            class_weight=class_weights(fit, labels.shape[1]),
             callbacks=[
                 import_keras().callbacks.LambdaCallback(
                     on_epoch_begin=lambda number, _: epoch.assign(number), on_epoch_end=finish_epoch
@@ -124,6 +124,14 @@ def fit_model(
     else:
         model.optimizer.finalize_variable_values(model.trainable_variables)  # as fit does at its end, for averages
     return sorted(history, key=lambda row: (row[1], row[2], row[0]))
+
+
+def class_weights(fit: Fit, classes: int) -> dict[int, float] | None:
+    """Fills in a weight of 1 for the classes that `class_weight` does not name; `None` if it names none.
+
+    Keras looks up each label between 0 and the largest class that is named, and fails for labels above it.
+    """
+    return {label: fit.class_weight.get(label, 1.0) for label in range(classes)} if fit.class_weight else None
 
 
 def no_longer_improves(history: list[Row], stopping: EarlyStopping | None) -> bool:

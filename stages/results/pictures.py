@@ -38,7 +38,7 @@ def digit_sheet(images: np.ndarray, titles: Sequence[str], heading: str, columns
 
 
 def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -> Figure:
-    """Draws two matrices (classes, classes) side by side: images, and their shares of the row's label.
+    """Draws two matrices (classes, classes) side by side: images, and their shares of the row's label, NaN for none.
 
     Colour shows the share of the label's images, on a scale that ends a little above the largest error, so that errors
     stand out beside a diagonal near 100 %.
@@ -55,7 +55,7 @@ def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -
         axis.set_xticks(range(len(counts)), counts.columns)
         axis.set_yticks(range(len(counts)), counts.index)
         for (row, column), value in np.ndenumerate(cells.to_numpy()):
-            if value:
+            if value > 0:  # neither 0 nor NaN
                 colour = "white" if row == column else "black"
                 axis.text(column, row, form.format(value), ha="center", va="center", fontsize=8, color=colour)
     return figure

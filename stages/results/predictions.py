@@ -192,12 +192,17 @@ class Predictions:
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Mean (`value`), smallest (`low`) and largest (`high`) loss and accuracy over the seeds, for each epoch."""
+        """Mean (`value`), smallest (`low`) and largest (`high`) loss and accuracy over the seeds, for each epoch.
+
+        If some seeds ended earlier than others, `seeds` counts those that a row is of. Without that column, a row is of
+        all seeds.
+        """
         history = pd.DataFrame(self.history, columns=list(HISTORY))
-        found = history.groupby(["split", "metric", "epoch"], as_index=False)["value"].agg(["mean", "min", "max"])
-        named = found.rename(columns={"mean": "value", "min": "low", "max": "high"}).round(6)
-        named = named.assign(dataset=self.dataset, architecture=self.name)
-        return named[["dataset", "architecture", "epoch", "split", "metric", "value", "low", "high"]]
+        by_epoch = history.groupby(["split", "metric", "epoch"], as_index=False)["value"]
+        found = by_epoch.agg(value="mean", low="min", high="max", seeds="size").round(6)
+        found = found.assign(dataset=self.dataset, architecture=self.name)
+        columns = ["dataset", "architecture", "epoch", "split", "metric", "value", "low", "high"]
+        return found[[*columns, "seeds"] if (found["seeds"] < len(self.seeds)).any() else columns]
 
     @cached_property
     def of_seeds(self) -> pd.DataFrame:
@@ -219,7 +224,7 @@ class Predictions:
     def gap(self) -> float | None:
         """Train minus validation accuracy after each seed's last epoch, as a mean; `None` without validation."""
         found = self.of_seeds
-        if "validation_accuracy" not in found:
+        if "validation_accuracy" not in found or found["validation_accuracy"].isna().any():
             return None
         means = found[["train_accuracy", "validation_accuracy"]].mean().round(6)
         return float(means["train_accuracy"] - means["validation_accuracy"])

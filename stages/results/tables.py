@@ -18,8 +18,9 @@ def confusion(label: np.ndarray, prediction: np.ndarray, classes: int) -> pd.Dat
 
 
 def normalised(counts: pd.DataFrame) -> pd.DataFrame:
-    """Each row of a confusion matrix as shares of its label's images; zeros for a label without any."""
-    return counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    """Each row of a confusion matrix as shares of its label's images; NaN for a label without any."""
+    images = counts.sum(axis=1)
+    return counts.div(images.where(images > 0), axis=0)
 
 
 def confused_pairs(counts: pd.DataFrame, limit: int) -> pd.DataFrame:
@@ -36,19 +37,19 @@ def class_figures(counts: pd.DataFrame) -> pd.DataFrame:
     """Images, errors, recall and precision of each class, in test images.
 
     Recall is the share of a class's images that are predicted as it, precision the share of its predictions that are
-    right. Recall is 0 for a class without images, precision 0 for one that is never predicted.
+    right. Recall is NaN for a class without images, precision NaN for one that is never predicted.
 
     Args:
         counts: confusion counts, int (classes, classes): row = label, column = prediction.
     """
-    right, images, predicted = np.diag(counts), counts.sum(axis=1).to_numpy(), counts.sum(axis=0).to_numpy()
+    right, images, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     return pd.DataFrame(
         {
             "class": counts.index,
-            "images": images,
-            "errors": images - right,
-            "recall": (right / images.clip(min=1)).round(6),
-            "precision": (right / predicted.clip(min=1)).round(6),
+            "images": images.to_numpy(),
+            "errors": (images - right).to_numpy(),
+            "recall": (right / images.where(images > 0)).round(6).to_numpy(),
+            "precision": (right / predicted.where(predicted > 0)).round(6).to_numpy(),
         }
     )
 

@@ -1,5 +1,6 @@
 """Tells what a change did to each architecture, from predictions for the same test images."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,7 +84,9 @@ class Change:
     def shown_points(self, confidence: float) -> str:
         """The difference in percentage points, with its margin if it is of recipes: `+0.10 ± 0.15`."""
         shown = f"{self.points:+.2f}" if self.points else "0"
-        return shown if self.of_models or not self.differs else f"{shown} ± {self.margin(confidence):.2f}"
+        if self.of_models or not self.differs or math.isnan(self.difference.error):
+            return shown
+        return f"{shown} ± {self.margin(confidence):.2f}"
 
     def margin(self, confidence: float) -> float:
         """Percentage points below which a difference cannot be told from chance."""
@@ -153,14 +156,14 @@ def _per_model(figures: pd.DataFrame, models: int) -> pd.DataFrame:
 
 
 def percent(share: float) -> str:
-    """Formats a share as `97.82 %`."""
-    return f"{100 * share:.2f} %"
+    """Formats a share as `97.82 %`; NaN as `–`."""
+    return "–" if math.isnan(share) else f"{100 * share:.2f} %"
 
 
 def interval(predictions: Predictions, confidence: float) -> str:
-    """Formats the interval around the mean accuracy, in percent: `[97.51, 98.09]`."""
+    """Formats the interval around the mean accuracy, in percent: `[97.51, 98.09]`, or `no interval`."""
     low, high = accuracy_interval(predictions.right, confidence)
-    return f"[{100 * low:.2f}, {100 * high:.2f}]"
+    return "no interval" if math.isnan(low) else f"[{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def data_change(base: Revision, head: Revision) -> str:

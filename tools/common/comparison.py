@@ -22,6 +22,7 @@ from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval
 
 MAX_COLUMNS = 50
+COUNTS = {"seeds": "Int64"}  # the column of a history that some have; integers, or nothing
 ANEW = "; make it anew with: dvc repro {}"
 
 
@@ -47,7 +48,7 @@ def comparison_table(
     Args:
         metrics: what evaluate recorded, by architecture.
         predictions: those of its models.
-        confidence: level of the interval (`low`, `high`) around the mean accuracy.
+        confidence: level of the interval (`low`, `high`) around the mean accuracy; NaN where there is none.
         published: accuracies published elsewhere, by architecture; absent ones stay empty.
 
     Returns:
@@ -78,7 +79,7 @@ def comparison_table(
 
 
 def _position(published: float | None, low: float, high: float) -> str:
-    if published is None:
+    if published is None or math.isnan(low):
         return ""
     return "above" if published > high else "below" if published < low else "inside"
 
@@ -119,10 +120,13 @@ def tables(
     comparison = comparison_table(metrics, predictions, overview["confidence"], accuracies)
     histories = {name: results.history(name) for name in comparison["architecture"]}  # in this order
     read = [
-        read_table(present(path, side.read(path), f"report@{name}"), f"{path} in {side}")
+        read_table(present(path, side.read(path), f"report@{name}"), f"{path} in {side}", dtype=COUNTS)
         for name, path in histories.items()
     ]
-    return {results.COMPARISON: comparison, results.TRAINING: pd.concat(read, ignore_index=True)}
+    training = pd.concat(read, ignore_index=True)
+    if "seeds" in training:  # those without the column have all seeds in each row
+        training["seeds"] = training["seeds"].fillna(len(predictions[comparison["architecture"][0]].seeds))
+    return {results.COMPARISON: comparison, results.TRAINING: training}
 
 
 def present(path: str | Path, content: Any, stage: str) -> Any:

@@ -59,7 +59,7 @@ def describe_difference(before: Predictions, after: Predictions, decimals: int) 
         return "other seeds: not compared"
     agree, change = agreement(before, after)
     if not agree.all():
-        return f"predictions differ on {agree.size - agree.sum():,} of {agree.size:,} images"
+        return f"{agree.size - agree.sum():,} of {agree.size:,} predictions differ"
     if not change:
         return "same bytes"
     return (

@@ -20,13 +20,14 @@ LISTED = 25  # default number of rows printed and digits drawn
 MOST_SHOWN = 100  # maximum number of digits in a picture
 
 
-def print_first(rows: pd.DataFrame, count: int, what: str) -> None:
-    """Prints the first `count` rows, and how many rows there are."""
+def print_first(rows: pd.DataFrame, count: int, noun: str, which: str = "") -> None:
+    """Prints the first `count` rows, and how many rows there are; `noun` names one, `which` is what follows it."""
     if rows.empty:
-        print(f"no {what}")
+        print(f"no {noun}s{which}")
         return
     print_table(rows.head(count))
-    print(f"showing {count:,} of {len(rows):,} {what}" if len(rows) > count else f"{len(rows):,} {what}")
+    total = f"{len(rows):,} {noun}{'s' if len(rows) > 1 else ''}{which}"
+    print(f"showing {count:,} of {total}" if len(rows) > count else total)
 
 
 def draw(
@@ -69,7 +70,7 @@ def show(arguments: argparse.Namespace) -> None:
             rows = rows.assign(prediction=probabilities.argmax(axis=1), probability=probabilities.max(axis=1))
     elif arguments.seed is not None:
         raise PipelineError("--seed: expected an architecture too; add --architecture NAME")
-    print_first(rows, arguments.count, f"{arguments.split} images")
+    print_first(rows, arguments.count, f"{arguments.split} image")
     draw(rows, images, arguments, heading)
 
 
@@ -81,7 +82,7 @@ def errors(arguments: argparse.Namespace) -> None:
     least = at_most(arguments.min_seeds, max(len(item.prediction) for item in found.values()), "--min-seeds", "seeds")
     limits = arguments.min_probability, arguments.max_probability
     rows = lookups.select(lookups.errors(found), arguments.label, arguments.prediction, *limits, least)
-    print_first(rows, arguments.count, "errors")
+    print_first(rows, arguments.count, "error")
     draw(rows, images, arguments, f"errors of {', '.join(names) if len(names) < 3 else f'{len(names)} architectures'}")
 
 
@@ -93,9 +94,10 @@ def common(arguments: argparse.Namespace) -> None:
     count = sum(len(item.prediction) for item in found.values())
     at_least = at_most(arguments.at_least or count, count, "--at-least", "models")
     rows = lookups.common(found, at_least)
-    which = f"at least {at_least} of {count}" if at_least < count else f"all {count}"
-    print_first(rows, arguments.count, f"test images that {which} models get wrong")
-    draw(rows, images, arguments, f"wrong in {which} models", names)
+    which = f"at least {at_least} of {count} models" if at_least < count else f"all {count} models"
+    which, get = ("the only model", "gets") if count == 1 else (which, "get")
+    print_first(rows, arguments.count, "test image", f" that {which} {get} wrong")
+    draw(rows, images, arguments, f"wrong in {which}", names)
 
 
 def at_most(given: int, most: int, option: str, what: str) -> int:

@@ -20,7 +20,7 @@ def draw(params: Params) -> None:
     overview.draw()
     write_text(OVERVIEW, overview.page(overview_inputs(params) or ""))
     columns = ["architecture", "accuracy", "low", "high", "errors", "parameters"]
-    print(overview.comparison[columns].to_string(index=False))
+    print(overview.comparison[columns].to_string(index=False, na_rep="–"))
     print(f"all of it on one page: {OVERVIEW}")
 
 

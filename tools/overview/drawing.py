@@ -58,6 +58,7 @@ class Overview:
             comparison=self.comparison,
             sections=self.predictions,
             most_seeds=self.comparison["seeds"].max(),
+            seeds_ended_apart="seeds" in self.training,
             confused_pairs=self.confused_pairs,
             picture=_picture,
         )

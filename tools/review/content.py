@@ -121,7 +121,8 @@ class Review:
     def methods(self) -> list[str]:
         """Says what was compared, and how, a sentence each."""
         level = f"{self.confidence:.0%}"
-        said = [f"Below each accuracy: its {level} interval; with one seed Wilson's, over other test images."]
+        wilson = "with one seed, or without errors, Wilson's, over other test images"
+        said = [f"Below each accuracy: its {level} interval; {wilson}."]
         if any(not item.of_models for item in self.compared):
             said += [
                 "With several seeds, intervals, ± and p cover both sources of chance, other seeds and other test "

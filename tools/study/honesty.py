@@ -40,7 +40,7 @@ def honesty_table(models: dict[str, Predictions], confidence: float) -> pd.DataF
                     "found": float(np.mean([item.p < 1 - confidence for item in compared])),
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["base", "head", "seeds", "draws", "difference", "margin", "found"])
 
 
 def _draw(

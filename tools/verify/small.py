@@ -56,7 +56,7 @@ def mixed() -> dict[str, Any]:
 
 
 def make_small(folder: Path, targets: Sequence[str]) -> None:
-    """Edits a project's params.yaml: few digits, one epoch and seed, the architectures that the targets name or a few."""
+    """Edits a project's params.yaml: few digits, one epoch and seed, the named architectures or a few."""
     path = folder / PARAMS_PATH
     params = load_params(path)
     seeds = params.train.seeds[:1]
