@@ -8,8 +8,10 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from pathspec import GitIgnoreSpec
 
 from stages.common.errors import PipelineError, one_line, unreadable
 from stages.common.json import MAX_BYTES, parse_json
@@ -74,6 +76,18 @@ def _check_size(size: int, where: str) -> None:
         raise PipelineError(f"{where}: expected at most {MAX_BYTES:,} bytes, found {size:,}")
 
 
+@functools.cache
+def _parse_dvcignore(text: str) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(text.splitlines())
+
+
+def _is_ignored(path: str) -> bool:
+    """Whether DVC ignores a file. By this checkout's .dvcignore, as a stranger's patterns could take hours to match."""
+    rules = Path(".dvcignore")
+    ignored = _parse_dvcignore(rules.read_text("utf-8") if rules.exists() else "")
+    return any(map(ignored.match_file, [path, *(f"{folder}/" for folder in PurePosixPath(path).parents)]))
+
+
 @functools.lru_cache(maxsize=8)
 def _parse_yaml(content: bytes, where: str) -> tuple[Any, str]:
     """What is in a YAML file, and why it cannot be read, if it cannot: that takes as long as reading."""
@@ -130,12 +144,13 @@ class Revision:
         return found
 
     def digest(self, path: str) -> str | None:
-        """The MD5 of a file or folder, as dvc.lock has it; `None` if it does not exist."""
+        """The MD5 of a file or folder, as dvc.lock has it; `None` if it does not exist. Leaves out what DVC ignores."""
         names = self._names(path)
         if names is None:
             content = self.read(path)
             return None if content is None else _md5(content)
-        files = [{"md5": _md5(self.read(f"{path}/{name}") or b""), "relpath": name} for name in sorted(names)]
+        counted = [name for name in sorted(names) if not _is_ignored(f"{path}/{name}")]
+        files = [{"md5": _md5(self.read(f"{path}/{name}") or b""), "relpath": name} for name in counted]
         return _md5(json.dumps(files).encode()) + ".dir"
 
     def _names(self, folder: str) -> list[str] | None:
