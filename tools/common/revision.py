@@ -4,6 +4,8 @@ import functools
 import hashlib
 import json
 import os
+import re
+import shlex
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
@@ -42,6 +44,18 @@ def git(*arguments: str, **environment: str) -> bytes:
     if done.returncode:
         raise PipelineError(f"{one_line(' '.join(command))}: {one_line(done.stderr.decode(errors='replace'))}")
     return done.stdout
+
+
+@functools.cache
+def _check_complete(commit: str) -> None:
+    """Raises `PipelineError`, which says how to fetch them, if a partial clone lacks files of the project's folder."""
+    try:
+        git("rev-list", "--objects", "--quiet", "--no-walk", commit, "--", ".", **OFFLINE)
+    except PipelineError as error:
+        settings = git("config", "--list", "--name-only").decode(errors="replace")
+        if partial := re.search(r"^remote\.(.+)\.promisor$", settings, re.MULTILINE):
+            fetch = f"git fetch --refetch --no-filter {shlex.quote(partial[1])} {commit}"
+            raise PipelineError(f"{commit[:7]}: not all of it is in this partial clone; run: {fetch}") from error
 
 
 @functools.lru_cache(maxsize=10_000)  # a commit does not change, and several parts of a review read the same files
@@ -99,11 +113,18 @@ def _parse_yaml(content: bytes, where: str) -> tuple[Any, str]:
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, under the name that the user gave; or the workspace or another folder, with `commit` None."""
+    """A commit, under the name that the user gave; or the workspace or another folder, with `commit` None.
+
+    Raises `PipelineError` if not all of the commit is here, as nothing is fetched.
+    """
 
     name: str
     commit: str | None
     folder: Path = Path()
+
+    def __post_init__(self) -> None:
+        if self.commit is not None:
+            _check_complete(self.commit)
 
     @classmethod
     def find(cls, name: str) -> "Revision":
