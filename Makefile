@@ -15,7 +15,7 @@ unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the 
 .DEFAULT_GOAL := help
 
 repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects
-	@REPRO_MAKE=$$PPID python -m tools.repro
+	@python -m tools.repro
 
 overview: $(RUN) ## draw plots/report.html and the comparison from the results in the workspace
 	python -m tools.overview

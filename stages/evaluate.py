@@ -1,73 +1,97 @@
-"""Stage 4: scores one trained model on the test set.
+"""Stage 4: scores the models of one architecture on the test set.
 
-Writes the prediction for every test image, the loss, and the training history, which train leaves in DVC's cache, to
-one file in git.
+Writes the metrics, and one file with the predictions for every test image and the histories of the trainings, which
+train leaves in DVC's cache.
 """
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from stages.common.building import load_model
-from stages.common.errors import PipelineError, command, unreadable
-from stages.common.evaluation import HISTORY, Evaluation
-from stages.common.params import load_params
+from stages.common.files import write_json
 from stages.common.prepared import Dataset
-from stages.common.versions import check_versions
+from stages.models.building import load_model
+from stages.results.predictions import HISTORY, Predictions, ensemble_accuracy
+from stages.support.errors import PipelineError, command, unreadable
+from stages.support.params import Params, load_params
+from stages.support.progress import finish
+from stages.support.versions import check_versions
+
+TYPES = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}  # of the columns of a history
 
 
-def read_history(path: Path, stage: str) -> list[list]:
-    """Reads the history that train wrote, as rows (epoch, split, metric, value).
+def read_history(path: Path, seed: int, hint: str) -> list[tuple]:
+    """Reads the history that train wrote, as rows (seed, epoch, split, metric, value).
 
-    Raises `PipelineError`, which names the stage to run, if the file is missing or is something else.
+    Raises `PipelineError`, which ends with `hint`, if the file is missing or is something else.
     """
-    columns, hint = list(HISTORY), f"; make it anew with: dvc repro {stage}"
     with unreadable(path, "the history that train writes", hint):
-        history = pd.read_csv(path, usecols=columns, dtype=HISTORY)[columns]
+        history = pd.read_csv(path, usecols=list(TYPES), dtype=TYPES)
     if not np.isfinite(history["value"]).all() or history.empty:
         raise PipelineError(f"{path}: expected finite numbers, found others or none{hint}")
-    return history.values.tolist()
+    return list(history.assign(seed=seed)[list(HISTORY)].itertuples(index=False, name=None))
+
+
+def evaluate(name: str, params: Params, data: Path, models: Path) -> tuple[Predictions, float]:
+    """Predicts the test images with the model of each seed; returns also the accuracy of their averaged predictions.
+
+    Raises `PipelineError` if a model or a history cannot be read, or if a prediction is not finite.
+    """
+    hint = f"; train it anew with: dvc repro train@{name}"
+    dataset, seeds, decimals = Dataset.read(data), sorted(params.train.seeds), params.evaluate.decimals
+    images, one_hot = dataset.load(data)
+    labels = one_hot.argmax(axis=1)
+    files = [models / f"{seed}.keras" for seed in seeds]
+    history = [row for seed in seeds for row in read_history(models / f"{seed}.csv", seed, hint)]
+    probabilities, parameters = [], 0
+    for file in files:
+        model = load_model(file, name, params.architecture(name), dataset, params.train.kernels)
+        parameters = model.count_params()
+        probabilities.append(model.predict(images, batch_size=params.evaluate.batch_size, verbose=0))
+        if not np.isfinite(probabilities[-1]).all():
+            raise PipelineError(f"{file}: expected finite probabilities, found others{hint}")
+    classes = list(range(dataset.classes))
+    predictions = Predictions(
+        name,
+        dataset.dataset,
+        dataset.classes,
+        tuple(seeds),
+        tuple(hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() for file in files),
+        parameters,
+        tuple(round(float(log_loss(labels, each, labels=classes)), decimals) for each in probabilities),
+        history,
+        labels,
+        np.stack([each.argmax(axis=1) for each in probabilities]),
+        np.stack([each.max(axis=1).astype(float) for each in probabilities]),
+    )
+    return predictions, ensemble_accuracy(labels, np.stack(probabilities))
 
 
 @command
 def main() -> None:
-    """Evaluates one architecture, trained with one seed, on the prepared test images."""
+    """Evaluates the models of one architecture on the prepared test images."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("architecture", help="its name in params.yaml")
-    parser.add_argument("seed", type=int, help="the seed that it was trained with")
-    parser.add_argument("prepared", type=Path, help="the folder that preprocess wrote")
-    parser.add_argument("model", type=Path, help="the model that train wrote")
-    parser.add_argument("history", type=Path, help="the history that train wrote")
-    parser.add_argument("evaluation", type=Path, help="the predictions and figures to write, .json")
+    parser.add_argument("data", type=Path, help="the folder of test images that preprocess wrote")
+    parser.add_argument("models", type=Path, help="the folder that train wrote")
+    parser.add_argument("predictions", type=Path, help="the predictions to write, .json")
+    parser.add_argument("metrics", type=Path, help="the metrics to write, .json")
     arguments = parser.parse_args()
-    check_versions("keras", "numpy", "tables")
+    check_versions("common", "models", "results")
 
     params = load_params()
-    name = arguments.architecture
-    architecture = params.architecture(name)
-    dataset = Dataset.read(arguments.prepared / "dataset.json")
-    images, one_hot = dataset.load(arguments.prepared, "test")
-    history = read_history(arguments.history, f"train@{name}-{arguments.seed}")
-
-    model = load_model(arguments.model, name, architecture, dataset, params.train.kernels)
-    probabilities = model.predict(images, batch_size=params.evaluate.batch_size, verbose=0)
-    if not np.isfinite(probabilities).all():
-        hint = f"train it anew with: dvc repro train@{name}-{arguments.seed}"
-        raise PipelineError(f"{arguments.model}: expected finite probabilities, found others; {hint}")
-    labels = one_hot.argmax(axis=1)
-    evaluation = Evaluation.of(
-        dataset.dataset,
-        labels,
-        probabilities,
-        loss=float(log_loss(labels, probabilities, labels=list(range(dataset.classes)))),
-        parameters=model.count_params(),
-        history=history,
+    predictions, ensemble = evaluate(arguments.architecture, params, arguments.data, arguments.models)
+    decimals, metrics = params.evaluate.decimals, predictions.metrics(ensemble)
+    predictions.write(arguments.predictions, decimals)
+    rounded = {key: round(value, decimals) if isinstance(value, float) else value for key, value in metrics.items()}
+    write_json(arguments.metrics, rounded)
+    finish(
+        f"{predictions.name}: test accuracy {predictions.accuracy:.4f} on {predictions.dataset}, {predictions.several}"
     )
-    evaluation.write(arguments.evaluation, params.evaluate.decimals)
-    print(f"{name}-{arguments.seed}: test accuracy {evaluation.accuracy:.4f} on {dataset.dataset}")
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common.archive import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
-from stages.common.download import download
-from stages.common.earlier import Earlier
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_json
-from stages.common.params import PARAMS_PATH, Source, load_params
-from stages.common.versions import check_versions
+from stages.data.archive import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
+from stages.data.download import download
+from stages.data.earlier import Earlier
+from stages.support.errors import PipelineError, command
+from stages.support.params import PARAMS_PATH, Source, load_params
+from stages.support.progress import finish
+from stages.support.versions import check_versions
 
 EMBEDDED = "embedded:digits"
 
@@ -69,7 +70,7 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
 def read_place(place: str) -> Archive:
     """Reads the archive from one place: embedded digits, URL, Keras cache or path."""
     if place == EMBEDDED:
-        from stages.common.offline import embedded_digits
+        from stages.data.offline import embedded_digits
 
         return embedded_digits()
     if "://" in place:
@@ -138,14 +139,14 @@ def main() -> None:
     parser.add_argument("archive", type=Path, help="the .npz file to write")
     parser.add_argument("description", type=Path, help="the .json file to write")
     arguments = parser.parse_args()
-    check_versions("numpy", "pictures", "tables")
+    check_versions("common", "data")
 
     sources = load_params().data.sources
     earlier = Earlier.find(arguments.archive, arguments.description)
     archive, source, place = fetch(sources, earlier)
     write_archive(arguments.archive, archive)
     write_json(arguments.description, asdict(describe(archive, source, place)))
-    print(f"{source.dataset}, from {place}\n{archive.summary()}")
+    finish(f"{source.dataset}, from {place}\n{archive.summary()}")
     if place == EMBEDDED and source is not sources[0]:
         print(NOTICE.format(wanted=sources[0].dataset, dataset=source.dataset), file=sys.stderr)
 

@@ -1,6 +1,6 @@
 """Stage 2: turns the raw archive into the models' inputs, a chunk at a time.
 
-Writes float32 images in [0, 1], one-hot labels, the data set's description and a sample sheet.
+Writes float32 images in [0, 1] and one-hot labels, for training and for testing, and a sample sheet.
 """
 
 import argparse
@@ -11,13 +11,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from stages.common.archive import Archive, Description, map_archive
-from stages.common.errors import PipelineError, command
 from stages.common.files import read_bytes
-from stages.common.params import load_params, mistake
-from stages.common.pictures import digit_sheet, save
-from stages.common.prepared import Dataset, write_npy
-from stages.common.versions import check_versions
+from stages.common.prepared import IMAGES, LABELS, Dataset, write_npy
+from stages.data.archive import Archive, Description, map_archive
+from stages.results.pictures import digit_sheet, save
+from stages.support.errors import PipelineError, command
+from stages.support.params import load_params, mistake
+from stages.support.progress import finish
+from stages.support.versions import check_versions
 
 CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28
 
@@ -45,15 +46,17 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-def prepare(images: np.ndarray, labels: np.ndarray, classes: int, pixel_max: float, split: str, folder: Path) -> None:
-    """Writes x_SPLIT.npy and y_SPLIT.npy into `folder`, from uint8 images (n, height, width) and labels (n,)."""
+def prepare(images: np.ndarray, labels: np.ndarray, dataset: Dataset, pixel_max: float, folder: Path) -> None:
+    """Writes the files of a split into `folder`, from uint8 images (n, height, width) and labels (n,)."""
     chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
     shown = track(
-        chunks, f"{split} images", console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+        chunks, f"{folder.name} images", console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
     )
     scaled = (scale_images(images[chunk], pixel_max) for chunk in shown)
-    write_npy(folder / f"x_{split}.npy", scaled, (*images.shape, 1))
-    write_npy(folder / f"y_{split}.npy", (one_hot(labels[chunk], classes) for chunk in chunks), (len(labels), classes))
+    write_npy(folder / IMAGES, scaled, (*images.shape, 1))
+    encoded = (one_hot(labels[chunk], dataset.classes) for chunk in chunks)
+    write_npy(folder / LABELS, encoded, (len(labels), dataset.classes))
+    dataset.write(folder)
 
 
 def samples(archive: Archive, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,36 +73,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("archive", type=Path, help="the .npz that fetch wrote")
     parser.add_argument("description", type=Path, help="the .json that fetch wrote")
-    parser.add_argument("folder", type=Path, help="where to write the arrays and dataset.json")
+    parser.add_argument("folder", type=Path, help="where to write the folders train and test")
     parser.add_argument("sheet", type=Path, help="the sample sheet to write, .png")
     arguments = parser.parse_args()
-    check_versions("numpy", "pictures")
+    check_versions("common", "data", "results")
 
     params = load_params()
     settings = params.preprocess
     archive = map_archive(arguments.archive)
-    fetched = read_description(arguments.description, archive)
-    train, height, width = archive.x_train.shape
-    dataset = Dataset(
-        dataset=fetched.dataset,
-        classes=archive.classes,
-        image=(height, width, 1),
-        train=train,
-        test=len(archive.x_test),
-        sha256=fetched.sha256,
-    )
+    name = read_description(arguments.description, archive).dataset
     images, labels = samples(archive, settings.samples.first, settings.samples.count)
+    lines = []
     for split in ("train", "test"):
         arrays = getattr(archive, f"x_{split}"), getattr(archive, f"y_{split}")
-        prepare(*arrays, dataset.classes, settings.pixel_max, split, arguments.folder)
-    dataset.write(arguments.folder / "dataset.json")
+        count, height, width = arrays[0].shape
+        dataset = Dataset(name, archive.classes, (height, width, 1), count)
+        prepare(*arrays, dataset, settings.pixel_max, arguments.folder / split)
+        shapes = f"images float32 {(count, *dataset.image)} in [0, 1], labels float32 {(count, dataset.classes)}"
+        lines.append(f"{split:6}{shapes}")
     titles = [f"l={label}" for label in labels]
-    figure = digit_sheet(images, titles, f"{dataset.dataset}: training images from index {settings.samples.first}")
+    figure = digit_sheet(images, titles, f"{name}: training images from index {settings.samples.first}")
     save(figure, arguments.sheet)
-    for split, count in (("train", train), ("test", dataset.test)):
-        print(
-            f"{split:6} images float32 {(count, *dataset.image)} in [0, 1], labels float32 {(count, dataset.classes)}"
-        )
+    finish("\n".join(lines))
 
 
 if __name__ == "__main__":

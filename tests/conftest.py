@@ -10,10 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +21,11 @@ import yaml
 from hypothesis import settings
 from sklearn.datasets import load_digits
 
-from stages.common.archive import Archive, write_archive
-from stages.common.yaml import parse_yaml, read_yaml
+from stages.data.archive import Archive, write_archive
+from stages.support.yaml import parse_yaml, read_yaml
 from tools.common.arguments import number
-from tools.repro.warm import BIN, LIBRARIES, Warm, warm_commands
+
+from . import forked
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "tests/params.yaml"
@@ -70,7 +71,6 @@ architectures:
       - Flatten
       - Dense: {units: classes, activation: softmax}
     fit: {epochs: 1, batch_size: 50}
-ensembles: {}
 """
 
 
@@ -113,31 +113,31 @@ class Repro:
 class Project:
     """A project folder with git and DVC, run with the real commands.
 
-    Warm servers (tools/repro/warm.py) run its `python` and `dvc`, real processes those of `ordinary`.
+    Its `python -m` and `dvc` run in forks (tests/forked.py), those of `ordinary` in processes of their own.
     """
 
-    warm: ClassVar[Warm | None] = None  # the servers, once `built_project` is there
     path: Path
-    is_warm: bool = True
+    is_forked: bool = True
 
     @property
     def ordinary(self) -> "Project":
-        return replace(self, is_warm=False)
+        return replace(self, is_forked=False)
 
     @property
     def environment(self) -> dict[str, str]:
-        warm = self.warm if self.is_warm else None
-        folders = [str(BIN)] if warm and warm.possible else []
         return {
             **os.environ,
-            **(warm.commands if warm else {}),
-            "PATH": os.pathsep.join([*folders, str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "DVC_SITE_CACHE_DIR": f"{self.path}.site-cache",
             **{f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
         }
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(command, cwd=self.path, env=self.environment, text=True, capture_output=True, check=False)
+        if self.is_forked and (command[0] == "dvc" or command[:2] == ("python", "-m")):
+            done = forked.run(command, self.path, self.environment)
+        else:
+            options = {"cwd": self.path, "env": self.environment, "text": True, "capture_output": True}
+            done = subprocess.run(command, **options, check=False)
         assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -235,13 +235,9 @@ def _signals_as_on_a_terminal() -> None:
 
 
 @pytest.fixture(scope="session")
-def built_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def built_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
-    with warm_commands() as warm:
-        for name in LIBRARIES:
-            warm.start(name)
-        Project.warm = warm
-        yield Project(shared_by_workers(tmp_path_factory, "built", build) / "project")
+    return Project(shared_by_workers(tmp_path_factory, "built", build) / "project")
 
 
 @pytest.fixture
@@ -273,15 +269,14 @@ def changed(built_project: Project, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def seeded(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The built project and a commit with a second seed, and an ensemble `both` of mlp_256. Not to be changed."""
+    """The built project and a commit with a second seed. Not to be changed."""
 
     def change(params: dict) -> None:
         params["train"]["seeds"].append(11)
-        params["ensembles"]["both"] = {"members": ["mlp_256"]}
 
     def make(folder: Path) -> None:
         project = built_project.clone(folder / "project")
-        project.edit_and_commit(change, "seed 11 and an ensemble")
+        project.edit_and_commit(change, "seed 11")
 
     return Project(shared_by_workers(tmp_path_factory, "seeded", make) / "project")
 

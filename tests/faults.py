@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from stages.common.yaml import read_yaml
+from stages.support.yaml import read_yaml
 from tools.common.lock import read_lock
 
 from .conftest import Project, made_once

@@ -24,7 +24,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 
 from .fuzz_targets import TARGETS
 

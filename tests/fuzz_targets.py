@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.common.archive import MEMBERS, Archive, read_archive, write_archive
-from stages.common.errors import PipelineError
-from stages.common.evaluation import Evaluation
 from stages.common.files import write_json
-from stages.common.params import load_params
+from stages.data.archive import MEMBERS, Archive, read_archive, write_archive
+from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError
+from stages.support.params import load_params
 from tools.common import results
 from tools.common.definitions import stages
 from tools.common.revision import WORKSPACE, Revision, git
@@ -30,7 +30,6 @@ architectures:
   a:
     layers: [Flatten, {Dense: {units: classes, activation: softmax}}]
     fit: {epochs: 1, batch_size: 5}
-ensembles: {}
 """
 KINDS = [("png", "L"), ("png", "RGBA"), ("png", "P"), ("jpeg", "RGB"), ("gif", "P"), ("tiff", "L"), ("bmp", "RGB")]
 KINDS += [("webp", "RGB"), ("ppm", "RGB")]
@@ -58,7 +57,7 @@ def params(folder: Path) -> Target:
     """The reader of params.yaml."""
     content = (ROOT / "tests/params.yaml").read_text()
     (folder / "all.yaml").write_text(content)
-    (folder / "small.yaml").write_text(content[: content.index("\nensembles:")] + SMALL)
+    (folder / "small.yaml").write_text(content[: content.index("\narchitectures:")] + SMALL)
     return Target(load_params, list(folder.iterdir()))
 
 
@@ -66,7 +65,7 @@ def reviews(folder: Path) -> Target:
     """All that a review reads of a branch, compared with the same files undamaged, in a commit."""
     os.chdir(folder)
     content = (ROOT / "tests/params.yaml").read_text().replace("seeds: [10, 11, 12]", "seeds: [10]")
-    _write_results(content[: content.index("\nensembles:")] + SMALL)
+    _write_results(content[: content.index("\narchitectures:")] + SMALL)
     for command in (("init", "-q"), ("add", "-A"), ("-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "x")):
         git(*command)
     base = Revision.find("HEAD")
@@ -84,11 +83,12 @@ def _write_results(content: str) -> None:
     """Writes the results of one architecture into the current folder, with a dvc.lock that matches."""
     label = np.arange(30) % 10
     probabilities = np.random.default_rng(0).dirichlet(np.ones(10), 30)
-    history = [(1, split, metric, 0.5) for split in ("train", "validation") for metric in ("accuracy", "loss")]
-    evaluation = Evaluation.of("MNIST", label, probabilities, loss=2.0, parameters=7, history=history)
-    evaluation.write(results.evaluation("a", 10), 6)
-    figures = {"accuracy": evaluation.accuracy, "loss": 2.0, "errors": 27, "parameters": 7}
-    write_json(results.metrics("a"), {"dataset": "MNIST", **figures})
+    history = [(10, 1, split, metric, 0.5) for split in ("train", "validation") for metric in ("accuracy", "loss")]
+    prediction, probability = probabilities.argmax(axis=1)[None], probabilities.max(axis=1)[None]
+    shared = ("a", "MNIST", 10, (10,), ("0" * 32,), 7, (2.0,), history)
+    predictions = Predictions(*shared, label, prediction, probability)
+    predictions.write(results.predictions("a"), 6)
+    write_json(results.metrics("a"), predictions.metrics(0.5))
     texts = {
         Path("params.yaml"): content,
         Path("dvc.yaml"): (ROOT / "dvc.yaml").read_text(),

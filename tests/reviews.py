@@ -1,10 +1,8 @@
 """Runs `tools.review` and reads what it wrote."""
 
-import json
-
 import numpy as np
 
-from tools.common.predictions import Predictions
+from stages.results.predictions import Predictions
 
 from .conftest import Project
 
@@ -24,12 +22,25 @@ def pages(project: Project) -> tuple[str, str]:
 
 
 def predictions(project: Project, revision: str, name: str) -> Predictions:
-    content = json.loads(project.run("git", "show", f"{revision}:metrics/seeds/{name}/10.json").stdout)
-    return of_models(*(np.array(content[key]) for key in ("label", "prediction", "probability")))
+    content = project.run("git", "show", f"{revision}:metrics/predictions/{name}.json").stdout
+    return Predictions.parse(content.encode(), name, name)
 
 
 def of_models(label: np.ndarray, prediction: np.ndarray, probability: np.ndarray) -> Predictions:
     """The predictions of one model (n,), or of several (seeds, n)."""
     prediction = np.atleast_2d(prediction)
     seeds = tuple(range(10, 10 + len(prediction)))
-    return Predictions(seeds, label, prediction, np.broadcast_to(probability, prediction.shape))
+    history = [(seed, 1, "train", metric, 0.5) for seed in seeds for metric in ("accuracy", "loss")]
+    return Predictions(
+        "tested",
+        "tiny digits",
+        10,
+        seeds,
+        tuple(f"{seed:032x}" for seed in seeds),
+        7,
+        tuple(0.5 for _ in seeds),
+        history,
+        label,
+        prediction,
+        np.broadcast_to(probability, prediction.shape),
+    )

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.archive import MEMBERS, Archive, map_archive, read_archive, write_archive
-from stages.common.errors import PipelineError
-from stages.common.params import mistake
 from stages.common.prepared import Dataset
+from stages.data.archive import MEMBERS, Archive, map_archive, read_archive, write_archive
 from stages.preprocess import CHUNK, one_hot, prepare, samples, scale_images
+from stages.support.errors import PipelineError
+from stages.support.params import mistake
 
 from .conftest import tiny_archive
 
@@ -110,7 +110,7 @@ def damage(path: Path) -> None:
 def test_what_a_small_file_would_unpack_to_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.common.archive.MAX_BYTES", 50_000_000)
+    monkeypatch.setattr("stages.data.archive.MAX_BYTES", 50_000_000)
     path = tmp_path / "bomb.npz"
     images = np.zeros((1_000_000, 8, 8), np.uint8)
     np.savez_compressed(path, **arrays(tiny_archive()) | {"x_train": images, "y_train": np.zeros(1_000_000, np.uint8)})

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from stages.common.building import build_model
-from stages.common.models import import_keras
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
-from stages.common.yaml import read_yaml
+from stages.models.building import build_model
+from stages.models.models import import_keras
+from stages.support.params import load_params
+from stages.support.yaml import read_yaml
 from tools.bench.loop import flops
 from tools.bench.parts import _many, _small
 from tools.bench.table import page
@@ -21,7 +21,7 @@ from .conftest import ROOT, TUTORIALS
 if TYPE_CHECKING:
     import keras
 
-MNIST = Dataset("MNIST", 10, (28, 28, 1), train=60_000, test=10_000, sha256="")
+MNIST = Dataset("MNIST", 10, (28, 28, 1), count=60_000)
 MACHINE = {"machine": {"cores": [2], "bandwidth": [1e10]}}
 CONVOLUTION, DENSE = 9 * 32 * 28 * 28, 6272 * 256 + 256 * 10
 
@@ -72,13 +72,13 @@ def test_a_clean_run_of_all_seeds_is_compared_with_the_scripts(seeds: int, told:
     assert "| `cnn` edited, one seed, `make repro` ÷ its script: 30 s ÷ 40 s | 0.75 | ≤ 0.9 | ✓ |" in lines
 
 
-def test_configurations_of_small_architectures_have_one_seed_and_no_ensemble(tmp_path: Path) -> None:
+def test_configurations_of_small_architectures_have_one_seed(tmp_path: Path) -> None:
     for change, architectures in ((_small, 6), (lambda params: _many(params, 24), 24)):
         content = read_yaml(TUTORIALS)
         change(content)
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
         params = load_params(tmp_path / "params.yaml")
-        assert (len(params.architectures), params.train.seeds, params.ensembles) == (architectures, [10], {})
+        assert (len(params.architectures), params.train.seeds) == (architectures, [10])
 
 
 def test_the_committed_page_is_that_of_the_committed_figures() -> None:

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from stages.common.models import import_keras
+from stages.models.models import import_keras
 
 from .conftest import ROOT, Project
 from .faults import outputs
@@ -202,7 +202,7 @@ def test_dvc_repro_makes_damaged_files_anew(project: Project) -> None:
     ],
 )
 def test_too_little_memory_is_one_line(code: str, reason: str) -> None:
-    code = f"from stages.common.errors import command; command(lambda: {code})()"
+    code = f"from stages.support.errors import command; command(lambda: {code})()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: not enough memory: {reason}")

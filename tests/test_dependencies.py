@@ -1,166 +1,178 @@
-"""What each stage depends on: modules and library versions that decide its bytes, and no others."""
+"""What each stage depends on: the folders of code and pins that decide its output, and no others."""
 
 import ast
-import functools
 import json
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 
-from stages.common.architecture import Architecture, Compile, EarlyStopping, Fit
-from stages.common.yaml import read_yaml
+from stages.support.architecture import Architecture, Compile, EarlyStopping, Fit
+from stages.support.yaml import read_yaml
+from tools.common.definitions import Stage, stages
 
 from .conftest import ROOT, Project
 from .faults import outputs
 
-STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
-# Modules that stages import, but that no stage depends on, as an edit changes no byte of a result
-DECIDE_NOTHING = {
-    "stages/__init__.py": "calls kernels.py",
-    "stages/common/__init__.py": "empty",
-    "stages/common/architecture.py": "checks; its defaults stand in defaults.py",
-    "stages/common/checkpoint.py": "a resumed training gives the same bytes (test_checkpoint.py)",
-    "stages/common/errors.py": "messages and exit statuses",
-    "stages/common/json.py": "reads what json reads, or raises",
-    "stages/common/keras_api.py": "checks; Keras gets what params.yaml says, which DVC records",
-    "stages/common/notation.py": "checks and messages",
-    "stages/common/params.py": "checks",
-    "stages/common/sizes.py": "checks",
-    "stages/common/versions.py": "checks",
-    "stages/common/yaml.py": "reads what DVC reads (test_yaml.py), and DVC records the values",
-}
+CONTENT = read_yaml(ROOT / "dvc.yaml")
+DEFINED = stages(CONTENT, read_yaml(ROOT / "params.yaml"), "dvc.yaml")
+STAGES = list(CONTENT["stages"])  # fetch, preprocess, train, evaluate, report
+DECIDES_NOTHING = "stages/support"
 
 
-@functools.cache
-def imported_by(path: str) -> set[str]:
-    """The project's own modules that one of them imports itself."""
+def example(stage: str) -> Stage:
+    """One of the stages of a kind."""
+    return next(each for name, each in DEFINED.items() if name.partition("@")[0] == stage)
+
+
+def imported_by(path: Path) -> set[str]:
+    """The project's own modules that one of them imports, as paths."""
     found = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("stages", "tools"):
             for name in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
-                base = ROOT / name.replace(".", "/")
-                files = (base.with_suffix(".py"), base / "__init__.py")
-                found |= {str(file.relative_to(ROOT)) for file in files if file.exists()}
+                file = (ROOT / name.replace(".", "/")).with_suffix(".py")
+                found |= {str(file.relative_to(ROOT))} if file.exists() else set()
     return found
 
 
-def imported_modules(path: str) -> set[str]:
-    """The project's own modules that one of them imports, itself among them, however deep."""
-    found, new = {path}, {path}
-    while new:
-        new = set().union(*map(imported_by, new)) - found
-        found |= new
-    return found
-
-
-def definition(stage: str) -> dict:
-    return STAGES[stage].get("do", STAGES[stage])
-
-
-def module(stage: str) -> str:
-    """The module that a stage runs: that of `ensemble` is report's."""
-    return re.search(r"python -m (stages\.\w+)", definition(stage)["cmd"])[1].replace(".", "/") + ".py"
-
-
-def dependencies(stage: str) -> set[str]:
-    return {dep for dep in definition(stage)["deps"] if dep.startswith("stages/")}
+def is_in(path: str, places: list[str]) -> bool:
+    return any(Path(path).is_relative_to(place) for place in places)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_modules_that_decide_its_bytes(stage: str) -> None:
-    deciding = imported_modules(module(stage)) - set(DECIDE_NOTHING)
-    if stage != "train":  # only there are recipes followed
-        deciding -= {"stages/common/defaults.py"}
-    assert {dep for dep in dependencies(stage) if dep.endswith(".py")} == deciding
+def test_what_a_stage_imports_is_a_dependency_or_decides_nothing(stage: str) -> None:
+    places = [dep for dep in example(stage).deps if dep.startswith("stages/")]
+    new, seen = {f"stages/{stage}.py"}, set[str]()
+    while new:
+        seen |= new
+        assert all(is_in(path, [*places, DECIDES_NOTHING]) for path in new), new
+        new = set().union(*(imported_by(ROOT / path) for path in new if not is_in(path, [DECIDES_NOTHING]))) - seen
 
 
-def test_every_module_that_decides_nothing_is_imported_by_a_stage() -> None:
-    assert set(DECIDE_NOTHING) - {"stages/__init__.py", "stages/common/__init__.py"} <= set().union(
-        *(imported_modules(module(stage)) for stage in STAGES)
-    )
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_checks_the_versions_that_it_depends_on(stage: str) -> None:
+    folders = re.search(r"check_versions\((.*)\)", (ROOT / f"stages/{stage}.py").read_text())[1]
+    deps = {dep.removeprefix("stages/") for dep in example(stage).deps if (ROOT / dep / "requirements.txt").is_file()}
+    assert set(re.findall(r'"(\w+)"', folders)) == deps
 
 
-def test_stages_import_no_other_stage_and_no_tool() -> None:
-    for stage in STAGES:
-        imported = imported_modules(module(stage)) - {module(stage), "stages/__init__.py"}
-        assert all(path.startswith("stages/common/") for path in imported)
+@pytest.mark.parametrize(("name", "stage"), DEFINED.items(), ids=DEFINED)
+def test_every_path_of_a_command_is_a_dependency_or_an_output(name: str, stage: Stage) -> None:
+    paths = [word for word in shlex.split(stage.cmd)[3:] if "/" in word]
+    known = [*stage.deps, *stage.outs]
+    assert paths
+    for path in paths:  # a folder of which a stage writes some files is named too
+        assert is_in(path, known) or any(Path(out).is_relative_to(path) for out in stage.outs), (name, path)
+    for dep in stage.deps:
+        assert dep.startswith("stages/") or dep in stage.cmd, f"{name} is not told of {dep}"
+
+
+def test_a_stage_depends_on_what_others_write() -> None:
+    written = {out: name for name, stage in DEFINED.items() for out in stage.outs}
+    for name, stage in DEFINED.items():
+        for dep in stage.deps:
+            assert dep in written or (ROOT / dep).exists(), (name, dep)
+    assert len(written) == sum(len(stage.outs) for stage in DEFINED.values()), "two stages write the same"
+
+
+READS = {  # sections of params.yaml that the code of a stage reads, by how it does
+    "data": r"\bload_params\(\)\.data\b",
+    "preprocess": r"\bparams\.preprocess\b",
+    "train": r"\bparams\.train\.(?!seeds\b)",
+    "train.seeds": r"\bparams\.train\.seeds\b",
+    "evaluate": r"\bparams\.evaluate\b",
+    "report": r"\bparams\.report\b",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_param_that_a_stage_reads_is_listed_and_no_other(stage: str) -> None:
+    source = (ROOT / f"stages/{stage}.py").read_text()
+    read = {key for key, pattern in READS.items() if re.search(pattern, source)}
+    listed = {key for key in example(stage).params if not key.startswith("architectures.")}
+    assert listed == (read - {"train.seeds"} if "train" in read else read)
+    of_architectures = [key for key in example(stage).params if key.startswith("architectures.")]
+    assert bool(of_architectures) == (stage in ("train", "evaluate"))
 
 
 def test_a_tool_imports_its_own_folder_and_the_common_one() -> None:
     for path in ROOT.glob("tools/*/**/*.py"):
-        name = str(path.relative_to(ROOT))
         folder = path.relative_to(ROOT / "tools").parts[0]
-        tools = {each.split("/")[1] for each in imported_modules(name) if each.startswith("tools/")}
-        assert tools - {"__init__.py"} <= {folder, "common"}, name
+        tools = {each.split("/")[1] for each in imported_by(path) if each.startswith("tools/")}
+        assert tools <= {folder, "common"}, path
+    for path in ROOT.glob("stages/**/*.py"):
+        assert not [each for each in imported_by(path) if each.startswith("tools/")], path
 
 
 def test_no_two_modules_import_one_another() -> None:
-    modules = [str(path.relative_to(ROOT)) for folder in ("stages", "tools") for path in (ROOT / folder).rglob("*.py")]
-    imported = {name: imported_modules(name) - {name} for name in modules}
-    assert not [(one, other) for one in modules for other in imported[one] if one in imported.get(other, ())]
+    files = [*ROOT.glob("stages/**/*.py"), *ROOT.glob("tools/**/*.py")]
+    direct = {str(path.relative_to(ROOT)): imported_by(path) for path in files}
 
+    def reached(name: str) -> set[str]:
+        seen, new = set(), direct[name]
+        while new:
+            seen |= new
+            new = set().union(*(direct.get(each, set()) for each in new)) - seen
+        return seen
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_versions_that_it_checks(stage: str) -> None:
-    checked = re.search(r"check_versions\((.*)\)", (ROOT / module(stage)).read_text())[1]
-    listed = {dep for dep in dependencies(stage) if dep.startswith("stages/requirements/")}
-    assert listed == {f"stages/requirements/{name}.txt" for name in re.findall(r'"(\w+)"', checked)}
+    assert not [name for name in direct if name in reached(name)]
 
 
 def test_defaults_of_a_recipe_decide_its_bytes() -> None:
-    """So they stand in defaults.py, on which train depends, and not in params.py."""
+    """So they stand in defaults.py, on which train depends, and not in stages/support."""
     sections = (Architecture, Compile, EarlyStopping, Fit)
     fields = {name: field for section in sections for name, field in section.model_fields.items()}
     found = {name: field.default for name, field in fields.items() if not field.is_required()}
     found = {name: value for name, value in found.items() if value is not None}
-    source = ast.parse((ROOT / "stages/common/defaults.py").read_text())
+    source = ast.parse((ROOT / "stages/models/defaults.py").read_text())
     values = [ast.literal_eval(node.value) for node in source.body if isinstance(node, ast.Assign)]
     del found["compile"]
     assert sorted(str(getattr(value, "name", value)) for value in found.values()) == sorted(map(str, values))
 
 
 @pytest.fixture(scope="module")
-def edited(seeded: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project with an ensemble, in which files are edited, but nothing is run."""
-    return seeded.clone(tmp_path_factory.mktemp("edited") / "project")
+def edited(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the built project, in which files are edited, but nothing is run."""
+    return built_project.clone(tmp_path_factory.mktemp("edited") / "project")
 
 
-EVERY = {"fetch", "preprocess", "train", "evaluate", "report", "ensemble"}
-REPORTS = {"report", "ensemble"}
+EVERY = set(STAGES)
+EDITS = {
+    "stages/support/params.py": set(),
+    "stages/common/notes.md": set(),
+    "stages/models/__pycache__/building.cpython-311.pyc": set(),
+    "stages/results/deeper/more.py": set(),
+    "stages/common/files.py": EVERY,
+    "stages/common/requirements.txt": EVERY,
+    "stages/data/download.py": {"fetch", "preprocess"},
+    "stages/models/building.py": {"train", "evaluate"},
+    "stages/models/new.py": {"train", "evaluate"},
+    "stages/models/requirements.txt": {"train", "evaluate"},
+    "stages/results/pictures.py": {"preprocess", "evaluate", "report"},
+    "stages/results/requirements.txt": {"preprocess", "evaluate", "report"},
+    "stages/train.py": {"train"},
+}
 
 
-@pytest.mark.parametrize(
-    ("path", "stale"),
-    [
-        *((path, set()) for path in DECIDE_NOTHING),
-        ("stages/common/archive.py", EVERY - {"train"}),
-        ("stages/common/files.py", EVERY),
-        ("stages/common/prepared.py", EVERY - {"fetch"}),
-        ("stages/common/evaluation.py", {"evaluate"} | REPORTS),
-        ("stages/common/tables.py", REPORTS),
-        ("stages/common/models.py", {"train", "evaluate"}),
-        ("stages/common/building.py", {"train", "evaluate"}),
-        ("stages/common/defaults.py", {"train"}),
-        ("stages/requirements/keras.txt", {"train", "evaluate"}),
-        ("stages/requirements/numpy.txt", EVERY),
-        ("stages/requirements/pictures.txt", {"fetch", "preprocess"} | REPORTS),
-        ("stages/requirements/tables.txt", {"fetch", "evaluate"} | REPORTS),
-    ],
-)
-def test_an_edit_makes_stale_the_stages_whose_bytes_it_may_change(edited: Project, path: str, stale: set[str]) -> None:
-    before = (edited.path / path).read_bytes()
-    (edited.path / path).write_bytes(before + b"# a comment\n")
+@pytest.mark.parametrize(("path", "stale"), EDITS.items(), ids=EDITS)
+def test_an_edit_makes_stale_the_stages_whose_output_it_may_change(edited: Project, path: str, stale: set[str]) -> None:
+    file = edited.path / path
+    before = file.read_bytes() if file.exists() else None
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes((before or b"") + b"# a comment\n")
     found = json.loads(edited.run("dvc", "status", "--json").stdout)
-    (edited.path / path).write_bytes(before)
+    file.unlink() if before is None else file.write_bytes(before)
     assert {stage.partition("@")[0] for stage in found} == stale
 
 
 def test_a_stage_refuses_other_versions_of_its_libraries(project: Project) -> None:
-    pins = project.path / "stages/requirements/numpy.txt"
+    pins = project.path / "stages/common/requirements.txt"
     pins.write_text(re.sub(r"numpy==\S+", "numpy==1.0", pins.read_text()))
     before = outputs(project)
     done = project.run("dvc", "repro", check=False)
     assert done.returncode
-    assert "error: stages/requirements/numpy.txt: expected numpy 1.0, found 2" in done.stderr
+    assert "error: stages/common/requirements.txt: expected numpy 1.0, found 2" in done.stderr
     assert "Traceback" not in done.stderr
     assert outputs(project) == before

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.common import download
-from stages.common.archive import write_archive
+from stages.data import download
+from stages.data.archive import write_archive
 from stages.fetch import fetch
 
 from .conftest import tiny_archive

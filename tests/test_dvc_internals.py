@@ -19,19 +19,19 @@ def test_the_plan_is_that_of_dvc_repro(project: Project) -> None:
     assert plan(project)["outdated"] == []
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=2))
     found = plan(project)
-    assert found["outdated"] == ["train@cnn-10", "evaluate@cnn-10", "report@cnn"]
+    assert found["outdated"] == ["train@cnn", "evaluate@cnn", "report@cnn"]
     assert set(found["upstream"]) == set(read_lock(project.path / "dvc.lock"))
-    assert set(found["upstream"]["report@cnn"]) == {"preprocess", "evaluate@cnn-10"}
+    assert set(found["upstream"]["report@cnn"]) == {"preprocess", "evaluate@cnn"}
     assert [(Path(lock).name, names) for lock, names in found["recorded"].items()] == [
         ("dvc.lock", list(found["upstream"]))
     ]
-    assert found["written"]["train@cnn-10"] > (project.path / "data/models/cnn/10.keras").stat().st_size
-    assert found["commands"]["train@cnn-10"].startswith("python -m stages.train cnn 10 data/prepared ")
-    assert set(plan(project, "evaluate@cnn-10")["upstream"]) == {
+    assert found["written"]["train@cnn"] > (project.path / "data/models/cnn/10.keras").stat().st_size
+    assert found["commands"]["train@cnn"].startswith("python -m stages.train cnn data/prepared/train ")
+    assert set(plan(project, "evaluate@cnn")["upstream"]) == {
         "fetch",
         "preprocess",
-        "train@cnn-10",
-        "evaluate@cnn-10",
+        "train@cnn",
+        "evaluate@cnn",
     }
 
 

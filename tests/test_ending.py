@@ -21,9 +21,10 @@ from .faults import outputs
 REPRO = ("python", "-m", "tools.repro", "--jobs", "2")
 MAKE = ("make", "-f", str(ROOT / "Makefile"), "-o", ".venv/installed", "repro")  # as if the environment were there
 ENDLESS = """\
-import pathlib, signal, subprocess, tempfile
-pathlib.Path(tempfile.mkdtemp(), "left").touch()
-subprocess.run(["sleep", "1000"])
+    import tempfile, time
+    Path(tempfile.mkdtemp(), "left").touch()
+    Path(f"endless-{arguments.architecture}").touch()
+    time.sleep(1000)
 """
 STUBBORN = """\
 import signal, time
@@ -31,9 +32,8 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 open("stubborn", "w").close()
 time.sleep(1000)
 """
-# What the command line of each has. DVC's processes are forks of a server, and have its command line
-PARTS = {"tools.repro": "-m tools.repro --jobs", "dvc's client": "client.py dvc", "client": "client.py python"}
-PARTS |= {"stage's child": "sleep 1000", "server": " requests ", "dvc": " dvc.commands.repro "}
+# What the command line of each has
+PARTS = {"tools.repro": "-m tools.repro --jobs", "stage": "-m stages.report", "dvc": "-m dvc --wait-for-lock"}
 
 
 def wait_until(seen: Callable[[], object]) -> None:
@@ -70,8 +70,7 @@ class Running:
         """The processes that have this part."""
         if part == "make":
             return [psutil.Process(self.process.pid)]
-        found = at_work(self.folder, PARTS[part])
-        return {"server": found[:1], "dvc": found[1:]}.get(part, found)
+        return at_work(self.folder, PARTS[part])
 
     def wait_for_all(self) -> str:
         """Waits until no process is left; returns what was printed."""
@@ -82,13 +81,13 @@ class Running:
 
 @pytest.fixture
 def endless(project: Project) -> Project:
-    """The tiny project with two stages that have a child and no end; and with no end to any patience."""
-    (project.path / "stages/report.py").write_text(ENDLESS)
-    for name in ("schedule", "client"):
-        module = project.path / f"tools/repro/{name}.py"
-        text = module.read_text()
-        module.write_text(text.replace("\nPATIENCE = 10 ", "\nPATIENCE = 1000 "))
-        assert module.read_text() != text
+    """The tiny project with two stages that have no end; and with no end to patience."""
+    stage = project.path / "stages/report.py"
+    stage.write_text(stage.read_text().replace("    params = load_params()\n", ENDLESS))
+    module = project.path / "tools/repro/schedule.py"
+    text = module.read_text()
+    module.write_text(text.replace("\nPATIENCE = 10 ", "\nPATIENCE = 1000 "))
+    assert module.read_text() != text
     return project
 
 
@@ -100,9 +99,7 @@ CASES = {
     "tools.repro, killed": (REPRO, "tools.repro", [KILL]),
     "dvc": (REPRO, "dvc", [TERM]),
     "dvc, killed": (REPRO, "dvc", [KILL]),
-    "dvc's client, killed": (REPRO, "dvc's client", [KILL]),
-    "client, killed": (REPRO, "client", [KILL]),
-    "server, killed": (REPRO, "server", [KILL]),
+    "stage, killed": (REPRO, "stage", [KILL]),
 }
 
 
@@ -111,12 +108,12 @@ def test_all_end_with_any(
     endless: Project, built_project: Project, command: tuple[str, ...], part: str, numbers: list[int]
 ) -> None:
     running = Running(endless, command)
-    wait_until(lambda: len(running.find("stage's child")) >= (2 if command == REPRO else 1))
+    wait_until(lambda: len(running.find("stage")) >= (2 if command == REPRO else 1))
     for left, process in reversed(list(enumerate(running.find(part)))):
         for number in numbers:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        wait_until(lambda left=left: len(running.find("stage's child")) <= left)  # the other stage goes on
+        wait_until(lambda left=left: len(running.find("stage")) <= left)  # the other stage goes on
     running.wait_for_all()
     assert running.process.returncode != 0
     assert not list(running.temporary.iterdir())
@@ -129,7 +126,7 @@ def test_all_end_with_any(
 
 def test_all_end_with_the_terminal(endless: Project) -> None:
     running = Running(endless, MAKE)
-    wait_until(lambda: running.find("stage's child"))
+    wait_until(lambda: running.find("stage"))
     os.killpg(running.process.pid, HUP)
     running.wait_for_all()
     assert not list(running.temporary.iterdir())

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stages.common.yaml import read_yaml
+from stages.support.yaml import read_yaml
 
 from .conftest import ROOT, Project
 from .faults import outputs

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.archive import MEMBERS, read_archive, write_archive
-from stages.common.errors import PipelineError
-from stages.common.offline import embedded_digits, fit_like_mnist
-from stages.common.params import Source, load_params
+from stages.data.archive import MEMBERS, read_archive, write_archive
+from stages.data.offline import embedded_digits, fit_like_mnist
 from stages.fetch import EMBEDDED, fetch, read_place
+from stages.support.errors import PipelineError
+from stages.support.params import Source, load_params
 
 from .conftest import ROOT, TUTORIALS, Project, Repro, tiny_archive
 from .faults import as_an_ordinary_user, outputs

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 
 from .fuzz import FAULTS, outcome, run
 from .fuzz_targets import TARGETS

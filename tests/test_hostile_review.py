@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 from tools.common.predictions import names_of
 from tools.common.revision import WORKSPACE, Revision, git
 from tools.review.stages import stale

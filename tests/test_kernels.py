@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from stages.common import kernels
-from stages.common.architecture import Architecture
-from stages.common.building import build_model, load_model
 from stages.common.kernels import kernels_identity, why_not_portable
-from stages.common.models import import_keras, save_model
-from stages.common.portable import (
+from stages.models.building import build_model, load_model
+from stages.models.models import import_keras, save_model
+from stages.models.portable import (
     batch_normalization,
     gelu,
     initialize_orthogonal,
     layer_normalization,
     rms_normalization,
 )
+from stages.support.architecture import Architecture
 from tools.verify.small import mixed
 
 from .conftest import ROOT, Project
@@ -45,7 +45,7 @@ STEERING = {
 }
 PROBE = """\
 import json, os
-from stages.common.models import make_deterministic
+from stages.models.models import make_deterministic
 make_deterministic(1, "portable")
 import numpy as np, tensorflow as tf
 print(json.dumps({

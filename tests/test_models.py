@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.architecture import Architecture
-from stages.common.building import build_model
-from stages.common.errors import PipelineError
-from stages.common.models import import_keras, model_summary, save_model
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
+from stages.models.building import build_model
+from stages.models.models import import_keras, model_summary, save_model
+from stages.support.architecture import Architecture
+from stages.support.errors import PipelineError
+from stages.support.params import load_params
 from tools.verify.operations import DATASET, example, names
 
 from .conftest import TUTORIALS
 
-MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), train=60_000, test=10_000, sha256="")
+MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
 # ../shared/design and the tutorials' own model.summary()
 PARAMETERS = {
     "mlp_256": 203_530,

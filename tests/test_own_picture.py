@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 from tools.digits import own, pictures
 from tools.digits.pictures import read
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from stages.common.errors import PipelineError
-from stages.common.keras_api import SCHEMA_PATH
-from stages.common.params import load_params
-from stages.common.yaml import parse_yaml
+from stages.support.errors import PipelineError
+from stages.support.keras_api import SCHEMA_PATH
+from stages.support.params import load_params
+from stages.support.yaml import parse_yaml
 from tools.schema.__main__ import json_schema
 from tools.verify.operations import example, names
 

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stages.common.errors import PipelineError
-from stages.common.params import load_params
-from stages.common.yaml import read_yaml
+from stages.support.errors import PipelineError
+from stages.support.params import load_params
+from stages.support.yaml import read_yaml
 from tools.common import results
 from tools.common.comparison import read_table
 from tools.common.lock import read_lock

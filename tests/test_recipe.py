@@ -2,15 +2,15 @@
 
 import pytest
 
-from stages.common.building import build_model
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
+from stages.models.building import build_model
+from stages.support.params import load_params
 from tools.common.recipes import with_block
 from tools.recipe.__main__ import FOLDER
 
 from .conftest import ROOT, Project
 
-MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), train=60_000, test=10_000, sha256="")
+MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
 RECIPES = sorted(path.stem for path in (ROOT / FOLDER).glob("*.yaml"))
 
 

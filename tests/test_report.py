@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stages.results.evaluation import Evaluation
 
-from stages.common.archive import ArrayDescription, Description
-from stages.common.errors import PipelineError
-from stages.common.evaluation import Evaluation
-from stages.common.params import load_params
+from stages.data.archive import ArrayDescription, Description
 from stages.report import Findings, draw_confusion, draw_worst_errors, write_tables
+from stages.support.errors import PipelineError
+from stages.support.params import load_params
 from tools.common.comparison import Metrics, comparison_table
 from tools.overview.drawing import Overview
 

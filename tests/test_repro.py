@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.common import cores as machine
+from stages.support import resources as machine
 from tools.repro.schedule import Plan, Schedule
 
 from .conftest import ROOT, Project, on_terminal
@@ -46,7 +46,7 @@ def test_it_leaves_what_dvc_repro_leaves(new_project: Project, built_project: Pr
     done = new_project.ordinary.run(*REPRO, "--jobs", "3")
     assert files(new_project) == files(built_project)
     assert ran(done.stdout)[:2] == ["fetch", "preprocess"]
-    assert re.search(r" train@cnn-10  \d+ s  [\d,]+ parameters, trained for 1 epochs$", done.stdout, re.MULTILINE)
+    assert re.search(r" train@cnn  \d+ s  trained with seed 10$", done.stdout, re.MULTILINE)
     assert new_project.repro().ran == set()
 
     again = new_project.run(*REPRO)
@@ -67,7 +67,7 @@ ODD |= {"GIT_DIR": "/no/such/folder"}
 def test_an_edit_runs_what_it_affects_even_in_an_odd_environment(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By `make`, in the environment that runs the tests, with servers of its own."""
+    """By `make`, in the environment that runs the tests."""
     for name in ("Makefile", "requirements.txt"):
         shutil.copy(ROOT / name, project.path)
     (project.path / ".venv").symlink_to(sys.prefix)
@@ -75,7 +75,7 @@ def test_an_edit_runs_what_it_affects_even_in_an_odd_environment(
     for name, value in ODD.items():
         monkeypatch.setenv(name, value)
     done = project.ordinary.run("make", "--assume-old=requirements.txt", "--assume-old=.venv/installed", "repro")
-    assert ran(done.stdout) == ["train@cnn-10", "evaluate@cnn-10", "report@cnn"], "as dvc repro"
+    assert ran(done.stdout) == ["train@cnn", "evaluate@cnn", "report@cnn"], "as dvc repro"
     assert re.search(r"^cnn: \d+\.\d\d %.*, \w", done.stdout, re.MULTILINE)
     *_, last = (line for line in done.stdout.splitlines() if not line.startswith("make"))  # which may tell its folder
     assert last.startswith("look at plots/report.html; ")
@@ -117,12 +117,12 @@ def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project
     status, printed = on_terminal(project, *REPRO)
     assert status == 0
     printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed)
-    assert re.search(r"train@mlp_256-10 .*epoch \d+/60 +\d+ s, about \d+ s left", printed)
+    assert re.search(r"train@mlp_256-10 .*epoch \d+/60 +\d+ s", printed)
     assert "5 of 6 stages" in printed
-    said = {"train": r"[\d,]+ parameters", "evaluate": "test accuracy", "report": "test accuracy"}  # without the name
+    said = {"train": "trained with seed 10", "evaluate": "test accuracy", "report": r"\d+ of 100"}  # without the name
     for name in ("cnn", "mlp_256"):
-        for stage, model in (("train", f"{name}-10"), ("evaluate", f"{name}-10"), ("report", name)):
-            assert len(re.findall(rf"✓ {stage}@{model}  \d+ s  {said[stage]} ?", printed)) == 1
+        for stage in said:
+            assert len(re.findall(rf"✓ {stage}@{name}  \d+ s  {said[stage]} ?", printed)) == 1
     assert "look at plots/report.html" in printed.splitlines()[-1]
 
 
@@ -195,8 +195,7 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(project: Project) -
     assert done.returncode == 1
     assert "error: params.yaml: architectures.mlp_256: expected a finite loss" in done.stdout
     assert done.stderr.startswith(
-        "error: failed, see above: train@mlp_256-10; "
-        "not run, as they depend on it: evaluate@mlp_256-10, report@mlp_256; "
+        "error: failed, see above: train@mlp_256; not run, as they depend on it: evaluate@mlp_256, report@mlp_256; "
     )
     assert done.stderr.count("\n") == 1
     status = project.run("dvc", "status").stdout
@@ -261,7 +260,8 @@ def started(plan: Plan, jobs: int, folder: Path, fails: str = "") -> list[set[st
     """The stages that run together, moment by moment, as the schedule runs them."""
     dvc = [sys.executable, "-c", f"import sys; sys.exit(sys.argv[-1] == {fails!r})"]
     moments: list[set[str]] = []
-    with Schedule(plan, jobs, dvc, dict(os.environ), folder) as work:
+    with pytest.MonkeyPatch.context() as patch, Schedule(plan, jobs, folder, jobs) as work:
+        patch.setattr("tools.repro.schedule.DVC", dvc)
         while work.goes_on():
             ended = work.step()
             moments.append({stage.name for stage in [*ended, *work.running]})

@@ -88,7 +88,7 @@ def units(project: Project) -> None:
 
 
 def code(project: Project) -> None:
-    with (project.path / "stages/common/archive.py").open("a") as stream:
+    with (project.path / "stages/data/archive.py").open("a") as stream:
         stream.write("# an edit\n")
 
 

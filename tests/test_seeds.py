@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from stages.results.evaluation import Evaluation, average
 
-from stages.common.evaluation import Evaluation, average
-from stages.common.tables import errors
+from stages.results.tables import errors
 from tools.common.statistics import accuracy_interval, difference
 
 from .conftest import Project, shared_by_workers
@@ -88,8 +88,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from stages.common.prepared import Dataset
-from stages.common.building import load_model
-from stages.common.params import load_params
+from stages.models.building import load_model
+from stages.support.params import load_params
 images, architecture = np.load("data/prepared/x_test.npy"), load_params().architecture("mlp_256")
 dataset = Dataset.read(Path("data/prepared/dataset.json"))
 models = [load_model(Path(path), "mlp_256", architecture, dataset, "portable") for path in sys.argv[2:]]

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages.common.evaluation import Evaluation
-from tools.common.predictions import Predictions
-from tools.common.results import evaluation
+from stages.results.predictions import Predictions
+from tools.common import results
 from tools.study import __main__ as study
 from tools.study import honesty
 from tools.study.claims import CLAIMS, claims_table
@@ -49,16 +48,8 @@ def test_a_comparison_finds_few_differences_of_a_recipe_with_itself_and_many_of_
 
 
 def test_a_study_writes_its_tables_picture_and_page(project, monkeypatch) -> None:
-    def train(folder: Path, seeds: dict[str, list[int]]) -> None:
-        random = np.random.default_rng(1)
-        for name, chosen in seeds.items():
-            found = recipe(0.9, len(chosen), random)
-            right = np.eye(CLASSES)[found.prediction]
-            for seed, probabilities in zip(chosen, right, strict=True):
-                path = folder / evaluation(name, seed)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                model = Evaluation.of("tiny digits", found.label, probabilities, loss=0.1, parameters=9, history=[])
-                model.write(path, 6)
+    def train(_: Path, names: list[str], seeds: list[int]) -> dict[str, Predictions]:
+        return {name: recipe(0.9, len(seeds), np.random.default_rng(1)) for name in names}
 
     monkeypatch.setattr(study, "train", train)
     monkeypatch.setattr(honesty, "DRAWS", 10)
@@ -79,14 +70,14 @@ def test_a_study_writes_its_tables_picture_and_page(project, monkeypatch) -> Non
     assert all(f"| {claim}: `{base}` → `{head}` |" in page for base, head, claim in CLAIMS)
 
 
-TRAIN = "from pathlib import Path; from tools.study.__main__ import train; train(Path('studied'), {'cnn': [10]})"
+TRAIN = "from pathlib import Path; from tools.study.__main__ import train; train(Path('studied'), ['cnn'], [10])"
 
 
 def test_a_study_restores_what_is_trained_and_leaves_the_project_alone(project) -> None:
     printed = project.run("python", "-c", TRAIN).stdout
-    assert "train@cnn-10" in printed
+    assert "train@cnn" in printed
     assert "mlp_256" not in printed
-    assert "trained for" not in printed, "it is in the cache"
-    path = evaluation("cnn", 10)
+    assert "trained with" not in printed, "it is in the cache"
+    path = results.predictions("cnn")
     assert (project.path / "studied" / path).read_bytes() == (project.path / path).read_bytes()
     assert project.run("git", "status", "--porcelain").stdout == "?? studied/\n"

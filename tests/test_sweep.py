@@ -12,9 +12,9 @@ import yaml
 from optuna.trial import TrialState
 from rich.progress import Progress
 
-from stages.common.errors import PipelineError
-from stages.common.params import load_params
-from stages.common.yaml import parse_yaml, read_yaml
+from stages.support.errors import PipelineError
+from stages.support.params import load_params
+from stages.support.yaml import parse_yaml, read_yaml
 from tools.sweep.report import block_text
 from tools.sweep.search import Search
 from tools.sweep.space import Choice, Range, Space

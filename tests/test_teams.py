@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from stages.common.params import load_params
+from stages.support.params import load_params
 from tools.common.results import OVER_ALL
 
 from .conftest import ROOT, TUTORIALS, Project, shared_by_workers

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from stages.common import tiles
+from stages.results import tiles
 
 SHAPES = st.tuples(st.integers(0, 60), st.integers(1, 9), st.integers(1, 9))
 

@@ -6,20 +6,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.architecture import Architecture, EarlyStopping
-from stages.common.building import build_model
-from stages.common.checkpoint import Checkpoint
-from stages.common.models import import_keras
 from stages.common.prepared import Dataset
-from stages.train import Row, batches, fit_model, no_longer_improves
+from stages.models.building import build_model
+from stages.models.checkpoint import Checkpoint
+from stages.models.models import import_keras
+from stages.models.training import Row, batches, fit_model, no_longer_improves
+from stages.support.architecture import Architecture, EarlyStopping
 
-DATASET = Dataset("tiny", 3, (4, 4, 1), train=50, test=1, sha256="")
+DATASET = Dataset("tiny", 3, (4, 4, 1), count=50)
 LAYERS = ["Flatten", {"Dense": {"units": 8, "activation": "relu"}}, {"Dense": {"units": 3, "activation": "softmax"}}]
+
+
+def ignore(*_: object) -> None:
+    """Nobody is told of epochs."""
 
 
 @pytest.mark.parametrize(
     ("split", "weights", "steps_at_once"),  # of 7 or 5: the last call has fewer
-    [(0, None, 3), (0.2, None, 3), (0.2, None, 100), (0.2, {0: 5.0, 2: 0.0}, 100)],
+    [
+        (0, None, 3),
+        (0.2, None, 3),
+        (0.2, None, 100),
+        (0.2, {0: 5.0, 2: 0.0}, 100),
+        (0, {0: 5.0}, 100),  # without the last class
+        (0, {1: 0.5}, 3),
+        (0.2, {0: 0.0, 1: 2.0}, 100),
+        (0.2, {}, 100),
+    ],
 )
 def test_it_trains_as_keras_alone(
     split: float, weights: dict | None, steps_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -27,24 +40,25 @@ def test_it_trains_as_keras_alone(
     import_keras()
     import tensorflow as tf
 
-    monkeypatch.setattr("stages.train.STEPS_AT_ONCE", steps_at_once)
+    monkeypatch.setattr("stages.models.training.STEPS_AT_ONCE", steps_at_once)
     random = np.random.default_rng(0)
     images = random.random((50, 4, 4, 1), np.float32)
     labels = np.eye(3, dtype=np.float32)[random.integers(3, size=50)]
     # the last batch of an epoch is smaller
     fit = {"epochs": 3, "batch_size": 8, "validation_split": split, "class_weight": weights}
     architecture = Architecture.model_validate({"layers": LAYERS, "fit": fit})
+    every = {label: (weights or {}).get(label, 1) for label in range(3)}  # Keras alone needs each class
     ours, theirs = (build_model("tiny", architecture, DATASET) for _ in range(2))
     theirs.set_weights(ours.get_weights())
 
-    history = fit_model(ours, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""))
-    assert "update_step" in vars(ours.optimizer), "Keras's Adam has changed; see stages.common.models.fuse_update"
+    history = fit_model(ours, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""), ignore)
+    assert "update_step" in vars(ours.optimizer), "Keras's Adam has changed; see stages.models.models.fuse_update"
     train = round(50 * (1 - split))
     logs = defaultdict(list)
     for epoch in range(3):
         order = batches(images[:train], labels[:train], architecture.fit, 10, tf.Variable(epoch, dtype=tf.int64))
         validation = (images[train:], labels[train:]) if split else None
-        found = theirs.fit(order, validation_data=validation, class_weight=weights, shuffle=False, verbose=0).history
+        found = theirs.fit(order, validation_data=validation, class_weight=every, shuffle=False, verbose=0).history
         for key, values in found.items():
             logs[key] += values
 
@@ -60,11 +74,11 @@ def test_it_trains_as_keras_alone(
 
 
 def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.common.models.PRIVATE_TO_ADAM", ("no longer there",))
+    monkeypatch.setattr("stages.models.models.PRIVATE_TO_ADAM", ("no longer there",))
     images, labels = np.ones((8, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.zeros(8, int)]
     architecture = Architecture.model_validate({"layers": LAYERS, "fit": {"epochs": 2, "batch_size": 4}})
     model = build_model("tiny", architecture, DATASET)
-    history = fit_model(model, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""))
+    history = fit_model(model, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""), ignore)
     assert "update_step" not in vars(model.optimizer)
     assert [row[:3] for row in history] == [(n, "train", m) for m in ("accuracy", "loss") for n in (1, 2)]
 
@@ -102,7 +116,7 @@ def test_an_early_end_is_in_the_history_and_after_a_cut_too(tmp_path: Path) -> N
     trained = []
     for _ in range(2):  # the second time, all epochs are in the checkpoint
         model = build_model("tiny", architecture, DATASET)
-        rows = fit_model(model, images, labels, architecture.fit, 10, checkpoint)
+        rows = fit_model(model, images, labels, architecture.fit, 10, checkpoint, ignore)
         assert {epoch for epoch, *_ in rows} == {1, 2, 3}
         trained.append(model.get_weights())
     for first, second in zip(*trained, strict=True):
@@ -117,9 +131,9 @@ def test_averaged_weights_are_kept_after_a_cut_too(tmp_path: Path) -> None:
     architecture = Architecture.model_validate(content)
     checkpoint = Checkpoint(tmp_path / "kept.npz", "")
     first, second = (build_model("tiny", architecture, DATASET) for _ in range(2))
-    fit_model(first, images, labels, architecture.fit, 10, checkpoint)
+    fit_model(first, images, labels, architecture.fit, 10, checkpoint, ignore)
     checkpoint.restore(second)
     last = second.get_weights()
-    fit_model(second, images, labels, architecture.fit, 10, checkpoint)
+    fit_model(second, images, labels, architecture.fit, 10, checkpoint, ignore)
     assert not np.allclose(first.get_weights()[0], last[0]), "the average of the weights is not their last value"
     np.testing.assert_array_equal(first.get_weights()[0], second.get_weights()[0])

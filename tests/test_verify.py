@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.common.architecture import Architecture
-from stages.common.params import load_params
+from stages.support.architecture import Architecture
+from stages.support.params import load_params
 from tools.common.surroundings import QEMU
 from tools.verify.__main__ import emulated_stages
 from tools.verify.differences import difference

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.yaml import read_yaml
+from stages.support.yaml import read_yaml
 
 from .conftest import ROOT, Project
 

@@ -10,8 +10,8 @@ from dvc.utils.serialize import parse_yaml as dvc_parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.errors import PipelineError
-from stages.common.yaml import MAX_BYTES, parse_yaml, read_yaml
+from stages.support.errors import PipelineError
+from stages.support.yaml import MAX_BYTES, parse_yaml, read_yaml
 from tests.conftest import ROOT
 
 SCALARS = re.split(

@@ -1,1 +1,1 @@
-"""Code that stages share. dvc.yaml lists for each stage the modules that decide its results."""
+"""Code that every stage runs: files, kernels, and the prepared arrays."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 
 PARTIAL_PREFIX = ".partial-"
 
@@ -64,7 +64,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_columns(path: Path, columns: dict[str, Any]) -> None:
     """Writes a JSON object of long lists, each on one line."""
-    lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in columns.items())
+    lines = (f'"{key}":{json.dumps(value, separators=(",", ":"), allow_nan=False)}' for key, value in columns.items())
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 

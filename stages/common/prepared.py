@@ -1,6 +1,6 @@
-"""The prepared data (data/prepared): the models' inputs, as NumPy files that are memory-mapped, and their description.
+"""The prepared data (data/prepared): for each split, the models' inputs as NumPy files, and their description.
 
-Images are float32 `(n, height, width, 1)` in [0, 1], labels one-hot float32 `(n, classes)`.
+`images.npy` is float32 `(n, height, width, 1)` in [0, 1], `labels.npy` one-hot float32 `(n, classes)`.
 """
 
 from collections.abc import Iterator
@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common.errors import PipelineError, unreadable
 from stages.common.files import read_bytes, replacing, write_json
-from stages.common.json import read_as
+from stages.support.errors import PipelineError, unreadable
+from stages.support.json import read_as
 
+IMAGES, LABELS, DESCRIPTION = "images.npy", "labels.npy", "dataset.json"  # the files of a split
+MAX_CLASSES = 256  # a label is a byte in the archive
 ANEW = "; make it anew with: dvc repro preprocess"
 
 
@@ -27,32 +29,37 @@ def write_npy(path: Path, chunks: Iterator[np.ndarray], shape: tuple[int, ...]) 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What later stages need to know about the data without reading it (data/prepared/dataset.json)."""
+    """Describes the images of one split, train or test, so that stages need not read them.
+
+    Attributes:
+        dataset: its name.
+        classes: their number.
+        image: the shape of an image, (height, width, 1).
+        count: the number of images.
+    """
 
     dataset: str
     classes: int
     image: tuple[int, int, int]
-    train: int
-    test: int
-    sha256: str
+    count: int
 
-    def write(self, path: Path) -> None:
-        """Writes the description as JSON."""
-        write_json(path, asdict(self))
+    def write(self, folder: Path) -> None:
+        """Writes the description of the images in a folder, as JSON."""
+        write_json(folder / DESCRIPTION, asdict(self))
 
     @classmethod
-    def read(cls, path: Path) -> "Dataset":
+    def read(cls, folder: Path) -> "Dataset":
         """Reads what `write` wrote. Raises `PipelineError` if the file is missing or is something else."""
+        path = folder / DESCRIPTION
         return read_as(cls, read_bytes(path, ANEW), str(path), ANEW)
 
-    def load(self, folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Memory-maps the prepared images and one-hot labels of "train" or "test".
+    def load(self, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Memory-maps the images and one-hot labels in a folder.
 
         Raises `PipelineError` if a file is missing, is damaged, or is not of this data set.
         """
-        count = self.train if split == "train" else self.test
-        images = _map_npy(folder / f"x_{split}.npy", (count, *self.image))
-        return images, _map_npy(folder / f"y_{split}.npy", (count, self.classes))
+        images = _map_npy(folder / IMAGES, (self.count, *self.image))
+        return images, _map_npy(folder / LABELS, (self.count, self.classes))
 
 
 def _map_npy(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -10,7 +10,7 @@ import re
 import subprocess
 from typing import Any
 
-from stages.common.errors import PipelineError, command
+from stages.support.errors import PipelineError, command
 
 OSV = "https://api.osv.dev/v1/query"
 PIP_AUDIT = "pip-audit --disable-pip --require-hashes --format=json --desc=off --aliases=off --progress-spinner=off"

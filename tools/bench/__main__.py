@@ -10,9 +10,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
 from stages.fetch import keras_cache
+from stages.support.errors import PipelineError, command
 from tools.bench.parts import PARTS, memory_bandwidth
 from tools.bench.table import page
 from tools.common.arguments import number

@@ -16,14 +16,14 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from stages.common.building import build_model
-from stages.common.checkpoint import Checkpoint
 from stages.common.kernels import FIXED, Kernels
-from stages.common.models import make_deterministic
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
-from stages.train import fit_model
-from tools.common.results import PREPARED
+from stages.models.building import build_model
+from stages.models.checkpoint import Checkpoint
+from stages.models.models import make_deterministic
+from stages.models.training import fit_model
+from stages.support.params import load_params
+from tools.common.results import TRAINING_DATA
 
 EPOCHS = 4
 IMAGES = {"mlp": 60_000, "cnn": 32_000}  # of the training set
@@ -75,14 +75,15 @@ class Clock(Checkpoint):
 def ours(name: str, count: int, kernels: Kernels) -> list[float]:
     """Times at which this project's epochs end, in seconds."""
     params = load_params()
-    dataset = Dataset.read(PREPARED / "dataset.json")
+    dataset = Dataset.read(TRAINING_DATA)
     make_deterministic(params.train.seeds[0], kernels)
     architecture = params.architecture(name)
-    images, labels = dataset.load(PREPARED, "train")
+    images, labels = dataset.load(TRAINING_DATA)
     fit = architecture.fit.model_copy(update={"epochs": EPOCHS})
     model = build_model(name, architecture, dataset)
     with tempfile.TemporaryDirectory() as folder:
-        fit_model(model, images[:count], labels[:count], fit, params.train.seeds[0], Clock(Path(folder, "kept"), ""))
+        clock = Clock(Path(folder, "kept"), "")
+        fit_model(model, images[:count], labels[:count], fit, params.train.seeds[0], clock, lambda *_: None)
     return Clock.moments
 
 
@@ -108,7 +109,7 @@ def main() -> None:
     architecture = load_params().architecture(name)
     moments = tutorial(name, count) if who == "tutorial" else ours(name, count, who)
     peak = matmul_peak()
-    forward, step = flops(build_model(name, architecture, Dataset.read(PREPARED / "dataset.json")))
+    forward, step = flops(build_model(name, architecture, Dataset.read(TRAINING_DATA)))
     held_out = int(count * architecture.fit.validation_split)
     result = {
         "images": count - held_out,

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.common.archive import Archive, read_archive, write_archive
-from stages.common.params import PARAMS_PATH, load_params
-from stages.common.yaml import read_yaml
+from stages.data.archive import Archive, read_archive, write_archive
 from stages.fetch import keras_cache
+from stages.support.params import PARAMS_PATH, load_params
+from stages.support.yaml import read_yaml
 from tools.bench.table import GROWTH, NETS, Raw
 from tools.common.lock import LOCK, read_lock
-from tools.common.results import PREPARED
+from tools.common.results import TRAINING_DATA
 from tools.common.surroundings import Run, copy_project, plain_user
 
 TUTORIAL = Path(__file__).with_name("tutorial.py")
@@ -84,7 +84,6 @@ def full(folder: Path) -> Raw:
     run = project(folder / "project")
     names = rivals(run)
     edit(run, lambda params: params.update(architectures={name: params["architectures"][name] for name in names}))
-    edit(run, lambda params: params.update(ensembles={}))
     raw["seeds"].append(len(load_params(run.project / PARAMS_PATH).train.seeds))
     raw["clean"].append(seconds(run, "make", "repro"))
     edit(run, _one_seed)  # as a script trains once
@@ -104,8 +103,8 @@ def loop(folder: Path) -> Raw:
     """Epochs of the tutorial's `fit`, and of ours with native and with portable kernels, in turn."""
     raw = defaultdict(list)
     run = project(folder / "project")
-    (run.project / PREPARED).parent.mkdir(exist_ok=True)
-    (run.project / PREPARED).symlink_to(PREPARED.absolute())
+    (run.project / TRAINING_DATA).parent.mkdir(parents=True, exist_ok=True)
+    (run.project / TRAINING_DATA).symlink_to(TRAINING_DATA.absolute())
     for name in rivals(run):
         for who in ("tutorial", "native", "portable"):
             printed = subprocess.run(
@@ -176,9 +175,8 @@ def overhead(folder: Path) -> Raw:
 
 
 def _small(params: dict[str, Any]) -> None:
-    """Sets offline data, one seed, no ensemble and one epoch."""
+    """Sets offline data, one seed and one epoch."""
     _one_seed(params)
-    params["ensembles"] = {}
     params["data"]["sources"] = [params["data"]["sources"][-1]]
     for architecture in params["architectures"].values():
         architecture["fit"]["epochs"] = 1

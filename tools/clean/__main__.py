@@ -1,4 +1,4 @@
-"""`make clean-results`: deletes the results of architectures, seeds and ensembles that params.yaml no longer names.
+"""`make clean-results`: deletes results that no stage of dvc.yaml writes, as their architecture is gone.
 
 Models stay in DVC's cache, so a name that comes back is not trained again.
 """
@@ -7,31 +7,40 @@ import argparse
 import contextlib
 import os
 import sys
-from itertools import groupby
 from pathlib import Path
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
-from stages.common.params import PARAMS_PATH, load_params
-from tools.clean.leftovers import Leftover, find_entries, find_files
+from stages.models.checkpoint import CHECKPOINTS
+from stages.support.errors import PipelineError, command
+from stages.support.params import load_params
+from tools.common.definitions import stages
 from tools.common.lock import LOCK, split
+from tools.common.results import METRICS, MODELS, OVER_ALL, PLOTS
+from tools.common.revision import WORKSPACE
 
 
-def listing(files: list[Leftover], entries: list[str]) -> str:
-    """The paths, under the architecture or ensemble that they are of, then the entries of dvc.lock."""
-    groups = [(name, [file.path for file in group]) for name, group in groupby(files, lambda file: file.name)]
-    if entries:
-        groups.append((str(LOCK), entries))
-    return "\n".join(f"{name}:\n" + "".join(f"  {item}\n" for item in items) for name, items in groups)
+def leftovers(written: set[Path]) -> list[Path]:
+    """The files of results that are neither written by a stage nor by the overview; and checkpoints without a stage.
+
+    A symbolic link counts as a file. What it leads to does not count.
+    """
+    kept = {*written, *OVER_ALL, *(CHECKPOINTS / path.name for path in written if path.parent == MODELS)}
+    found = []
+    for top in (MODELS, METRICS, PLOTS, CHECKPOINTS):
+        for folder, folders, files in os.walk(top):
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            found += [Path(folder, name) for name in (*links, *files)]
+    return sorted(path for path in found if kept.isdisjoint([path, *path.parents]))
 
 
-def counted(files: list[Leftover], entries: list[str]) -> str:
-    """Such as `2 files and 1 entry of dvc.lock`."""
-    counts = (
-        (len(files), "file", "files"),
-        (len(entries), f"entry of {LOCK}", f"entries of {LOCK}"),
-    )
-    return " and ".join(f"{count} {one if count == 1 else more}" for count, one, more in counts if count)
+def delete(path: Path) -> None:
+    """Deletes a file, or a symbolic link and not what it leads to; and folders that are empty then."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot delete: {error.strerror}; fix it and rerun") from error
+    with contextlib.suppress(OSError):
+        os.removedirs(path.parent)
 
 
 def confirmed(question: str) -> bool:
@@ -45,42 +54,29 @@ def confirmed(question: str) -> bool:
         return False
 
 
-def delete(path: Path) -> None:
-    """Deletes a file, or a symbolic link and not what it leads to; and folders that are empty then."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise PipelineError(f"{path}: cannot delete: {error.strerror}; fix it and rerun") from error
-    with contextlib.suppress(OSError):
-        os.removedirs(path.parent)
-
-
-def drop(entries: list[str]) -> None:
-    """Removes the entries of these stages from dvc.lock; the other lines stay as they are."""
-    head, found = split(LOCK.read_text(encoding="utf-8"))
-    write_text(LOCK, head + "".join(lines for stage, lines in found.items() if stage not in entries))
-
-
 @command
 def main() -> None:
-    """Deletes the results of architectures, seeds and ensembles that params.yaml no longer names."""
+    """Deletes results that no stage of dvc.yaml writes, and their entries in dvc.lock."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--yes", action="store_true", help="delete without asking")
     arguments = parser.parse_args()
-    params = load_params()
-    files, entries = find_files(params), find_entries(params)
-    if not (files or entries):
-        print(f"nothing to delete: {PARAMS_PATH} names all results")
+    load_params()  # so that a mistake there deletes nothing
+    defined = stages(WORKSPACE.read_yaml("dvc.yaml"), WORKSPACE.params(), "dvc.yaml")
+    files = leftovers({Path(out) for stage in defined.values() for out in stage.outs})
+    head, entries = (split(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else None) or ("", {})
+    dead = [name for name in entries if name not in defined]
+    if not (files or dead):
+        print("nothing to delete: a stage of dvc.yaml writes each result")
         return
-    print(f"no longer in {PARAMS_PATH}:\n\n{listing(files, entries)}", flush=True)
-    if not (arguments.yes or confirmed(f"delete these {counted(files, entries)}?")):
+    print("no stage of dvc.yaml writes these:", *files, *(f"{LOCK}: {name}" for name in dead), sep="\n", flush=True)
+    if not (arguments.yes or confirmed("delete these?")):
         print("nothing deleted")
         return
     for file in files:
-        delete(file.path)
-    if entries:
-        drop(entries)
-    print(f"deleted {counted(files, entries)}")
+        delete(file)
+    if dead:
+        write_text(LOCK, head + "".join(text for name, text in entries.items() if name in defined))
+    print(f"deleted {len(files)} files and {len(dead)} entries of {LOCK}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""Tells what a change did to each architecture and ensemble, from predictions for the same test images."""
+"""Tells what a change did to each architecture, from predictions for the same test images."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stages.common import tables
-from stages.common.errors import PipelineError
+from stages.results import tables
+from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError
 from tools.common import results
-from tools.common.predictions import Predictions, names_of
+from tools.common.predictions import architectures_of, read_predictions
 from tools.common.revision import Revision
 from tools.common.statistics import Difference, accuracy_interval, difference, holm
 
@@ -23,7 +25,7 @@ NEW, REMOVED = "new", "removed"
 
 @dataclass(frozen=True)
 class Change:
-    """One architecture or ensemble on both sides. `note` says why they are not compared; it is empty if they are.
+    """One architecture on both sides. `note` says why they are not compared; it is empty if they are.
 
     `broken` says so if it is because a file cannot be read.
     `difference` is that of the mean accuracies, `None` if no prediction differs. Its p is adjusted for the `several`
@@ -41,7 +43,7 @@ class Change:
     @property
     def changed(self) -> bool:
         """Whether a seed, a prediction or a probability differs, or the sides are not compared."""
-        return bool(self.note) or not self.base.equals(self.head)
+        return bool(self.note) or not _same(self.base, self.head)
 
     @property
     def gained(self) -> np.ndarray:
@@ -82,7 +84,9 @@ class Change:
     def shown_points(self, confidence: float) -> str:
         """The difference in percentage points, with its margin if it is of recipes: `+0.10 ± 0.15`."""
         shown = f"{self.points:+.2f}" if self.points else "0"
-        return shown if self.of_models or not self.differs else f"{shown} ± {self.margin(confidence):.2f}"
+        if self.of_models or not self.differs or math.isnan(self.difference.error):
+            return shown
+        return f"{shown} ± {self.margin(confidence):.2f}"
 
     def margin(self, confidence: float) -> float:
         """Percentage points below which a difference cannot be told from chance."""
@@ -125,7 +129,7 @@ class Change:
     def classes(self) -> pd.DataFrame:
         """Compares each class: images fixed and broken; images, errors, recall and precision, with `_base` and `_head`.
 
-        The figures of a side are those of `stages.common.tables.class_figures`; errors are means over its seeds.
+        The figures of a side are those of `stages.results.tables.class_figures`; errors are means over its seeds.
         """
         before, after = (
             _per_model(tables.class_figures(counts), len(side.prediction))
@@ -142,7 +146,7 @@ class Change:
         return after / len(self.head.prediction) - before / len(self.base.prediction)
 
     def _confusion(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        classes = 1 + max(column.max() for side in (self.base, self.head) for column in (side.label, side.prediction))
+        classes = max(self.base.classes, self.head.classes)
         return tuple(tables.confusion(side.label, side.prediction, classes) for side in (self.base, self.head))
 
 
@@ -152,14 +156,14 @@ def _per_model(figures: pd.DataFrame, models: int) -> pd.DataFrame:
 
 
 def percent(share: float) -> str:
-    """Formats a share as `97.82 %`."""
-    return f"{100 * share:.2f} %"
+    """Formats a share as `97.82 %`; NaN as `–`."""
+    return "–" if math.isnan(share) else f"{100 * share:.2f} %"
 
 
 def interval(predictions: Predictions, confidence: float) -> str:
-    """Formats the interval around the mean accuracy, in percent: `[97.51, 98.09]`."""
+    """Formats the interval around the mean accuracy, in percent: `[97.51, 98.09]`, or `no interval`."""
     low, high = accuracy_interval(predictions.right, confidence)
-    return f"[{100 * low:.2f}, {100 * high:.2f}]"
+    return "no interval" if math.isnan(low) else f"[{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def data_change(base: Revision, head: Revision) -> str:
@@ -176,25 +180,19 @@ def _described(description: Any) -> tuple[str, str] | None:
     return str(description.get("dataset"))[:100], str(description.get("sha256"))
 
 
-def with_params(side: Revision, other: Revision) -> Revision:
-    """The side, or if its params.yaml cannot be read the other one: whose names and seeds to compare."""
-    try:
-        names_of(side)
-    except PipelineError:
-        return other
-    return side
-
-
 def changes(base: Revision, head: Revision) -> list[Change]:
     """Compares all that is in either side's params.yaml, by name; p is adjusted over those that differ."""
-    params = with_params(head, base)
-    before, after = (set(names_of(revision)) for revision in (base, params))
+    before = set(architectures_of(base))
+    try:
+        after = set(architectures_of(head))
+    except PipelineError:  # the review says so elsewhere
+        after = before
     try:
         other_data = data_change(base, head)
     except PipelineError:  # then the labels of the test images tell
         other_data = ""
     found = [
-        _compare(name, base if name in before else None, head if name in after else None, other_data, params)
+        _compare(name, base if name in before else None, head if name in after else None, other_data)
         for name in sorted(before | after)
     ]
     differing = [index for index, item in enumerate(found) if item.differs]
@@ -204,19 +202,14 @@ def changes(base: Revision, head: Revision) -> list[Change]:
     return [replace(item, several=len(differing)) for item in found]
 
 
-def _compare(name: str, base: Revision | None, head: Revision | None, other_data: str, params: Revision) -> Change:
-    """Compares one architecture; a side is `None` if its params.yaml has no such architecture.
-
-    `params` is the revision whose params.yaml counts for the head.
-    """
+def _compare(name: str, base: Revision | None, head: Revision | None, other_data: str) -> Change:
+    """Compares one architecture; a side is `None` if its params.yaml has no such architecture."""
     try:
-        old = base and Predictions.read(base, name)
-        new = head and Predictions.read(head, name, params=params)
+        old, new = base and read_predictions(base, name), head and read_predictions(head, name)
     except PipelineError as error:
         return Change(name, None, None, f"not compared: {error}", broken=True)
-    without = [str(revision) for revision, found in ((base, old), (head, new)) if revision and found is None]
-    if without:
-        note = f"not compared: no predictions ({results.EVALUATIONS / name}/) in {' and '.join(without)}"
+    if without := [revision for revision, found in ((base, old), (head, new)) if revision and found is None]:
+        note = f"not compared: {'; '.join(_missing(revision, name) for revision in without)}"
     elif base is None:
         note = NEW
     elif head is None:
@@ -230,3 +223,17 @@ def _compare(name: str, base: Revision | None, head: Revision | None, other_data
     else:
         return Change(name, old, new, difference=difference(old.right, new.right))
     return Change(name, old, new, note)
+
+
+def _missing(revision: Revision, name: str) -> str:
+    """Says why a revision has no predictions."""
+    path = results.predictions(name)
+    if revision.read(results.metrics(name)) is not None:
+        return f"{revision} has results in an older layout, without {path}"
+    return f"no predictions ({path}) in {revision}"
+
+
+def _same(old: Predictions, new: Predictions) -> bool:
+    """Whether seeds, labels, predictions and probabilities are the same."""
+    keys = ("label", "prediction", "probability")
+    return old.seeds == new.seeds and all(np.array_equal(getattr(old, key), getattr(new, key)) for key in keys)

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 OURS, PUBLISHED = "#13659c", "#888888"
 SPLITS = {"train": ("#13659c", "-"), "validation": ("#d1602b", "--")}
 CURVES = ("accuracy", "loss")
+MOST_COUNTS = 20  # numbers of seeds beside a curve
 
 
 def comparison(table: pd.DataFrame, heading: str) -> Figure:
@@ -39,7 +40,7 @@ def comparison(table: pd.DataFrame, heading: str) -> Figure:
 def training_curves(history: pd.DataFrame, heading: str) -> Figure:
     """Draws accuracy and loss over epochs, train against validation, one row of panels per architecture.
 
-    `history` has the columns architecture, epoch, split, metric, value.
+    `history` has the columns architecture, epoch, split, metric, value, and maybe low, high and seeds.
     """
     names = list(history["architecture"].unique())
     height = 2.3 * len(names) + 0.6  # inches, as are the margins; computing the layout takes a second more
@@ -58,7 +59,7 @@ def training_curves(history: pd.DataFrame, heading: str) -> Figure:
 def before_and_after(base: pd.DataFrame | None, head: pd.DataFrame | None, heading: str) -> Figure:
     """Draws one architecture's accuracy and loss over epochs: the base faint, now strong.
 
-    The histories have the columns epoch, split, metric, value; `None` for a side that has none.
+    The histories have the columns epoch, split, metric, value, and maybe seeds; `None` for a side that has none.
     """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     figure.suptitle(heading)
@@ -81,6 +82,17 @@ def _curves(axis: Axes, history: pd.DataFrame, metric: str, prefix: str = "", **
             if {"low", "high"} <= set(curve):  # over the seeds
                 axis.fill_between(curve["epoch"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
             axis.plot(curve["epoch"], curve["value"], line, color=colour, marker=".", label=prefix + split, **style)
+            if "seeds" in curve:
+                _number_of_seeds(axis, curve, history["seeds"].max(), colour, style.get("alpha"))
     axis.set(xlabel="epoch", ylabel=metric)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
+
+
+def _number_of_seeds(axis: Axes, curve: pd.DataFrame, most: int, colour: str, alpha: float | None) -> None:
+    """Writes beside a curve how many seeds are left, at each epoch from which on there are others than before."""
+    before = curve["seeds"].shift(fill_value=most)
+    for row in curve[curve["seeds"] != before].head(MOST_COUNTS).itertuples():
+        text = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}"
+        where = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center", "fontsize": 7}
+        axis.annotate(text, (row.epoch, row.value), color=colour, alpha=alpha, **where)

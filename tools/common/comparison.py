@@ -11,30 +11,33 @@ import numpy as np
 import pandas as pd
 from pydantic import FiniteFloat
 
-from stages.common.archive import Description
-from stages.common.errors import PipelineError, unreadable
-from stages.common.json import read_as
-from stages.common.params import Overview
+from stages.data.archive import Description
+from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError, unreadable
+from stages.support.json import read_as
+from stages.support.params import Overview
 from tools.common import results
-from tools.common.predictions import Predictions, names_of
+from tools.common.predictions import architectures_of, read_predictions
 from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval
 
 MAX_COLUMNS = 50
+COUNTS = {"seeds": "Int64"}  # the column of a history that some have; integers, or nothing
 ANEW = "; make it anew with: dvc repro {}"
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What report records of an architecture or ensemble; what is NaN is not recorded of each."""
+    """What evaluate records of an architecture; what is NaN is not recorded of each."""
 
-    dataset: str
+    dataset: tuple[str]
     accuracy: FiniteFloat
     loss: FiniteFloat
     errors: int | FiniteFloat
     parameters: int
     accuracy_sd: FiniteFloat = math.nan
-    train_validation_gap: FiniteFloat = math.nan
+    ensemble: FiniteFloat = math.nan
+    gap: FiniteFloat = math.nan
 
 
 def comparison_table(
@@ -43,9 +46,9 @@ def comparison_table(
     """Lists the architectures, best accuracy first, by name where they tie.
 
     Args:
-        metrics: what report recorded, by architecture or ensemble.
+        metrics: what evaluate recorded, by architecture.
         predictions: those of its models.
-        confidence: level of the interval (`low`, `high`) around the mean accuracy.
+        confidence: level of the interval (`low`, `high`) around the mean accuracy; NaN where there is none.
         published: accuracies published elsewhere, by architecture; absent ones stay empty.
 
     Returns:
@@ -58,7 +61,7 @@ def comparison_table(
         low, high = accuracy_interval(predictions[name].right, confidence)
         rows.append(
             {
-                "dataset": figures.dataset,
+                "dataset": figures.dataset[0],
                 "architecture": name,
                 "accuracy": figures.accuracy,
                 "low": low,
@@ -67,7 +70,7 @@ def comparison_table(
                 "seeds": len(predictions[name].seeds),
                 "accuracy_sd": figures.accuracy_sd,
                 **{key: getattr(figures, key) for key in ("errors", "loss", "parameters")},
-                "train_validation_gap": figures.train_validation_gap,
+                "train_validation_gap": figures.gap,
                 "published": published.get(name, np.nan),
                 "published_is": _position(published.get(name), low, high),
             }
@@ -76,7 +79,7 @@ def comparison_table(
 
 
 def _position(published: float | None, low: float, high: float) -> str:
-    if published is None:
+    if published is None or math.isnan(low):
         return ""
     return "above" if published > high else "below" if published < low else "inside"
 
@@ -88,10 +91,10 @@ def read_description(side: Revision) -> Description:
 
 
 def read_metrics(side: Revision, name: str) -> Metrics:
-    """Reads what report recorded; raises `PipelineError` if it is missing or damaged."""
+    """Reads what evaluate recorded; raises `PipelineError` if it is missing or damaged."""
     path = results.metrics(name)
-    content = present(path, side.read(path), f"report@{name}")
-    return read_as(Metrics, content, f"{path} in {side}", ANEW.format(f"report@{name}"))
+    content = present(path, side.read(path), f"evaluate@{name}")
+    return read_as(Metrics, content, f"{path} in {side}", ANEW.format(f"evaluate@{name}"))
 
 
 def tables(
@@ -102,7 +105,7 @@ def tables(
     Args:
         side: where to read the results.
         description: of the data set, as `read_description` gives it.
-        names: the architectures and ensembles.
+        names: the architectures.
         overview: that section of params.yaml; its published accuracies count only for the data set that they name.
 
     Raises:
@@ -110,18 +113,20 @@ def tables(
     """
     metrics = {name: read_metrics(side, name) for name in names}
     predictions = {
-        name: present(results.EVALUATIONS / name, Predictions.read(side, name), f"report@{name}") for name in metrics
+        name: present(results.predictions(name), read_predictions(side, name), f"evaluate@{name}") for name in metrics
     }
     published = overview.get("published") or {}
     accuracies = published["accuracy"] if published.get("dataset") == description.dataset else {}
     comparison = comparison_table(metrics, predictions, overview["confidence"], accuracies)
-    trained = [name for name in comparison["architecture"] if predictions[name].seeds]  # in this order
-    histories = {name: results.history(name) for name in trained}
+    histories = {name: results.history(name) for name in comparison["architecture"]}  # in this order
     read = [
-        read_table(present(path, side.read(path), f"report@{name}"), f"{path} in {side}")
+        read_table(present(path, side.read(path), f"report@{name}"), f"{path} in {side}", dtype=COUNTS)
         for name, path in histories.items()
     ]
-    return {results.COMPARISON: comparison, results.TRAINING: pd.concat(read, ignore_index=True)}
+    training = pd.concat(read, ignore_index=True)
+    if "seeds" in training:  # those without the column have all seeds in each row
+        training["seeds"] = training["seeds"].fillna(len(predictions[comparison["architecture"][0]].seeds))
+    return {results.COMPARISON: comparison, results.TRAINING: training}
 
 
 def present(path: str | Path, content: Any, stage: str) -> Any:
@@ -150,7 +155,7 @@ def stale_tables(side: Revision) -> list[str]:
     """
     try:
         overview = Overview.model_validate(side.params()["overview"])
-        drawn = tables(side, read_description(side), names_of(side), overview.model_dump())
+        drawn = tables(side, read_description(side), architectures_of(side), overview.model_dump())
     except (PipelineError, LookupError, ValueError):
         return []
     return [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 
 REFERENCE = re.compile(r"\$\{\s*([^{}]+?)\s*\}")
 KEYS = {"cmd", "deps", "params", "outs", "metrics", "plots", "desc", "meta", "always_changed", "frozen"}

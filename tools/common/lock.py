@@ -1,21 +1,19 @@
 """Reads dvc.lock, where DVC records each stage's last run."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.common.errors import PipelineError
-from stages.common.notation import explain
-from stages.common.yaml import read_yaml
-from tools.common.predictions import names_of, seeds_of
+from stages.support.errors import PipelineError
+from stages.support.notation import explain
+from stages.support.yaml import read_yaml
+from tools.common.predictions import architectures_of
 from tools.common.revision import Revision
 
 LOCK = Path("dvc.lock")
-PER_SEED = ("train", "evaluate")  # stages that each architecture has for each seed
 # As DVC writes it anew: its version, then one block an entry. Comments, other sections and longer names are not simple.
 SIMPLE = re.compile(r"schema: '2\.0'\nstages:\n(?:  [\w@.-]+:\n(?:    .*\n)+)*")
 
@@ -54,7 +52,7 @@ def split(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def stages_of(revision: Revision) -> dict[str, Any]:
-    """Entries of dvc.lock by stage, without those that DVC keeps for removed architectures and seeds.
+    """Entries of dvc.lock by stage, without those that DVC keeps for removed architectures.
 
     Raises `PipelineError` if they are not as DVC writes them.
     """
@@ -63,19 +61,8 @@ def stages_of(revision: Revision) -> dict[str, Any]:
         ENTRIES.validate_python(entries)
     except ValidationError as error:
         raise PipelineError(f"{LOCK} in {revision}: stages.{explain(error.errors()[0])}") from error
-    names = names_of(revision)
-    named = {*names, *(f"{name}-{seed}" for name in names for seed in seeds_of(revision))}
-    return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in named}
-
-
-def owner(stage: str, names: Iterable[str]) -> str:
-    """The architecture or ensemble of a stage: of `report@cnn` and `train@cnn-10` it is cnn; else empty.
-
-    Of `train@cnn`, as it was before there were several seeds, it is cnn too.
-    """
-    group, _, name = stage.partition("@")
-    trained = name.rpartition("-")[0]
-    return trained if group in PER_SEED and trained in names else name
+    names = architectures_of(revision)
+    return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in names}
 
 
 def digests(stage: dict[str, Any], key: str) -> dict[str, str]:

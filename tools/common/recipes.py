@@ -4,9 +4,9 @@ import re
 import tempfile
 from pathlib import Path
 
-from stages.common.errors import PipelineError
 from stages.common.files import write_text
-from stages.common.params import PARAMS_PATH, load_params
+from stages.support.errors import PipelineError
+from stages.support.params import PARAMS_PATH, load_params
 
 ARCHITECTURES = re.compile(r"^architectures:.*\n(?:(?:[ \t#].*)?\n)*", re.MULTILINE)
 

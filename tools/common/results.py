@@ -3,14 +3,14 @@
 import hashlib
 from pathlib import Path
 
-from stages.common.params import PARAMS_PATH, Params
+from stages.support.params import PARAMS_PATH, Params
 
 DESCRIPTION = Path("data/raw/mnist.json")  # of the data set
 METRICS, PLOTS = Path("metrics"), Path("plots")
-EVALUATIONS = METRICS / "seeds"  # of each model
 IN_GIT = (Path("data"), METRICS, PLOTS)  # folders with results that git tracks
 
-PREPARED = Path("data/prepared")  # arrays
+MODELS = Path("data/models")
+TRAINING_DATA, TEST_DATA = Path("data/prepared/train"), Path("data/prepared/test")  # arrays
 
 # For all architectures together, drawn by `make overview`
 COMPARISON, TRAINING = PLOTS / "comparison.csv", PLOTS / "training.csv"
@@ -23,7 +23,7 @@ REPRODUCED = REVIEW / "reproduced.json"  # the findings of `make reproduce`
 
 
 def metrics(name: str) -> Path:
-    """The metrics of an architecture or ensemble: means over its seeds."""
+    """The metrics of an architecture: means over its seeds."""
     return METRICS / f"{name}.json"
 
 
@@ -32,14 +32,9 @@ def history(name: str) -> Path:
     return PLOTS / "history" / f"{name}.csv"
 
 
-def evaluation(name: str, seed: int) -> Path:
-    """The prediction for every test image of its model trained with this seed, its loss and its history."""
-    return EVALUATIONS / name / f"{seed}.json"
-
-
-def ensemble(name: str) -> Path:
-    """The predictions of an ensemble."""
-    return METRICS / "ensembles" / f"{name}.json"
+def predictions(name: str) -> Path:
+    """The predictions of its models for every test image, and the histories of their trainings."""
+    return METRICS / "predictions" / f"{name}.json"
 
 
 def confusion(name: str) -> Path:
@@ -64,7 +59,7 @@ def errors_table(name: str) -> Path:
 
 def model(name: str, seed: int) -> Path:
     """The model trained with this seed."""
-    return Path("data/models") / name / f"{seed}.keras"
+    return MODELS / name / f"{seed}.keras"
 
 
 def overview_inputs(params: Params) -> str | None:
@@ -72,10 +67,8 @@ def overview_inputs(params: Params) -> str | None:
 
     `None` if a file is missing.
     """
-    results = [path(name) for name in sorted(params.reported) for path in (metrics, confusion, worst_errors)]
-    for name in sorted(params.architectures):
-        results += [history(name), *(evaluation(name, seed) for seed in sorted(params.train.seeds))]
-    results += [ensemble(name) for name in sorted(params.ensembles)]
+    kinds = (metrics, predictions, history, confusion, worst_errors)
+    results = [path(name) for name in sorted(params.architectures) for path in kinds]
     files = [path for folder in ("stages", "tools") for path in Path(folder).rglob("*")]
     code = sorted(path for path in files if path.suffix in (".py", ".j2", ".css"))
     drawn = [path for path in OVER_ALL if path != OVERVIEW]

@@ -15,10 +15,10 @@ from typing import Any
 
 from pathspec import GitIgnoreSpec
 
-from stages.common.errors import PipelineError, one_line, unreadable
-from stages.common.json import MAX_BYTES, parse_json
-from stages.common.params import PARAMS_PATH
-from stages.common.yaml import parse_yaml
+from stages.support.errors import PipelineError, one_line, unreadable
+from stages.support.json import MAX_BYTES, parse_json
+from stages.support.params import PARAMS_PATH
+from stages.support.yaml import parse_yaml
 
 MAX_TOTAL = 4_000_000_000  # bytes read of one commit, together
 MAX_FILES = 20_000  # in a folder

@@ -1,5 +1,6 @@
 """Computes how far test results can be trusted: intervals, and tests of a difference."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,15 +52,18 @@ def accuracy_interval(right: np.ndarray, confidence: float) -> tuple[float, floa
     """Computes an interval around a recipe's mean accuracy, for other seeds and other test images.
 
     With one seed it is Wilson's, for other test images alone. With several, see `difference`: the variance of the mean
-    is `between / seeds + shared`, with the same degrees of freedom.
+    is `between / seeds + shared`, with the same degrees of freedom. If all models are right on all images, or wrong, no
+    variance is seen, and it is Wilson's too. It is NaN for several seeds and one image, on which some are right.
 
     Args:
         right: whether each seed's model is right on each test image, bool (seeds, images).
         confidence: level of the interval.
     """
     seeds, images = right.shape
-    if seeds == 1:
-        return wilson_interval(int(right.sum()), images, confidence)
+    if seeds == 1 or right.all() or not right.any():
+        return wilson_interval(int(right[0].sum()), images, confidence)
+    if images == 1:
+        return math.nan, math.nan
     between, (shared,), freedom = _components(_covariance(right), [right.mean(axis=1)])
     margin = _difference(right.mean(), between / seeds, shared, freedom).margin(confidence)
     return round(max(float(right.mean()) - margin, 0), 6), round(min(float(right.mean()) + margin, 1), 6)
@@ -83,12 +87,14 @@ def difference(base: np.ndarray, head: np.ndarray) -> Difference:
     decides other weights in other layers, and three pairs would leave two degrees of freedom.
 
     With one seed on each side the variance is that over images alone, and p is McNemar's exact test: it compares two
-    models, not two recipes.
+    models, not two recipes. One image has no variance: then the standard error is NaN, and p is 1.
 
     Args:
         base, head: whether each seed's model is right on each test image, bool (seeds, images); the same images.
     """
     estimate = float(head.mean() - base.mean())
+    if head.shape[1] == 1:
+        return Difference(estimate, math.nan, math.inf, 1.0)
     covariance = _covariance(np.concatenate([base, head]))
     cross = covariance[: len(base), len(base) :].mean()
     if len(base) == len(head) == 1:

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stages.common.errors import PipelineError
 from stages.common.kernels import FIXED
 from stages.fetch import keras_cache
+from stages.support.errors import PipelineError
+from stages.train import TRAIN_ANEW
 from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVER_ALL
 
@@ -86,6 +87,7 @@ class Run:
             "DVC_SITE_CACHE_DIR": str(self.home / "site"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
+            TRAIN_ANEW: "1",
             **self.variables,
         }
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.common.errors import command
-from tools.common.predictions import Predictions, agreement, describe_difference, names_of
+from stages.results.predictions import Predictions
+from stages.support.errors import command
+from tools.common.predictions import agreement, architectures_of, describe_difference, read_predictions
 from tools.common.results import DESCRIPTION, IN_GIT
 from tools.common.revision import WORKSPACE, Revision, git
 
@@ -27,7 +28,7 @@ def row(name: str, before: Predictions, after: Predictions, decimals: int) -> st
     The largest change is that of the probability, where predictions agree.
 
     Args:
-        name: the architecture or ensemble.
+        name: the architecture.
         before, after: its predictions.
         decimals: decimals of recorded probabilities; a change by one unit of the last one counts as rounding.
     """
@@ -42,7 +43,7 @@ def row(name: str, before: Predictions, after: Predictions, decimals: int) -> st
 def rows(base: Revision, names: list[str], decimals: int) -> Iterator[str]:
     """One line per architecture; if predictions are missing, it says where."""
     for name in names:
-        old, new = (Predictions.read(side, name) for side in (base, WORKSPACE))
+        old, new = (read_predictions(side, name) for side in (base, WORKSPACE))
         if old is None or new is None:
             missing = " or ".join(str(side) for side, found in ((base, old), (WORKSPACE, new)) if found is None)
             yield f"{name}: no predictions in {missing}"
@@ -58,11 +59,10 @@ def data_line(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 
 def params_line(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """The sections of params.yaml that differ; of architectures and ensembles, those that do."""
-    named = ("architectures", "ensembles")
+    """The sections of params.yaml that differ; of architectures, those that do."""
     flat = [
-        {key: value for key, value in side.items() if key not in named}
-        | {f"{key}.{name}": value for key in named for name, value in (side.get(key) or {}).items()}
+        {key: value for key, value in side.items() if key != "architectures"}
+        | {f"architectures.{name}": value for name, value in (side.get("architectures") or {}).items()}
         for side in (before, after)
     ]
     differing = [key for key in flat[0] | flat[1] if flat[0].get(key) != flat[1].get(key)]
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("base", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
     base = Revision.find(parser.parse_args().base)
     old, new = (side.params() for side in (base, WORKSPACE))
-    names = sorted({*names_of(base), *names_of(WORKSPACE)})
+    names = sorted({*architectures_of(base), *architectures_of(WORKSPACE)})
     print(f"{base} → {WORKSPACE}")
     print(data_line(*(side.read_json(DESCRIPTION) or {} for side in (base, WORKSPACE))))
     print(params_line(old, new))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common.errors import PipelineError, command
-from stages.common.pictures import digit_sheet, save
 from stages.common.prepared import Dataset
+from stages.results.pictures import digit_sheet, save
+from stages.support.errors import PipelineError, command
 from tools.common import results
 from tools.common.arguments import number
 from tools.digits import lookups, models
@@ -20,13 +20,14 @@ LISTED = 25  # default number of rows printed and digits drawn
 MOST_SHOWN = 100  # maximum number of digits in a picture
 
 
-def print_first(rows: pd.DataFrame, count: int, what: str) -> None:
-    """Prints the first `count` rows, and how many rows there are."""
+def print_first(rows: pd.DataFrame, count: int, noun: str, which: str = "") -> None:
+    """Prints the first `count` rows, and how many rows there are; `noun` names one, `which` is what follows it."""
     if rows.empty:
-        print(f"no {what}")
+        print(f"no {noun}s{which}")
         return
     print_table(rows.head(count))
-    print(f"showing {count:,} of {len(rows):,} {what}" if len(rows) > count else f"{len(rows):,} {what}")
+    total = f"{len(rows):,} {noun}{'s' if len(rows) > 1 else ''}{which}"
+    print(f"showing {count:,} of {total}" if len(rows) > count else total)
 
 
 def draw(
@@ -37,7 +38,7 @@ def draw(
         return
     shown = rows.head(min(arguments.count, MOST_SHOWN))
     digits = images[shown["index"].to_numpy(dtype=int), ..., 0]
-    dataset = Dataset.read(results.PREPARED / "dataset.json").dataset
+    dataset = Dataset.read(results.TEST_DATA).dataset
     save(digit_sheet(digits, lookups.titles(shown, names), f"{dataset}: {heading}"), arguments.output)
     print(f"{arguments.output}{limited(min(arguments.count, len(rows)), 'digits')}")
 
@@ -58,18 +59,18 @@ def show(arguments: argparse.Namespace) -> None:
     heading = f"{arguments.split} images from index {arguments.first}"
     if arguments.architecture:
         (name,) = models.reported([arguments.architecture])
-        asked = models.chosen(name, arguments.seed)
-        heading = f"{heading}, and {models.described(name, asked)}"
+        seed = models.chosen(arguments.seed)
+        heading = f"{heading}, and {models.described(name, seed)}"
         if arguments.split == "test":
             found = lookups.recorded(name, labels)
-            row = found.seeds.index(asked[0][1]) if found.seeds else 0
+            row = found.seeds.index(seed)
             rows = rows.assign(prediction=found.prediction[row, chosen], probability=found.probability[row, chosen])
         else:
-            probabilities = models.predict(asked, images[chosen])
+            probabilities = models.predict(name, seed, images[chosen])
             rows = rows.assign(prediction=probabilities.argmax(axis=1), probability=probabilities.max(axis=1))
     elif arguments.seed is not None:
         raise PipelineError("--seed: expected an architecture too; add --architecture NAME")
-    print_first(rows, arguments.count, f"{arguments.split} images")
+    print_first(rows, arguments.count, f"{arguments.split} image")
     draw(rows, images, arguments, heading)
 
 
@@ -81,7 +82,7 @@ def errors(arguments: argparse.Namespace) -> None:
     least = at_most(arguments.min_seeds, max(len(item.prediction) for item in found.values()), "--min-seeds", "seeds")
     limits = arguments.min_probability, arguments.max_probability
     rows = lookups.select(lookups.errors(found), arguments.label, arguments.prediction, *limits, least)
-    print_first(rows, arguments.count, "errors")
+    print_first(rows, arguments.count, "error")
     draw(rows, images, arguments, f"errors of {', '.join(names) if len(names) < 3 else f'{len(names)} architectures'}")
 
 
@@ -93,9 +94,10 @@ def common(arguments: argparse.Namespace) -> None:
     count = sum(len(item.prediction) for item in found.values())
     at_least = at_most(arguments.at_least or count, count, "--at-least", "models")
     rows = lookups.common(found, at_least)
-    which = f"at least {at_least} of {count}" if at_least < count else f"all {count}"
-    print_first(rows, arguments.count, f"test images that {which} models get wrong")
-    draw(rows, images, arguments, f"wrong in {which} models", names)
+    which = f"at least {at_least} of {count} models" if at_least < count else f"all {count} models"
+    which, get = ("the only model", "gets") if count == 1 else (which, "get")
+    print_first(rows, arguments.count, "test image", f" that {which} {get} wrong")
+    draw(rows, images, arguments, f"wrong in {which}", names)
 
 
 def at_most(given: int, most: int, option: str, what: str) -> int:
@@ -109,14 +111,14 @@ def classify(arguments: argparse.Namespace) -> None:
     """Classify your own pictures of one digit each, of any size, dark on light or light on dark."""
     from tools.digits import own, sheet
 
-    dataset = Dataset.read(results.PREPARED / "dataset.json")
+    dataset = Dataset.read(results.TEST_DATA)
     name = models.reported([arguments.architecture])[0] if arguments.architecture else models.best()
-    asked = models.chosen(name, arguments.seed)
-    heading = f"{models.described(name, asked)}, trained on {dataset.dataset}"
+    seed = models.chosen(arguments.seed)
+    heading = f"{models.described(name, seed)}, trained on {dataset.dataset}"
     pictures = own.each(arguments.file, *dataset.image[:2], MOST_SHOWN if arguments.output else 0)
     tables = []
     while batch := list(islice(pictures, models.BATCH)):
-        probabilities = models.predict(asked, np.stack([picture.seen for picture in batch])[..., np.newaxis])
+        probabilities = models.predict(name, seed, np.stack([picture.seen for picture in batch])[..., np.newaxis])
         first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
         table = pd.DataFrame({"file": [picture.path for picture in batch], "prediction": first})
         tables.append(table.assign(probability=probabilities.max(axis=1), second=second, note=[p.note for p in batch]))
@@ -148,9 +150,7 @@ def arguments() -> argparse.Namespace:
     count_help = f"show at most N (default: {LISTED})"
     listed.add_argument("--count", type=number(1), default=LISTED, metavar="N", help=count_help)
     several = argparse.ArgumentParser(add_help=False)
-    several.add_argument(
-        "--architecture", nargs="+", default=[], metavar="NAME", help="architectures and ensembles (default: all)"
-    )
+    several.add_argument("--architecture", nargs="+", default=[], metavar="NAME", help="architectures (default: all)")
     seed = argparse.ArgumentParser(add_help=False)
     seed.add_argument("--seed", type=number(0), metavar="S", help="of the model (default: the first of train.seeds)")
 
@@ -163,7 +163,7 @@ def arguments() -> argparse.Namespace:
         return added
 
     shown = add(show, listed, seed)
-    shown.add_argument("--architecture", metavar="NAME", help="also show its predictions; or an ensemble's")
+    shown.add_argument("--architecture", metavar="NAME", help="also show its predictions")
     shown.add_argument("first", type=number(0), help="index of the first digit")
     shown.add_argument("--split", choices=("train", "test"), default="test", help="default: test")
     found = add(errors, listed, several)
@@ -178,7 +178,7 @@ def arguments() -> argparse.Namespace:
     at_least = "images that at least N models get wrong (default: all)"
     add(common, listed, several).add_argument("--at-least", type=number(1), metavar="N", help=at_least)
     chosen = add(classify, output, seed)
-    best_help = "architecture or ensemble to use (default: the architecture with the best mean test accuracy)"
+    best_help = "architecture to use (default: the one with the best mean test accuracy)"
     chosen.add_argument("--architecture", metavar="NAME", help=best_help)
     chosen.add_argument("file", type=Path, nargs="+", help="a picture: PNG, JPEG, TIFF, …")
     return parser.parse_args()

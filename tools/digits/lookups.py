@@ -5,44 +5,32 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stages.common.errors import PipelineError
-from stages.common.params import load_params
 from stages.common.prepared import Dataset
+from stages.results.predictions import Predictions
+from stages.support.params import load_params
 from tools.common import results
-from tools.common.predictions import Predictions
-from tools.common.revision import WORKSPACE
 
 
 def prepared(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads the images, float32 (n, height, width, 1) in [0, 1], and labels (n,) of "train" or "test"."""
-    images, one_hot = Dataset.read(results.PREPARED / "dataset.json").load(results.PREPARED, split)
+    folder = results.TRAINING_DATA if split == "train" else results.TEST_DATA
+    images, one_hot = Dataset.read(folder).load(folder)
     return images, one_hot.argmax(axis=1)
 
 
 def recorded(name: str, labels: np.ndarray) -> Predictions:
-    """Reads the predictions of an architecture or ensemble for the test images.
+    """Reads the predictions of an architecture for the test images.
 
     Raises `PipelineError` if there are none, or if the labels differ.
     """
-    path, hint = results.EVALUATIONS / name, f"run: dvc repro report@{name}"
-    if name in load_params().ensembles:
-        path, hint = results.ensemble(name), f"run: dvc repro ensemble@{name}"
-    try:
-        found = Predictions.read(WORKSPACE, name)
-    except PipelineError as error:
-        raise PipelineError(f"{error}; {hint}") from error
-    if found is None:
-        raise PipelineError(f"{path}: no such predictions; {hint}")
-    if not np.array_equal(found.label, labels):
-        raise PipelineError(f"{path}: made from other test images; {hint}")
-    return found
+    return Predictions.read(results.predictions(name), name, load_params().train.seeds, labels)
 
 
 def errors(predictions: dict[str, Predictions]) -> pd.DataFrame:
     """All wrong predictions, each image once for an architecture; those that most seeds make first.
 
     Columns: architecture, index, label, prediction, seeds (how many get it wrong; left out if there are not several),
-    probability. See `stages.common.tables.errors`.
+    probability. See `stages.results.tables.errors`.
     """
     together = pd.concat([item.errors.assign(architecture=name) for name, item in predictions.items()])
     order = ["seeds", "probability", "index", "architecture"]
@@ -72,7 +60,7 @@ def select(
 def common(predictions: dict[str, Predictions], at_least: int) -> pd.DataFrame:
     """Test images that at least `at_least` models get wrong, those that most get wrong first.
 
-    A model is an architecture with a seed, or an ensemble.
+    A model is an architecture with a seed.
 
     Columns: index, label, wrong (how many models), and what each architecture reads, as `_read`.
     """

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from stages.common.errors import PipelineError, printable
+from stages.support.errors import PipelineError, printable
 from tools.digits.finding import find
 from tools.digits.pictures import lightness, read
 from tools.digits.sheet import Cell, thumbnail

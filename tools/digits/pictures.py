@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
-from stages.common.errors import PipelineError, one_line
+from stages.support.errors import PipelineError, one_line
 
 FORMATS = "PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "AVIF", "PPM"  # none that starts a program, as EPS does
 KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}

@@ -6,9 +6,9 @@ at its end, from files in git, for the architectures in params.yaml. If nothing 
 
 import argparse
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
-from stages.common.params import Params, load_params
+from stages.support.errors import PipelineError, command
+from stages.support.params import Params, load_params
 from tools.common.results import METRICS, OVERVIEW, PLOTS, overview_inputs, overview_is_current
 
 
@@ -20,7 +20,7 @@ def draw(params: Params) -> None:
     overview.draw()
     write_text(OVERVIEW, overview.page(overview_inputs(params) or ""))
     columns = ["architecture", "accuracy", "low", "high", "errors", "parameters"]
-    print(overview.comparison[columns].to_string(index=False))
+    print(overview.comparison[columns].to_string(index=False, na_rep="–"))
     print(f"all of it on one page: {OVERVIEW}")
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common.archive import Description
 from stages.common.files import write_text
-from stages.common.params import Params
-from stages.common.pictures import save
-from stages.report import Findings
+from stages.data.archive import Description
+from stages.results.pictures import save
+from stages.results.predictions import Predictions
+from stages.support.params import Params
 from tools.common import charts, results
 from tools.common.comparison import present, read_description, tables
 from tools.common.results import COMPARISON, COMPARISON_CHART, PLOTS, TRAINING, TRAINING_CHART
@@ -24,19 +24,17 @@ class Overview:
     description: Description
     comparison: pd.DataFrame
     training: pd.DataFrame
-    findings: list[Findings]
+    predictions: list[Predictions]
     confused_pairs: int
 
     @classmethod
     def read(cls, params: Params) -> "Overview":
         """Reads the results, and beside them the accuracies published for the same data set."""
         description = read_description(WORKSPACE)
-        drawn = tables(WORKSPACE, description, params.reported, params.overview.model_dump())
-        findings = [
-            Findings.read(name, results.EVALUATIONS, params, description.classes)
-            for name in drawn[COMPARISON]["architecture"]
-        ]
-        return cls(description, drawn[COMPARISON], drawn[TRAINING], findings, params.report.confused_pairs)
+        drawn = tables(WORKSPACE, description, params.architectures, params.overview.model_dump())
+        names = drawn[COMPARISON]["architecture"]
+        predictions = [Predictions.read(results.predictions(name), name, params.train.seeds) for name in names]
+        return cls(description, drawn[COMPARISON], drawn[TRAINING], predictions, params.report.confused_pairs)
 
     def tables(self) -> dict[Path, str]:
         """Returns the text of each table, by path."""
@@ -58,8 +56,9 @@ class Overview:
             inputs=inputs,
             description=self.description,
             comparison=self.comparison,
-            sections=self.findings,
+            sections=self.predictions,
             most_seeds=self.comparison["seeds"].max(),
+            seeds_ended_apart="seeds" in self.training,
             confused_pairs=self.confused_pairs,
             picture=_picture,
         )

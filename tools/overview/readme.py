@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import replacing, write_text
+from stages.support.errors import PipelineError, command
 from tools.common.comparison import read_table
 from tools.common.results import COMPARISON, COMPARISON_CHART
 
@@ -27,10 +27,12 @@ def results_table(comparison: pd.DataFrame) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in comparison.itertuples():
-        published = "" if math.isnan(row.published) else f"{row.published:.2%}, {row.published_is} the interval"
+        interval, published = f"{row.low:.2%} – {row.high:.2%}", f"{row.published:.2%}, {row.published_is} the interval"
+        if math.isnan(row.low):
+            interval, published = "–", f"{row.published:.2%}"
         lines.append(
-            f"| `{row.architecture}` | {row.accuracy:.2%} | {row.low:.2%} – {row.high:.2%} | {row.errors:.4g} "
-            f"| {row.parameters:,} | {published} |"
+            f"| `{row.architecture}` | {row.accuracy:.2%} | {interval} | {row.errors:.4g} | {row.parameters:,} "
+            f"| {'' if math.isnan(row.published) else published} |"
         )
     return "\n".join(lines) + "\n"
 

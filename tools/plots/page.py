@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 from types import ModuleType
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
+from stages.support.errors import PipelineError, command
 
 CHARTS_PAGE = Path(".dvc/plots.html")
 SHELL = Path("tools/common/templates/plots.html")

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from stages.common.errors import PipelineError, command, one_line
 from stages.common.files import replacing
+from stages.support.errors import PipelineError, command, one_line
 from tools.common.revision import WORKSPACE, Revision
 from tools.plots.page import VEGA_LITE, converter
 

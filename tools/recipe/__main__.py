@@ -6,8 +6,8 @@ A recipe is the text of a block, with its comments.
 import argparse
 from pathlib import Path
 
-from stages.common.errors import PipelineError, command
-from stages.common.notation import nearest
+from stages.support.errors import PipelineError, command
+from stages.support.notation import nearest
 from tools.common.recipes import add_architecture
 
 FOLDER = Path("docs/recipes")

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from stages.common.errors import command
-from stages.common.pictures import save
+from stages.results.pictures import save
+from stages.support.errors import command
 from tools.common.charts import OURS, PUBLISHED
 from tools.recipe.__main__ import FOLDER
 

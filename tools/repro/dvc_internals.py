@@ -25,7 +25,7 @@ from dvc.utils.serialize import loads_yaml
 from ruamel.yaml import YAMLError
 from voluptuous import Invalid
 
-from stages.common.errors import PipelineError, command, one_line
+from stages.support.errors import PipelineError, command, one_line
 from tools.common.lock import LOCK
 
 FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"

@@ -1,6 +1,5 @@
-"""Ends `make repro` when a signal asks it to, or when make has died; its schedule and servers end what it started."""
+"""Ends `make repro` when a signal asks it to, or when make has died; its schedule ends what it started."""
 
-import contextlib
 import os
 import signal
 import sys
@@ -8,7 +7,8 @@ from typing import NoReturn
 
 import psutil
 
-MAKE = "REPRO_MAKE"  # an environment variable: the process number of the make that runs it
+from stages.support.processes import end_with_parent
+
 # A signal asks a process to end: `kill`, and a terminal that closes (which Windows does not tell by a signal)
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -18,30 +18,11 @@ def end_when_asked() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _exit)
+    if psutil.Process(os.getppid()).name() in ("make", "gmake"):
+        end_with_parent()
 
 
 def _exit(number: int, _: object) -> NoReturn:
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)  # is under way
     sys.exit(128 + number)
-
-
-class Make:
-    """The make that started this process, if one did."""
-
-    def __init__(self) -> None:
-        self.process = None
-        with contextlib.suppress(ValueError, psutil.Error):
-            self.process = psutil.Process(int(os.environ.pop(MAKE, "")))
-
-    def check(self) -> None:
-        """Ends this process if make has died."""
-        if self.process and not _is_alive(self.process):
-            signal.raise_signal(signal.SIGTERM)
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

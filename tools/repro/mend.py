@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
+from stages.support.errors import PipelineError, command
 from tools.common.lock import LOCK
 from tools.common.revision import git
 from tools.repro.dvc_internals import is_lock

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
+
+TRAINS = "stages.train"  # the module of stages that train
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,10 @@ class Plan:
     recorded: dict[Path, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, targets: Sequence[str], python: Sequence[str], environment: Mapping[str, str]) -> "Plan":
-        """Asks DVC (tools/repro/dvc_internals.py), in a process of its own, for the targets and what they need."""
-        command = [*python, "-m", "tools.repro.dvc_internals", *targets]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    def read(cls, targets: Sequence[str]) -> "Plan":
+        """Has DVC (tools/repro/dvc_internals.py) plan the targets and what they need, in a process of its own."""
+        command = [sys.executable, "-m", "tools.repro.dvc_internals", *targets]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         told = done.stderr.splitlines()
         error = told.pop() if done.returncode and told else f"{' '.join(command)}: exit status {done.returncode}"
         for line in told:
@@ -48,9 +50,9 @@ class Plan:
             recorded={Path(path): names for path, names in found["recorded"].items()},
         )
 
-    def needs(self, modules: Iterable[str]) -> bool:
-        """Whether one of these modules is in the command of a stage that may have to run."""
-        return any(module in self.commands[name] for module in modules for name in self.outdated)
+    def trains(self, name: str) -> bool:
+        """Whether a stage trains, and so shares out cores among its processes by itself."""
+        return TRAINS in self.commands.get(name, "")
 
     def dependents(self, name: str) -> set[str]:
         """The stages that wait for this one, directly or not."""

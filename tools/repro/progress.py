@@ -13,20 +13,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from stages.common.errors import PipelineError
-from stages.train import SHOW_PROGRESS
+from stages.support.errors import PipelineError
+from stages.support.progress import StageProgress
 from tools.common.lock import read_lock
-from tools.repro.ending import Make
-from tools.repro.output import Output
 from tools.repro.plan import Plan
 from tools.repro.recording import reorder
 from tools.repro.schedule import Schedule, Stage
-from tools.repro.warm import Warm
 
 EVERY = 10  # moments of the schedule: five times a second
 
 
-def reproduce(plan: Plan, jobs: int, warm: Warm, make: Make, verbose: bool = False, on_cluster: int = 0) -> None:
+def reproduce(plan: Plan, jobs: int, training: int, verbose: bool = False) -> None:
     """Runs what is outdated. For each stage that ended, prints what it did and how long it took.
 
     What a stage printed is shown in full if it failed, or if `verbose`. On a terminal, bars show what runs.
@@ -34,19 +31,17 @@ def reproduce(plan: Plan, jobs: int, warm: Warm, make: Make, verbose: bool = Fal
     """
     sys.stdout.reconfigure(errors="replace")  # a terminal may not know the letters of a name
     console = Console(force_terminal=sys.stdout.isatty())  # whatever FORCE_COLOR says
-    environment = warm.environment | ({SHOW_PROGRESS: "yes"} if console.is_terminal else {})
     with (
-        tempfile.TemporaryDirectory(dir=warm.folder) as logs,
+        tempfile.TemporaryDirectory(prefix="repro-", ignore_cleanup_errors=True) as folder,
         _in_order(plan),
-        Schedule(plan, jobs, warm.dvc, environment, Path(logs), on_cluster) as schedule,
+        Schedule(plan, jobs, Path(folder), training) as schedule,
         Live(console=console, auto_refresh=False, transient=True) as live,
     ):
         total = len(schedule.waiting)
         moment = 0
         while schedule.goes_on():
             for stage in schedule.step():
-                _tell(console, stage, Output.read(stage), verbose)
-            make.check()
+                _print_end(console, stage, Path(folder), verbose)
             if console.is_terminal and moment % EVERY == 0:
                 live.update(_display(schedule, total), refresh=True)
             moment += 1
@@ -54,11 +49,11 @@ def reproduce(plan: Plan, jobs: int, warm: Warm, make: Make, verbose: bool = Fal
         raise PipelineError(_failure(schedule))
 
 
-def _tell(console: Console, stage: Stage, output: Output, verbose: bool) -> None:
+def _print_end(console: Console, stage: Stage, folder: Path, verbose: bool) -> None:
     """Prints what a stage did that has ended."""
     status = stage.process.returncode
     marks = ("✓", "✗") if console.encoding.startswith("utf") else ("done:", "FAILED:")
-    did = output.last_line
+    did = StageProgress.read(folder, stage.name).result or "unchanged, or restored from DVC's cache"
     if status:
         did = f"ended by {signal.Signals(-status).name}" if status < 0 else "failed"
     _, _, name = stage.name.partition("@")
@@ -69,8 +64,10 @@ def _tell(console: Console, stage: Stage, output: Output, verbose: bool) -> None
     if console.is_terminal:
         line.truncate(console.width, overflow="ellipsis")
     console.print(line, soft_wrap=True)
-    if more := output.full if status or verbose else output.warnings:
-        console.print(Text("\n".join(f"  {line}".rstrip() for line in more.splitlines())), soft_wrap=True)
+    printed = [stage.stdout, stage.stderr] if status or verbose else [stage.stderr]
+    text = "\n".join(path.read_text(encoding="utf-8", errors="replace").strip() for path in printed).strip()
+    if text:
+        console.print(Text("\n".join(f"  {line}".rstrip() for line in text.splitlines())), soft_wrap=True)
 
 
 def _display(schedule: Schedule, total: int) -> Group:
@@ -79,13 +76,14 @@ def _display(schedule: Schedule, total: int) -> Group:
     columns = [Column(no_wrap=True, overflow="ellipsis") for _ in range(4)]
     bars = Table.grid(*columns, padding=(0, 1))
     for stage in schedule.running:
-        output = Output.read(stage)
-        done, epochs = output.epoch or (0, None)
-        seconds = stage.elapsed()
-        said = f"epoch {done}/{epochs}" if epochs else ""
-        left = f", about {_duration(seconds / done * (epochs - done))} left" if done else ""
-        bar = ProgressBar(total=epochs, completed=done, width=16, pulse=not epochs)
-        bars.add_row(f"  {stage.name}", bar, said, f"{_duration(seconds)}{left}")
+        progress = StageProgress.read(schedule.folder, stage.name)
+        seconds = _duration(stage.elapsed())
+        for seed, epochs in sorted(progress.epochs.items()):
+            done, _ = epochs[-1]
+            bar = ProgressBar(total=progress.total, completed=done, width=16)
+            bars.add_row(f"  {stage.name}-{seed}", bar, f"epoch {done}/{progress.total}", seconds)
+        if not progress.epochs:
+            bars.add_row(f"  {stage.name}", ProgressBar(total=None, width=16, pulse=True), "", seconds)
     return Group(Text(f"{ended} of {total} stages", no_wrap=True), bars)
 
 

@@ -4,16 +4,18 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.repro.client import CLUSTER, TRAINS
+from stages.support.processes import end_with_parent
+from stages.support.progress import REPRO_FOLDER
+from stages.support.workers import Slots
 from tools.repro.plan import Plan
 
-HERE = "here"  # where a stage runs, if not on a cluster
+DVC = [sys.executable, "-m", "dvc"]
 MOMENT = 0.02  # seconds between two looks at what runs
 PATIENCE = 10  # seconds that stages have to end before they are asked in a stronger way
 KILLING = [signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)]
@@ -28,6 +30,7 @@ class Stage:
     process: subprocess.Popen
     stdout: Path
     stderr: Path
+    slot: int | None = None  # that it has until it ends; those that train take slots for each training
     started: float = field(default_factory=time.monotonic)
     seconds: float | None = None  # that it took, once it has ended
 
@@ -55,24 +58,22 @@ class Schedule:
 
     Args:
         plan: the stages.
-        jobs: how many may run at once.
-        dvc: what DVC's command line begins with.
-        environment: of DVC and the stages.
-        logs: an empty folder for what they print.
-        on_cluster: how many trainings may run at once on a cluster, besides; 0 if there is none.
+        jobs: how many trainings and other stages may run at once on this machine.
+        folder: an empty folder for slots, progress, what the stages print, and their temporary files.
+        training: how many stages that train may run at once; their trainings wait for slots, or for a cluster.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        jobs: int,
-        dvc: Sequence[str],
-        environment: Mapping[str, str],
-        logs: Path,
-        on_cluster: int = 0,
-    ) -> None:
-        self.plan, self.dvc, self.environment, self.logs = plan, dvc, environment, logs
-        self.jobs = {HERE: jobs, CLUSTER: on_cluster}
+    def __init__(self, plan: Plan, jobs: int, folder: Path, training: int) -> None:
+        self.plan, self.folder, self.training = plan, folder, training
+        self.slots = Slots.make(folder, jobs)
+        temporary = folder / "tmp"  # is removed with the folder, whatever killed processes leave in it
+        temporary.mkdir()
+        self.environment = {
+            **os.environ,
+            REPRO_FOLDER: str(folder),
+            "TMPDIR": str(temporary),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        }
         waiting = [name for name in plan.upstream if name in plan.outdated]
         # First those on which most others wait, of these first the heaviest; worked out once, as there may be hundreds
         rank = {name: (len(plan.dependents(name)), plan.written[name]) for name in waiting}
@@ -106,33 +107,37 @@ class Schedule:
 
     def _start(self) -> None:
         """Starts stages that wait for none."""
-        free = Counter(self.jobs) - Counter(self._where(stage.name) for stage in self.running)
-        if not free:
-            return
         unfinished = {*self.waiting, *(stage.name for stage in self.running)}
-        ready = [name for name in self.waiting if not self.plan.upstream[name] & unfinished]
-        for name in ready:
-            if free[where := self._where(name)] > 0:
-                free[where] -= 1
-                self.waiting.remove(name)
-                self.running.append(self._run(name))
+        for name in [name for name in self.waiting if not self.plan.upstream[name] & unfinished]:
+            slot = None
+            if self.plan.trains(name):
+                if sum(self.plan.trains(stage.name) for stage in self.running) >= self.training:
+                    continue
+            elif (slot := self.slots.take()) is None:
+                continue
+            self.waiting.remove(name)
+            self.running.append(self._run(name, slot))
 
-    def _where(self, name: str) -> str:
-        trains = self.jobs[CLUSTER] and TRAINS in self.plan.commands.get(name, "")
-        return CLUSTER if trains else HERE
-
-    def _run(self, name: str) -> Stage:
-        log = self.logs / str(list(self.plan.upstream).index(name))  # a name may hold a path
+    def _run(self, name: str, slot: int | None) -> Stage:
+        log = self.folder / str(list(self.plan.upstream).index(name))  # a name may hold a path
         stdout, stderr = log.with_suffix(".out"), log.with_suffix(".err")
-        line = [*self.dvc, "--wait-for-lock", "repro", "--single-item", name]
+        line = [*DVC, "--wait-for-lock", "repro", "--single-item", name]
         with stdout.open("wb") as out, stderr.open("wb") as err:
             process = subprocess.Popen(
-                line, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **IN_GROUPS
+                line,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                preexec_fn=end_with_parent,
+                **IN_GROUPS,
             )
-        return Stage(name, process, stdout, stderr)
+        return Stage(name, process, stdout, stderr, slot)
 
     def _end(self, stage: Stage) -> None:
         self.running.remove(stage)
+        if stage.slot is not None:
+            os.close(stage.slot)
         if stage.process.returncode:
             self.failed.append(stage.name)
             skipped = self.plan.dependents(stage.name)

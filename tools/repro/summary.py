@@ -1,7 +1,7 @@
 """Says what a run changed: one line for each architecture whose results differ from HEAD, then where to look next."""
 
-from stages.common.errors import PipelineError, command
-from stages.common.params import load_params
+from stages.support.errors import PipelineError, command
+from stages.support.params import load_params
 from tools.common.changes import Change, changes
 from tools.common.results import OVERVIEW
 from tools.common.revision import WORKSPACE, Revision

@@ -16,17 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import PipelineError, command
-from stages.common.files import write_json, write_text
+from stages.common.files import write_json
 from stages.common.kernels import why_not_portable
-from stages.common.versions import PINS, other_version
+from stages.support.errors import PipelineError, command
+from stages.support.versions import other_version, pins
 from tools.common import results
-from tools.common.comparison import present
-from tools.common.lock import LOCK, digests, owner, read_lock, stages_of
-from tools.common.predictions import Predictions, describe_difference, names_of, section
+from tools.common.lock import LOCK, digests, read_lock, stages_of
+from tools.common.predictions import architectures_of, describe_difference, read_predictions
 from tools.common.revision import Revision, git
 from tools.common.surroundings import Run
-from tools.reproduce.selection import changed, members
+from tools.reproduce.selection import changed
 
 NOT_REPRODUCED = 3
 SHARED = "data set"  # the space keeps it apart from names of architectures
@@ -35,13 +34,13 @@ LISTED = 4  # maximum number of file names in a line
 
 def check_environment(head: Revision) -> None:
     """Raises `PipelineError` unless the library versions that decide the commit's bytes are installed."""
-    for path in sorted(PINS.glob("*.txt")):
+    for path in map(pins, ("common", "data", "models", "results")):
         if found := other_version((head.read(path) or b"").decode()):
             raise PipelineError(f"{path} in {head}: {found}; run make reproduce in a checkout of that commit")
 
 
 def rerun(run: Run, head: Revision, names: list[str]) -> None:
-    """Reruns these architectures and ensembles in the checked-out commit.
+    """Reruns these architectures in the checked-out commit.
 
     First fetches the data, which must be the recorded data.
     """
@@ -60,33 +59,15 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
         raise PipelineError(
             f"{results.DESCRIPTION}: {found}; put the data set at a place listed in data.sources and rerun"
         )
-    ensembles = section(head, "ensembles")
-    reports = [f"report@{name}" for name in names if name not in ensembles]
-    run.execute(["python", "-m", "tools.repro", "preprocess", *reports])
-    for name in names:
-        if name in ensembles:
-            _rerun_ensemble(run, head, name, names)
-
-
-def _rerun_ensemble(run: Run, head: Revision, name: str, names: list[str]) -> None:
-    """Reruns an ensemble alone, from recorded evaluations of the members that are not among the names to rerun.
-
-    To DVC, it depends on the evaluations of all architectures.
-    """
-    for member, seed in members(head, name):
-        if member not in names:
-            path = results.evaluation(member, seed)
-            content = present(path, head.read(path), f"evaluate@{member}-{seed}")
-            write_text(run.project / path, content.decode())
-    run.execute(["dvc", "repro", "--single-item", f"ensemble@{name}"])
+    run.execute(["python", "-m", "tools.repro", "preprocess", *(f"report@{name}" for name in names)])
 
 
 def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str, list[str]]:
     """Outputs that differ from the recorded bytes, by architecture; `SHARED` for those of all architectures."""
     found: dict[str, list[str]] = {}
-    names, here = names_of(head), _folder(run)
+    here = _folder(run)
     for stage, entry in read_lock(run.project / LOCK).items():
-        name = owner(stage, names) or SHARED
+        name = stage.partition("@")[2] or SHARED
         before = digests(recorded.get(stage, {}), "outs")
         for path, digest in digests(entry, "outs").items():
             in_git = head.digest(path)
@@ -99,8 +80,11 @@ def describe(name: str, paths: list[str], head: Revision, run: Run) -> str:
     """Which files differ, and by how much predictions and accuracy differ."""
     more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
     parts = [f"differs in {', '.join(paths[:LISTED])}{more}"]
-    old, new = (Predictions.read(side, name) for side in (head, _folder(run)))
+    old, new = (read_predictions(side, name) for side in (head, _folder(run)))
     if old and new:
+        models = dict(zip(old.seeds, old.models, strict=True))
+        differing = [str(seed) for seed, md5 in zip(new.seeds, new.models, strict=True) if models.get(seed) != md5]
+        parts += [f"other models with seeds {', '.join(differing)}"] if differing else []
         decimals = head.params().get("evaluate", {}).get("decimals", 9)
         parts.append(f"predictions: {describe_difference(old, new, decimals).removeprefix('predictions ')}")
     old, new = ((side.read_json(results.metrics(name)) or {}).get("accuracy") for side in (head, _folder(run)))
@@ -152,13 +136,13 @@ def main() -> None:
     parser.add_argument("--base", help="a git revision; rerun only what the commit changed since this one")
     arguments = parser.parse_args()
     head = Revision.find(arguments.commit)
-    names = names_of(head)
+    names = list(architectures_of(head))
     if arguments.base:
         base = Revision.find(arguments.base)
         fork = git("merge-base", base.commit, head.commit).decode().strip()
         names = changed(Revision(arguments.base, fork), head)
         if not names:
-            print(f"nothing to run: {head} changes no architecture or ensemble since it branched from {base}")
+            print(f"nothing to run: {head} changes no architecture since it branched from {base}")
             return
     found = reproduce(head, names)
     print(*lines(found), sep="\n")

@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from stages.common.errors import PipelineError, command, printable
 from stages.common.files import write_text
-from stages.common.params import Overview
+from stages.support.errors import PipelineError, command, printable
+from stages.support.params import Overview
 from tools.common.revision import WORKSPACE, Revision
 from tools.review.content import GATES, Review
 from tools.review.page import html, markdown

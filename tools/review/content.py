@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stages.common.errors import PipelineError
+from stages.support.errors import PipelineError
 from tools.common import results
 from tools.common.changes import NEW, REMOVED, WORSE, Change, changes, data_change
 from tools.common.comparison import stale_tables
@@ -110,10 +110,7 @@ class Review:
     def other_metrics(self) -> list[str]:
         """The metrics that only one side has, a line each, without those of new and removed architectures."""
         apart = {str(results.metrics(item.name)) for item in self.architectures if item.note in (NEW, REMOVED)}
-        of_seeds = f"{results.EVALUATIONS}/"  # the table of architectures says how many seeds each side has
-        return on_one_side(
-            [item for item in self.metrics if item.path not in apart and not item.path.startswith(of_seeds)]
-        )
+        return on_one_side([item for item in self.metrics if item.path not in apart])
 
     @property
     def differing(self) -> int:
@@ -124,7 +121,8 @@ class Review:
     def methods(self) -> list[str]:
         """Says what was compared, and how, a sentence each."""
         level = f"{self.confidence:.0%}"
-        said = [f"Below each accuracy: its {level} interval; with one seed Wilson's, over other test images."]
+        wilson = "with one seed, or without errors, Wilson's, over other test images"
+        said = [f"Below each accuracy: its {level} interval; {wilson}."]
         if any(not item.of_models for item in self.compared):
             said += [
                 "With several seeds, intervals, ± and p cover both sources of chance, other seeds and other test "

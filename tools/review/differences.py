@@ -3,15 +3,13 @@
 import difflib
 import math
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from stages.common.errors import PipelineError
-from stages.common.params import PARAMS_PATH
+from stages.support.errors import PipelineError
+from stages.support.params import PARAMS_PATH
 from tools.common import results
-from tools.common.changes import with_params
-from tools.common.predictions import section, seeds_of
+from tools.common.predictions import architectures_of
 from tools.common.revision import Revision
 
 LISTED = 4  # files named in a line, at most
@@ -88,7 +86,7 @@ def params_differences(base: Revision, head: Revision) -> list[Difference]:
 def metrics_differences(base: Revision, head: Revision) -> tuple[list[Difference], list[str]]:
     """Lists the differences of the metrics, by file and key, at most `MOST`; and says which files cannot be read."""
     found, unreadable = [], []
-    for path in sorted({*_metrics_files(base), *_metrics_files(with_params(head, base))}):
+    for path in sorted({str(results.metrics(name)) for side in (base, head) for name in architectures_of(side)}):
         sides = []
         for side in (base, head):
             try:
@@ -100,13 +98,6 @@ def metrics_differences(base: Revision, head: Revision) -> tuple[list[Difference
         if len(sides) == 2:
             found += _compared(path, *sides)
     return found[:MOST], unreadable
-
-
-def _metrics_files(side: Revision) -> Iterable[str]:
-    """The files that dvc.yaml lists under `metrics:`."""
-    architectures = section(side, "architectures")
-    yield from (str(results.metrics(name)) for name in [*architectures, *section(side, "ensembles")])
-    yield from (str(results.evaluation(name, seed)) for name in architectures for seed in seeds_of(side))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

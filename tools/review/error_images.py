@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common import tiles
-from stages.common.archive import Description
-from stages.common.errors import PipelineError, unreadable
+from stages.data.archive import Description
+from stages.results import tiles
+from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError, unreadable
 from tools.common import results
 from tools.common.comparison import read_table
 from tools.common.lock import digests, stages_of
-from tools.common.predictions import Predictions
 from tools.common.revision import Revision
 
 
@@ -29,12 +29,12 @@ def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tup
         return {}, [f"no pictures of digits of {revision}: {error}"]
     for name, found in predictions.items():
         path = results.errors(name)
-        entry = stages.get(f"report@{name}") or stages.get(f"ensemble@{name}") or {}
+        entry = stages.get(f"report@{name}") or {}
         try:
             content = revision.read(path)
             if content is None:
                 missing.append(f"{path}: not in {revision}, so these digits have no pictures")
-            elif not (_recorded(entry, "outs", revision, path) and _made_from(found, entry, revision, name)):
+            elif not (_recorded(entry, revision, path) and _made_from(found, revision, name)):
                 missing.append(f"{path} in {revision}: not made from its predictions (dvc.lock), so not shown")
             else:
                 with unreadable(f"{path} in {revision}", "a picture of digits"):
@@ -45,17 +45,14 @@ def error_images(revision: Revision, predictions: dict[str, Predictions]) -> tup
     return images, missing
 
 
-def _recorded(entry: dict, key: str, revision: Revision, path: Path) -> bool:
+def _recorded(entry: dict, revision: Revision, path: Path) -> bool:
     """Whether a stage's entry in dvc.lock has the file's digest."""
-    recorded = digests(entry, key).get(str(path))
+    recorded = digests(entry, "outs").get(str(path))
     return recorded is not None and recorded == revision.digest(str(path))
 
 
-def _made_from(predictions: Predictions, entry: dict, revision: Revision, name: str) -> bool:
+def _made_from(predictions: Predictions, revision: Revision, name: str) -> bool:
     """Whether the table of errors beside a picture, of the same stage, is that of these predictions."""
-    formerly = results.PLOTS / "predictions" / f"{name}.json"  # of revisions from before train.seeds existed
-    if str(formerly) in digests(entry, "deps"):
-        return _recorded(entry, "deps", revision, formerly)
     columns = ["index", "label", "prediction"]
     table = read_table(revision.read(results.errors_table(name)) or b"", str(results.errors_table(name)))
     return set(columns) <= set(table) and table[columns].equals(predictions.errors[columns])

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from PIL import Image
 
-from stages.common.pictures import DPI
+from stages.results.pictures import DPI
 from tools.common import charts
 from tools.common.changes import BETTER, REMOVED, WORSE, interval, percent
 from tools.common.revision import Revision

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common.files import read_bytes
-from stages.common.json import read_as
+from stages.support.json import read_as
 from tools.common.results import REPRODUCED
 from tools.common.revision import Revision
 

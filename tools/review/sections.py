@@ -7,18 +7,18 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.common.errors import PipelineError
-from stages.common.evaluation import HISTORY
+from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError
 from tools.common import results
 from tools.common.changes import NEW, Change
-from tools.common.comparison import read_table
-from tools.common.predictions import Predictions
+from tools.common.comparison import COUNTS, read_table
 from tools.common.revision import Revision
 from tools.review.content import Review
 from tools.review.error_images import error_images
 
 MOST_EPOCHS, MOST_METRICS = 100_000, 50  # rows of a history and figures that are shown
 LARGEST = 1e15  # of these, as a picture and a page cannot show any number
+CURVES = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}  # columns of a history
 Images = dict[int, np.ndarray]  # by index in the test set, uint8 (height, width)
 
 
@@ -27,7 +27,8 @@ class Digit:
     """A test image that became right or wrong, for more than half of the seeds.
 
     `old` and `new` are the predictions that most seeds give, of those that get it wrong where it is wrong.
-    `probability` is that of the wrong one. `wrong_before` and `wrong_now` count the seeds that get it wrong.
+    `probability` is that of the wrong one. `seeds_wrong` counts the seeds that get it wrong, as `0 → 2`; if the sides
+    have not as many seeds, as `0 of 1 → 2 of 3`.
     """
 
     index: int
@@ -35,8 +36,7 @@ class Digit:
     old: int
     new: int
     probability: float
-    wrong_before: int
-    wrong_now: int
+    seeds_wrong: str
     png: bytes | None
 
     @property
@@ -47,7 +47,7 @@ class Digit:
 
 @dataclass(frozen=True)
 class Training:
-    """One side's training: its history, with the columns epoch, split, metric, value; and the metrics afterwards."""
+    """One side's training: its history, with the columns epoch, split, metric, value, maybe seeds; and its metrics."""
 
     history: pd.DataFrame | None
     metrics: dict[str, int | float]
@@ -57,8 +57,11 @@ class Training:
         """Reads them; what is not there or not readable is `None` or empty."""
         try:
             path = results.history(name)
-            history = read_table(revision.read(path) or b"", str(path), usecols=list(HISTORY), dtype=HISTORY)
-            if len(history) > MOST_EPOCHS or not (history["value"].abs() < LARGEST).all():
+            columns = CURVES | COUNTS
+            content = revision.read(path) or b""
+            history = read_table(content, str(path), usecols=lambda column: column in columns, dtype=columns)
+            complete = CURVES.keys() <= set(history) and len(history) <= MOST_EPOCHS
+            if not complete or not (history["value"].abs() < LARGEST).all():
                 history = None
         except PipelineError:
             history = None
@@ -73,7 +76,7 @@ class Training:
     @property
     def gap(self) -> float | None:
         """Train minus validation accuracy after the last epoch; `None` without validation."""
-        return self.metrics.get("train_validation_gap")
+        return self.metrics.get("gap")
 
 
 @dataclass(frozen=True)
@@ -120,15 +123,16 @@ def _section(item: Change, review: Review, images: Images) -> Section:
 def _digits(item: Change, indices: np.ndarray, wrong: Predictions, images: Images) -> list[Digit]:
     """Lists the digits at `indices`, errors of most seeds first; `wrong` is the side that gets them wrong."""
     old, new = item.base.most_common, item.head.most_common
-    before, now = ((~side.right).sum(axis=0) for side in (item.base, item.head))
+    right = item.base.right, item.head.right
+    differ = len(right[0]) != len(right[1])
     errors = wrong.errors
     found = []
     for row in errors[errors["index"].isin(indices)].itertuples(index=False):
         index, predicted = int(row.index), int(row.prediction)
         pair = (int(old[index]), predicted) if wrong is item.head else (predicted, int(new[index]))
         png = _png(images[index]) if index in images else None
-        seeds = int(before[index]), int(now[index])
-        found.append(Digit(index, int(row.label), *pair, float(row.probability), *seeds, png))
+        seeds = " → ".join(f"{(~side[:, index]).sum()}" + f" of {len(side)}" * differ for side in right)
+        found.append(Digit(index, int(row.label), *pair, float(row.probability), seeds, png))
     return found
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import PipelineError
-from stages.common.params import PARAMS_PATH
+from stages.support.errors import PipelineError
+from stages.support.params import PARAMS_PATH
 from tools.common.definitions import Stage, lookup, stages
 from tools.common.lock import LOCK, digests, stages_of
 from tools.common.revision import Revision

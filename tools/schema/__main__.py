@@ -1,17 +1,17 @@
 """Writes the JSON Schema of params.yaml, by which editors complete and check it, and stages check it (`make schema`).
 
-The part about the pipeline comes from `stages.common.params`, the part about Keras from the installed Keras.
+The part about the pipeline comes from `stages.support.params`, the part about Keras from the installed Keras.
 """
 
 import argparse
 import json
 from typing import Any
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
-from stages.common.keras_api import SCHEMA_PATH
-from stages.common.models import import_keras
-from stages.common.params import Params
+from stages.models.models import import_keras
+from stages.support.errors import PipelineError, command
+from stages.support.keras_api import SCHEMA_PATH
+from stages.support.params import Params
 from tools.schema.keras_classes import keras_definitions
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         write_text(SCHEMA_PATH, text)
     elif SCHEMA_PATH.read_text(encoding="utf-8") != text:
         raise PipelineError(
-            "stages/params.schema.json: out of date with stages/common/params.py or Keras; run: make schema"
+            "stages/params.schema.json: out of date with stages/support/params.py or Keras; run: make schema"
         )
 
 

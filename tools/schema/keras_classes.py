@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from stages.common.keras_api import BRANCHES, CLASSES, EPOCHS, REFUSED, Kind
+from stages.support.keras_api import BRANCHES, CLASSES, EPOCHS, REFUSED, Kind
 
 # Arguments that are not for params.yaml
 LEFT_OUT = {

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import yaml
 
-from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
-from stages.common.params import PARAMS_PATH, load_params
-from stages.common.pictures import save
-from stages.common.yaml import read_yaml
-from tools.common.predictions import Predictions
+from stages.results.pictures import save
+from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError, command
+from stages.support.params import PARAMS_PATH, load_params
+from stages.support.yaml import read_yaml
+from tools.common.predictions import read_predictions
 from tools.common.revision import Revision
 from tools.common.surroundings import copy_project
 from tools.study.claims import CLAIMS, chart, claims_table, page
@@ -27,19 +28,20 @@ FOLDER = Path("docs/studies")
 CLAIMED = list(dict.fromkeys(name for claim in CLAIMS for name in claim[:2]))
 
 
-def train(project: Path, seeds: dict[str, list[int]]) -> None:
+def train(project: Path, names: list[str], seeds: list[int]) -> dict[str, Predictions]:
     """Trains and evaluates architectures with these seeds, in a copy of the project in an empty folder."""
     copy_project(project)
     cache = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
     (project / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n")
     content = read_yaml(project / PARAMS_PATH)
-    content["train"]["seeds"] = sorted(set().union(*seeds.values()))
+    content["train"]["seeds"] = seeds
     (project / PARAMS_PATH).write_text(yaml.safe_dump(content, sort_keys=False))
     subprocess.run(["git", "init", "--quiet", str(project)], check=True)
-    stages = [f"evaluate@{name}-{seed}" for name, chosen in seeds.items() for seed in chosen]
+    stages = [f"evaluate@{name}" for name in names]
     done = subprocess.run([sys.executable, "-m", "tools.repro", *stages], cwd=project, check=False)
     if done.returncode:
         raise PipelineError("the trainings failed; see above")
+    return {name: read_predictions(Revision("the study", None, project), name) for name in names}
 
 
 @command
@@ -50,13 +52,11 @@ def main() -> None:
     study = read_yaml(FOLDER / "params.yaml")
     seeds = study["train"]["seeds"]
     last = max(seeds)
-    chosen = {name: seeds + [last + 1 + k for k in range(study["more"].get(name, 0))] for name in CLAIMED}
     with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        train(project, chosen)
-        trained = Revision("the study", None, project)
-        models = {name: Predictions.read(trained, name, tuple(seeds)) for name in CLAIMED}
-        more = {name: Predictions.read(trained, name, tuple(chosen[name])) for name in study["more"]}
+        models = train(Path(folder) / "project", CLAIMED, seeds)
+        more = {}
+        for name, count in study["more"].items():
+            more |= train(Path(folder) / name, [name], [*seeds, *range(last + 1, last + 1 + count)])
     claims, honesty = claims_table(models, confidence), honesty_table(more, confidence)
     for name, table in (("claims", claims), ("honesty", honesty)):
         write_text(FOLDER / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

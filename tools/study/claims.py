@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from stages.results.predictions import Predictions
 from tools.common.changes import percent
 from tools.common.charts import OURS
-from tools.common.predictions import Predictions
 from tools.common.statistics import accuracy_interval, difference, holm
 
 # base, head, what is claimed
@@ -65,10 +65,18 @@ def page(models: dict[str, Predictions], claims: pd.DataFrame, honesty: pd.DataF
             for row in claims.itertuples()
         ),
         "",
-        f"| architecture | mean test accuracy, {len(next(iter(models.values())).seeds)} seeds "
+        f"| architecture | mean test accuracy, {next(iter(models.values())).several} "
         f"| {confidence:.0%} interval | sd over seeds, points | smallest – largest |",
         "|---|---:|---:|---:|---:|",
         *(_row(name, found, confidence) for name, found in models.items()),
+        *(_honesty(honesty) if len(honesty) else ()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _honesty(honesty: pd.DataFrame) -> list[str]:
+    """The lines about the test of the comparison."""
+    return [
         "",
         "## Is the comparison honest?",
         "",
@@ -84,14 +92,14 @@ def page(models: dict[str, Predictions], claims: pd.DataFrame, honesty: pd.DataF
             for row in honesty.itertuples()
         ),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _row(name: str, found: Predictions, confidence: float) -> str:
     each = found.right.mean(axis=1)
     low, high = accuracy_interval(found.right, confidence)
+    spread = f"{100 * each.std(ddof=1):.2f}" if len(each) > 1 else "–"
     return (
-        f"| `{name}` | {percent(each.mean())} | {percent(low)} – {percent(high)} | {100 * each.std(ddof=1):.2f} "
+        f"| `{name}` | {percent(each.mean())} | {percent(low)} – {percent(high)} | {spread} "
         f"| {percent(each.min())} – {percent(each.max())} |"
     )
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from tools.common.predictions import Predictions
+from stages.results.predictions import Predictions
 from tools.common.statistics import difference
 
 GROUPS = (2, 3, 5)  # seeds on each side
@@ -40,7 +40,7 @@ def honesty_table(models: dict[str, Predictions], confidence: float) -> pd.DataF
                     "found": float(np.mean([item.p < 1 - confidence for item in compared])),
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["base", "head", "seeds", "draws", "difference", "margin", "found"])
 
 
 def _draw(

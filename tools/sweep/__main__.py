@@ -14,11 +14,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stages.common.errors import PipelineError, command
-from stages.common.params import PARAMS_PATH, load_params
-from stages.common.yaml import read_yaml
+from stages.support.errors import PipelineError, command
+from stages.support.params import PARAMS_PATH, load_params
+from stages.support.resources import at_once, cluster_address
+from stages.support.yaml import read_yaml
 from tools.common.arguments import number
-from tools.common.cores import at_once, cluster_address
 from tools.common.recipes import add_architecture, check_is_new
 from tools.sweep.report import finalists_table, write_report
 from tools.sweep.search import Search

@@ -78,7 +78,8 @@ def finalists_table(finalists: list[Finalist], seeds: list[int]) -> pd.DataFrame
 
 def _counts(trials: list[FrozenTrial]) -> str:
     count = {state: sum(trial.state == state for trial in trials) for state in TrialState}
-    told = f"{len(trials)} trials: {count[TrialState.COMPLETE]} complete, {count[TrialState.PRUNED]} ended early"
+    told = f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"
+    told += f": {count[TrialState.COMPLETE]} complete, {count[TrialState.PRUNED]} ended early"
     failed = count[TrialState.FAIL]
     return f"{told}, {failed} failed." if failed else f"{told}."
 

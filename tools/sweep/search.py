@@ -11,9 +11,10 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.progress import Progress
 
-from stages.common.errors import PipelineError
+from stages.models.identity import shared_identity
+from stages.support.errors import PipelineError
 from tools.sweep.space import Choice, Range, Space
-from tools.sweep.training import Place, Training, TrainingError, identity, side_by_side
+from tools.sweep.training import DATA, Place, Training, TrainingError, side_by_side
 
 MISTAKE, TRAINING, SPACE = "mistake", "training", "space"  # what is kept with trials and with the study
 STARTUP = 10  # trials drawn at random, before Optuna learns from those that are there
@@ -60,7 +61,7 @@ class Search:
 
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.identity = identity()
+        self.identity = shared_identity(self.content["train"]["kernels"], DATA)
         self.study = optuna.create_study(
             study_name=self.space.name,
             storage=f"sqlite:///{self.folder / 'study.db'}",

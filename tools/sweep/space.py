@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.common.errors import PipelineError
-from stages.common.keras_api import BRANCHES
-from stages.common.notation import explain, found_value
-from stages.common.params import Params
-from stages.common.yaml import read_yaml
+from stages.support.errors import PipelineError
+from stages.support.keras_api import BRANCHES
+from stages.support.notation import explain, found_value
+from stages.support.params import Params
+from stages.support.yaml import read_yaml
 
 DIGITS = 3  # significant ones of a float, so that the winner can be read
 
@@ -124,7 +124,6 @@ class Space:
             **content,
             "train": {**content["train"], "seeds": seeds},
             "architectures": {self.name: block},
-            "ensembles": {},
         }
 
 

@@ -1,14 +1,10 @@
 """Trains by the pipeline's own stage, in a process and a folder of its own, and tells how far it is."""
 
-import contextlib
 import fcntl
 import hashlib
 import json
-import os
-import re
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,18 +15,15 @@ from typing import Any, Protocol
 import pandas as pd
 import psutil
 
-from stages.common.errors import PipelineError
 from stages.common.files import write_text
-from stages.common.yaml import read_yaml
-from stages.train import SHOW_PROGRESS
-from tools.common.results import PREPARED
+from stages.models.checkpoint import CHECKPOINTS
+from stages.support import apart
+from stages.support.apart import OUTPUT, train_apart
+from stages.support.errors import PipelineError
+from tools.common.results import TRAINING_DATA as DATA
 
-EPOCH = re.compile(r"\S+  epoch (\d+)/(\d+)  .*\bval_accuracy ([\d.]+)")  # stages/train.py, after each epoch
-HISTORY = "history.csv"  # the last file that the stage writes
-FILES = ("model.keras", "summary.txt", HISTORY, "checkpoint.npz")
 STOPPED = {128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM}  # exit statuses after Ctrl-C, and when terminated
 
-Tell = Callable[[str], None]
 EndEpoch = Callable[[int, int, float], None]  # the epoch from 1, the number of epochs, the validation accuracy
 
 
@@ -43,11 +36,11 @@ class Place(Protocol):
 
     jobs: int
 
-    def train(self, arguments: list[str], folder: Path, lock: int, tell: Tell) -> int:
-        """Runs stages/train.py in a folder, and returns its exit status.
+    def train(self, training: "Training", lock: int, end_epoch: apart.EndEpoch) -> tuple[int, str]:
+        """Runs stages/train.py in a folder; returns its exit status, and what it printed on stderr.
 
-        `tell` is called with each line that it prints on stderr; what that raises ends the training. `lock`, an open
-        file, is held as long as it runs.
+        `end_epoch` is called after each epoch; what that raises ends the training. `lock`, an open file, is held as
+        long as it runs.
         """
 
     def stop(self) -> None:
@@ -60,27 +53,8 @@ class Here:
 
     jobs: int
 
-    def train(self, arguments: list[str], folder: Path, lock: int, tell: Tell) -> int:
-        with contextlib.suppress(FileExistsError):
-            (folder / "stages").symlink_to(Path("stages").absolute())
-        with subprocess.Popen(
-            [sys.executable, "-m", "stages.train", *arguments],
-            cwd=folder,
-            env={**os.environ, SHOW_PROGRESS: "yes"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            pass_fds=[lock],
-        ) as process:
-            try:
-                for line in process.stderr:
-                    tell(line)
-                return process.wait()
-            finally:
-                process.terminate()
-                process.wait()  # also after Ctrl-C, for which Popen waits a quarter of a second
+    def train(self, training: "Training", lock: int, end_epoch: apart.EndEpoch) -> tuple[int, str]:
+        return train_apart(training.folder, training.name, DATA, end_epoch, [lock])
 
     def stop(self) -> None:
         for child in psutil.Process().children():
@@ -91,14 +65,14 @@ class OnCluster:
     """Each training is a task on a Ray cluster."""
 
     def __init__(self, address: str) -> None:
-        from tools.common.cluster import Cluster
+        from stages.support.cluster import Cluster
 
         self.cluster = Cluster(address)
         self.jobs = self.cluster.cpus()
 
-    def train(self, arguments: list[str], folder: Path, lock: int, tell: Tell) -> int:
-        status, _ = self.cluster.train(arguments, folder).run(tell)
-        return status
+    def train(self, training: "Training", lock: int, end_epoch: apart.EndEpoch) -> tuple[int, str]:
+        remote = self.cluster.train(training.name, training.params, DATA, training.folder / OUTPUT)
+        return remote.run(end_epoch)
 
     def stop(self) -> None:
         self.cluster.close()
@@ -144,7 +118,7 @@ class Training:
         Raises `TrainingError` with the stage's own line.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        history = self.folder / HISTORY
+        history = self.folder / OUTPUT / f"{self.seed}.csv"
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # a killed search's training goes on until its next epoch, and holds it
             if not history.exists():
@@ -154,39 +128,26 @@ class Training:
 
     def discard(self) -> None:
         """Deletes what an unfinished training has left to resume from."""
-        (self.folder / FILES[-1]).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
 
     def _run_stage(self, place: Place, lock: int, end_epoch: EndEpoch) -> None:
         write_text(self.folder / "params.yaml", self.params)
-        said = []
 
-        def tell(line: str) -> None:
-            if epoch := EPOCH.match(line):
-                end_epoch(int(epoch[1]), int(epoch[2]), float(epoch[3]))
-            else:
-                said.append(line)
+        def report(epoch: int, epochs: int, logs: dict[str, float]) -> None:
+            if "val_accuracy" in logs:  # not of epochs trained earlier, of a training that is resumed
+                end_epoch(epoch, epochs, logs["val_accuracy"])
 
-        arguments = [self.name, str(self.seed), str(PREPARED.absolute()), *FILES]
-        status = place.train(arguments, self.folder, lock, tell)
+        status, stderr = place.train(self, lock, report)
         if status in STOPPED:
             raise PipelineError("stopped; rerun to continue")
         if status < 0:
             ended = f"a training was ended by {signal.Signals(-status).name}"
             raise PipelineError(f"{self.folder}: {ended}; rerun to continue, with fewer jobs if memory is short")
         if status:
-            *_, last = said or [""]
+            *_, last = stderr.splitlines() or [""]
             if not last.startswith("error: "):
-                raise RuntimeError(f"{self.folder}: stages.train failed:\n{''.join(said)}")
+                raise RuntimeError(f"{self.folder}: stages.train failed:\n{stderr}")
             raise TrainingError(last.removeprefix("error: ").strip())
-
-
-def identity() -> str:
-    """Digest of the files on which dvc.yaml has a training depend: the code, pinned versions, and the data."""
-    digest = hashlib.blake2b()
-    for path in read_yaml(Path("dvc.yaml"))["stages"]["train"]["deps"]:
-        with Path(path).open("rb") as stream:
-            digest.update(f"{path}\n".encode() + hashlib.file_digest(stream, "blake2b").digest())
-    return digest.hexdigest()
 
 
 def side_by_side(function: Callable[[Any], Any], items: Iterable[Any], place: Place) -> list[Any]:

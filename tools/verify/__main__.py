@@ -13,7 +13,7 @@ Two runs go on at once. No run finds a cached result: each has an empty cache of
 file of the project is compared byte for byte: outputs, overview, dvc.lock and sources. The small configuration
 (`tools.verify.small`) takes a few hundred of the embedded offline digits, one epoch, one seed, a few architectures that
 together use every kind of Keras object in params.yaml, and one that mixes more of them, which is the one that emulated
-processors run; and an ensemble of all these. `--full` takes params.yaml as it is, without emulated processors.
+processors run. `--full` takes params.yaml as it is, without emulated processors.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import PipelineError, command
 from stages.common.kernels import why_not_portable
-from stages.common.params import Params, load_params
-from tools.common.lock import LOCK, digests, owner, read_lock
+from stages.support.errors import PipelineError, command
+from stages.support.params import Params, load_params
+from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVERVIEW
 from tools.common.surroundings import (
     QEMU,
@@ -121,7 +121,7 @@ def emulated_run(name: str, folder: Path, sources: Path, processor: str, command
 def emulated_stages(project: Path, targets: Sequence[str]) -> list[dict[str, Any]]:
     """Reads the stages that emulated processors run in a run's dvc.lock: of one architecture, or those of targets."""
     entries = read_lock(project / LOCK).items()
-    return [entry for name, entry in entries if targets or owner(name, [MIXED]) in ("", MIXED)]
+    return [entry for name, entry in entries if targets or name.partition("@")[2] in ("", MIXED)]
 
 
 def why_not_emulated(full: bool, params: Params) -> str:

@@ -1,8 +1,8 @@
 """Shows which Keras objects that params.yaml may name give the same bytes on other processors (`make operations`).
 
 Each object is in a small architecture of its own, which is built and trained for a few steps. What it gives is printed
-as a digest, natively and on emulated processors. A difference that `stages.common.keras_api.NOT_PORTABLE` does not list
-is a failure. Takes about an hour for each processor.
+as a digest, natively and on emulated processors. A difference that stages/support/keras_api.py does not list in
+`NOT_PORTABLE` is a failure. Takes about an hour for each processor.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from stages.common.architecture import Architecture
-from stages.common.building import build_model
-from stages.common.errors import PipelineError, command
-from stages.common.keras_api import NOT_PORTABLE, Kind, definitions
-from stages.common.models import fuse_update, import_keras, make_deterministic
 from stages.common.prepared import Dataset
+from stages.models.building import build_model
+from stages.models.models import fuse_update, import_keras, make_deterministic
+from stages.support.architecture import Architecture
+from stages.support.errors import PipelineError, command
+from stages.support.keras_api import NOT_PORTABLE, Kind, definitions
 from tools.common.surroundings import QEMU, another_processor
 
 PROCESSORS = ("Haswell", "EPYC-Rome")

@@ -6,15 +6,14 @@ from typing import Any
 
 import yaml
 
-from stages.common.archive import Archive, write_archive
-from stages.common.offline import embedded_digits
-from stages.common.params import PARAMS_PATH, Params, load_params
-from stages.common.yaml import parse_yaml, read_yaml
-from tools.common.lock import owner
+from stages.data.archive import Archive, write_archive
+from stages.data.offline import embedded_digits
+from stages.support.params import PARAMS_PATH, Params, load_params
+from stages.support.yaml import parse_yaml, read_yaml
 
 DIGITS = "digits.npz"
 TRAIN, TEST = 240, 60  # images; an emulated processor trains some hundred times slower
-MIXED, EVERY_MODEL = "mixed", "every_model"
+MIXED = "mixed"
 MIXTURE = """\
 layers:
   - RandomRotation: {factor: 0.03, fill_mode: constant}
@@ -57,16 +56,11 @@ def mixed() -> dict[str, Any]:
 
 
 def make_small(folder: Path, targets: Sequence[str]) -> None:
-    """Edits a project's params.yaml: few digits, one epoch, one seed, the architectures that the targets name or a few.
-
-    Keeps the ensembles whose members it keeps, and adds one of all that it keeps.
-    """
+    """Edits a project's params.yaml: few digits, one epoch and seed, the named architectures or a few."""
     path = folder / PARAMS_PATH
     params = load_params(path)
     seeds = params.train.seeds[:1]
-    members = {name: sorted(dict(each.models(seeds))) for name, each in params.ensembles.items()}
-    named = {owner(target, params.architectures) for target in targets}
-    named |= {member for name in named & set(members) for member in members[name]}
+    named = {target.partition("@")[2] for target in targets}
     content = read_yaml(path)
     content["data"]["sources"] = [{"dataset": "scikit-learn digits", "places": [DIGITS]}]
     content["train"]["seeds"] = seeds
@@ -76,10 +70,6 @@ def make_small(folder: Path, targets: Sequence[str]) -> None:
     for architecture in architectures.values():
         architecture["fit"]["epochs"] = 1
     architectures[MIXED] = mixed()
-    content["ensembles"] = {
-        name: {"members": each} for name, each in members.items() if set(each) <= set(architectures)
-    }
-    content["ensembles"][EVERY_MODEL] = {"members": list(architectures)}
     path.write_text(yaml.safe_dump(content))
     digits = embedded_digits()
     few = Archive(digits.x_train[:TRAIN], digits.y_train[:TRAIN], digits.x_test[:TEST], digits.y_test[:TEST])

@@ -21,7 +21,7 @@ def run(command: str) -> int:
         return subprocess.run(command, shell=True, check=False).returncode  # noqa: S602
     importlib.import_module(name)
     if name in KERAS:
-        importlib.import_module("stages.common.models").import_keras()
+        importlib.import_module("stages.models.models").import_keras()
 
     def main() -> None:
         sys.argv = [name, *filter(None, arguments)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from stages.common.errors import printable
+from stages.support.errors import printable
 
 # Markdown's markup within a line; underscores, tildes and brackets only where they are markup
 MARKUP = r"[\\`*|]|(?<!\w)_|_(?!\w)|~~|!?\[(?=[^\]]*\][(\[])|<(?=[\w/!?])|&(?=#?\w+;)|(?<!\w)@|://"

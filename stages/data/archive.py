@@ -1,0 +1,234 @@
+"""The archive (data/raw/mnist.npz): the arrays of a data set, in the form of Keras's MNIST.
+
+`x_train`, `x_test` of uint8 `(n, height, width)` and `y_train`, `y_test` of integers 0…k-1, `(n,)`. It is written
+canonically (labels as uint8, members uncompressed and in a fixed order), so the same arrays give the same bytes,
+whatever file they came from.
+"""
+
+import hashlib
+import io
+import math
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import numpy as np
+from pydantic import Field
+
+from stages.common.files import replacing
+from stages.common.prepared import MAX_CLASSES
+from stages.support.errors import PipelineError, unreadable
+from stages.support.json import read_as
+
+ANEW = "; make it anew with: dvc repro fetch"
+MEMBERS = ("x_train", "y_train", "x_test", "y_test")
+MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
+MAX_SIDE = 1000  # pixels
+MAX_MEMBERS = 1000  # of a zip file
+MAX_HEADER = 1000  # characters; NumPy writes 118
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The four raw arrays: images uint8 (n, height, width), labels uint8 (n,) in 0…classes-1."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        """Number of classes: the largest label plus one."""
+        return int(max(self.y_train.max(), self.y_test.max())) + 1
+
+    def sha256(self) -> str:
+        """Digest of the content, independent of any container.
+
+        SHA-256 over, for each of x_train, y_train, x_test, y_test in turn, the ASCII line
+        "<name> <dtype> <n>x<height>x<width>\\n" and the array's bytes in C order.
+        """
+        digest = hashlib.sha256()
+        for name in MEMBERS:
+            array = getattr(self, name)
+            digest.update(f"{name} {array.dtype} {'x'.join(map(str, array.shape))}\n".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def summary(self) -> str:
+        """A table of counts and shapes, for the screen."""
+        lines = [f"{'':8}{'images':>8}  {'shape':10}{'classes':>8}"]
+        for split in ("train", "test"):
+            images = getattr(self, f"x_{split}")
+            size = " x ".join(map(str, images.shape[1:]))
+            lines.append(f"{split:8}{len(images):8,}  {size:10}{self.classes:8}")
+        return "\n".join(lines)
+
+
+def read_archive(path: Path) -> Archive:
+    """Reads and checks an archive of this form from any .npz file.
+
+    Each array's header is checked before its data is read, so that a small file cannot unpack to more than
+    `MAX_BYTES`. Raises `PipelineError` if the file cannot be read, is not a NumPy archive, lacks a member, or a member
+    has an unexpected dtype, shape or range.
+    """
+    with unreadable(path, "a data set"), path.open("rb") as stream:
+        arrays = _read_members(path, stream)
+    for split in ("train", "test"):
+        labels = arrays[f"y_{split}"]
+        _check_labels(path, split, labels)
+        arrays[f"y_{split}"] = labels.astype(np.uint8)
+    archive = Archive(**arrays)
+    found = np.unique(archive.y_train)
+    if archive.classes < 2 or len(found) < archive.classes:
+        absent = next(label for label in range(MAX_CLASSES) if label not in found)
+        raise PipelineError(
+            f"{path}: y_train: expected labels 0…k-1 of two or more classes, each with images, "
+            f"found {len(found)} of {archive.classes} and none of label {absent}"
+        )
+    return archive
+
+
+def _read_members(path: Path, stream: BinaryIO) -> dict[str, np.ndarray]:
+    _check_directory(stream)
+    with zipfile.ZipFile(stream) as file:
+        names = [name.removesuffix(".npy") for name in file.namelist()]
+        if not set(MEMBERS) <= set(names):
+            listed = ", ".join(names[: len(MEMBERS)]) + (", …" if len(names) > len(MEMBERS) else "")
+            raise PipelineError(f"{path}: expected the arrays {', '.join(MEMBERS)}, found {listed or 'none'}")
+        members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
+        _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
+        return {name: _read_array(file, member) for name, member in members.items()}
+
+
+def _check_directory(stream: BinaryIO) -> None:
+    """Raises `ValueError` if the stream is not a zip file, or lists more than `MAX_MEMBERS`, as each takes memory."""
+    if not zipfile.is_zipfile(stream):
+        raise ValueError("expected a NumPy .npz archive, found no zip file")
+    stream.seek(max(0, stream.seek(0, io.SEEK_END) - 2**16 - 22))
+    _, _, record = stream.read().rpartition(b"PK\5\6")  # "end of central directory" (APPNOTE.TXT 4.3.16)
+    count, size = struct.unpack_from("<HL", record, 6)
+    if count > MAX_MEMBERS or size > MAX_MEMBERS * 2**10:
+        raise ValueError(f"it lists more than {MAX_MEMBERS} members")
+    stream.seek(0)
+
+
+def _read_header(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[np.dtype, tuple[int, ...]]:
+    """Reads an array's dtype and shape; raises `ValueError` if its member has not as many bytes as they say."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member.filename} is compressed in a way that NumPy does not use")
+    with file.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in HEADERS:
+            raise ValueError(f"{member.filename} has the format version {version}")
+        shape, _, dtype = HEADERS[version](stream, max_header_size=MAX_HEADER)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - stream.tell():
+            raise ValueError(f"{member.filename} does not hold {dtype} {shape}")
+    return dtype, shape
+
+
+def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with file.open(member) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False, max_header_size=MAX_HEADER)
+
+
+def _check_headers(path: Path, headers: dict[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
+    for name in ("x_train", "x_test"):
+        dtype, shape = headers[name]
+        if dtype != np.uint8 or len(shape) != 3 or 0 in shape or max(shape[1:]) > MAX_SIDE:
+            raise PipelineError(
+                f"{path}: {name}: expected uint8 images (n, height, width) of at most {MAX_SIDE} × {MAX_SIDE} pixels, "
+                f"found {dtype} {shape}"
+            )
+    size = headers["x_train"][1][1:]
+    if headers["x_test"][1][1:] != size:
+        raise PipelineError(
+            f"{path}: x_test: expected images of {size} as in x_train, found {headers['x_test'][1][1:]}"
+        )
+    for split in ("train", "test"):
+        dtype, shape = headers[f"y_{split}"]
+        count = headers[f"x_{split}"][1][0]
+        if dtype.kind not in "iu" or shape != (count,):
+            raise PipelineError(
+                f"{path}: y_{split}: expected {count} integer labels, one per image, found {dtype} {shape}"
+            )
+    total = sum(math.prod(shape) * dtype.itemsize for dtype, shape in headers.values())
+    if total > MAX_BYTES:
+        raise PipelineError(f"{path}: expected arrays of at most {MAX_BYTES:,} bytes together, found {total:,}")
+
+
+def _check_labels(path: Path, split: str, labels: np.ndarray) -> None:
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        raise PipelineError(
+            f"{path}: y_{split}: expected labels 0…k-1 with k at most {MAX_CLASSES}, "
+            f"found {labels.min()}…{labels.max()}"
+        )
+
+
+def write_archive(path: Path, archive: Archive) -> None:
+    """Writes the archive canonically: the same arrays give the same bytes."""
+    with replacing(path) as partial, partial.open("wb") as stream:
+        np.savez(stream, **{name: np.ascontiguousarray(getattr(archive, name)) for name in MEMBERS})
+
+
+def map_archive(path: Path) -> Archive:
+    """Memory-maps a canonical archive, whose members are not compressed, so that it is never read as a whole.
+
+    Raises `PipelineError` if it is missing or damaged.
+    """
+    with unreadable(path, "what fetch writes", ANEW), path.open("rb") as stream, zipfile.ZipFile(stream) as file:
+        members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
+        _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
+        return Archive(**{name: _map_member(member, stream, path) for name, member in members.items()})
+
+
+def _map_member(member: zipfile.ZipInfo, stream: BinaryIO, path: Path) -> np.ndarray:
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{member.filename} is compressed")
+    stream.seek(member.header_offset + 26)  # lengths of name and extra field (APPNOTE.TXT 4.3.7, 30 bytes in all)
+    name_length, extra_length = struct.unpack("<HH", stream.read(4))
+    stream.seek(name_length + extra_length, io.SEEK_CUR)
+    np.lib.format.read_magic(stream)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype != np.uint8:
+        raise ValueError(f"{member.filename} has {dtype}")
+    return np.memmap(path, dtype, "r", stream.tell(), shape)
+
+
+@dataclass(frozen=True)
+class ArrayDescription:
+    """The shape, dtype and SHA-256 of an array of the archive."""
+
+    shape: list[Annotated[int, Field(gt=0)]]
+    dtype: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What fetch says of the archive (data/raw/mnist.json): name, places, digest, number of classes, arrays by name."""
+
+    dataset: str
+    source: list[str]
+    sha256: str
+    classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)]
+    arrays: dict[str, ArrayDescription]
+
+    @classmethod
+    def parse(cls, content: bytes, where: str, hint: str = "") -> "Description":
+        """Reads it from JSON. Raises `PipelineError`, which names `where` it was, if it is something else."""
+        found = read_as(cls, content, where, hint)
+        if {name: len(array.shape) for name, array in found.arrays.items()} != dict(
+            zip(MEMBERS, (3, 1, 3, 1), strict=True)
+        ):
+            raise PipelineError(f"{where}: arrays: expected the shapes of {', '.join(MEMBERS)}, found others{hint}")
+        return found
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """Height and width of an image, in pixels."""
+        _, height, width = self.arrays["x_test"].shape
+        return height, width

@@ -1,0 +1,1 @@
+"""Code of train and evaluate: Keras models built from params.yaml, trained and saved."""

@@ -1,0 +1,71 @@
+"""Runs stages/train.py in a folder with a params.yaml of its own: for searches, and on a cluster's nodes."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stages.support.progress import DVC_STAGE, REPRO_FOLDER, StageProgress
+from stages.support.workers import Slots
+
+OUTPUT = "models"  # what the stage writes, in the folder
+MOMENT = 0.1  # seconds between two looks at how far it is
+RAY_ADDRESS = "RAY_ADDRESS"  # Ray's environment variable: the cluster that trains
+
+EndEpoch = Callable[[int, int, dict[str, float]], None]  # the epoch from 1, the number of epochs, and what Keras logs
+
+
+def train_apart(
+    folder: Path, name: str, data: Path, end_epoch: EndEpoch, keep_open: Sequence[int] = ()
+) -> tuple[int, str]:
+    """Trains an architecture of the folder's params.yaml, which has one seed, on this machine.
+
+    Args:
+        folder: has params.yaml; gets the models, in `OUTPUT`, and checkpoints.
+        name: of the architecture.
+        data: the folder of prepared training images.
+        end_epoch: called after each epoch; what it raises ends the training.
+        keep_open: files that the training inherits, such as locks that it is to hold.
+
+    Returns:
+        The stage's exit status, and what it printed on stderr.
+    """
+    with contextlib.suppress(FileExistsError):
+        (folder / "stages").symlink_to(Path("stages").absolute())
+    (watched := folder / "progress").mkdir(exist_ok=True)
+    StageProgress.file(watched, "").unlink(missing_ok=True)
+    Slots.make(watched, 1)
+    environment = {**os.environ, REPRO_FOLDER: str(watched.absolute()), DVC_STAGE: ""}
+    environment.pop(RAY_ADDRESS, None)
+    line = [sys.executable, "-m", "stages.train", name, str(data.absolute()), OUTPUT]
+    with (
+        (folder / "stderr").open("w+", errors="replace") as stderr,
+        subprocess.Popen(
+            line,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=keep_open,
+        ) as process,
+    ):
+        try:
+            reported = 0
+            ended = False
+            while not ended:
+                time.sleep(MOMENT)
+                ended = process.poll() is not None
+                progress = StageProgress.read(watched, "")
+                for epochs in progress.epochs.values():
+                    for epoch, logs in epochs[reported:]:
+                        end_epoch(epoch, progress.total, logs)
+                    reported = len(epochs)
+        finally:
+            process.terminate()
+            process.wait()  # also after Ctrl-C, for which Popen waits a quarter of a second
+        stderr.seek(0)
+        return process.returncode, stderr.read()

@@ -1,0 +1,71 @@
+"""The typed schema of an architecture in params.yaml: Keras objects, and the arguments of `compile` and `fit`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from stages.models.defaults import LOSS, MIN_DELTA, MONITOR, OPTIMIZER, VALIDATION_SPLIT
+from stages.support.keras_api import KerasObject, one_of
+from stages.support.notation import Section, located
+
+
+class Compile(Section):
+    """Arguments of Keras's `model.compile`. The metric is always accuracy."""
+
+    optimizer: one_of("optimizer") = KerasObject("optimizer", OPTIMIZER, {})
+    loss: one_of("loss") = KerasObject("loss", LOSS, {})
+
+
+class EarlyStopping(Section):
+    """Ends a training that no longer improves, as Keras's `EarlyStopping` does. The last weights are kept."""
+
+    patience: PositiveInt = Field(description="epochs without improvement after which the training ends")
+    monitor: Literal["val_loss", "val_accuracy", "loss", "accuracy"] = Field(
+        MONITOR, description="the figure that must improve"
+    )
+    min_delta: Annotated[float, Field(ge=0)] = Field(MIN_DELTA, description="a smaller change is no improvement")
+
+
+class Fit(Section):
+    """Arguments of Keras's `model.fit`."""
+
+    epochs: Annotated[int, Field(gt=0, le=1_000_000)]
+    batch_size: PositiveInt
+    validation_split: Annotated[float, Field(ge=0, lt=1)] = Field(
+        VALIDATION_SPLIT, description="fraction of the training images held out for validation, taken from the end"
+    )
+    class_weight: dict[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="what an image of a class counts in the loss, such as {8: 2.0}; 1 for classes not named"
+    )
+    early_stopping: EarlyStopping | None = None
+
+    @model_validator(mode="after")
+    def _what_is_monitored_is_there(self) -> "Fit":
+        stopping = self.early_stopping
+        if stopping and stopping.monitor.startswith("val_") and not self.validation_split:
+            message = f"expected a validation_split above 0, as early_stopping monitors {stopping.monitor}"
+            raise located("validation_split", f"{message}, found {self.validation_split}")
+        return self
+
+
+class Architecture(Section):
+    layers: list[one_of("layer")] = Field(min_length=1)
+    compile: Compile = Compile()
+    fit: Fit
+
+    @model_validator(mode="after")
+    def _gives_class_probabilities(self) -> "Architecture":
+        last = self.layers[-1]
+        activation = last.arguments.get("activation")
+        found = activation.name if activation else "no activation"
+        if last.name != "Softmax" and found != "softmax":
+            where = f"layers[{len(self.layers) - 1}].{last.name}.activation"
+            hint = "end the layers with Flatten, Dense: {units: classes, activation: softmax}"
+            raise located(where, f"expected softmax, for class probabilities, found {found}; {hint}")
+        return self
+
+    def objects(self) -> list[tuple[str, KerasObject]]:
+        """All Keras objects, each with its path, such as `layers[0].Dense.kernel_regularizer.L2`."""
+        tops = [(f"layers[{index}].{layer.name}", layer) for index, layer in enumerate(self.layers)]
+        tops += [(f"compile.{each.kind}.{each.name}", each) for each in (self.compile.optimizer, self.compile.loss)]
+        return [item for where, top in tops for item in top.walk(where)]

@@ -1,0 +1,278 @@
+"""Trains on the machines of a Ray cluster: each training is one Ray task, which runs stages/train.py on its node.
+
+A node needs Python, the locked requirements and Ray, and no shared disk. Code and params.yaml go with the task, and the
+prepared images to each node once. A node whose processor or library versions would give other bytes is refused by name.
+Which node trains what, and again when a node dies, is up to Ray.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from stages.common.files import replacing
+from stages.common.kernels import why_not_portable
+from stages.support.errors import PipelineError, one_line
+from stages.support.progress import REPRO_FOLDER
+from stages.support.versions import other_version, pins
+from stages.support.workers import EpochOfSeed
+
+PATIENCE = 10  # seconds that a cluster has to answer
+RETRIES = 10  # of a training whose node has died
+
+Sent = dict[str, tuple[str, list[ray.ObjectRef]]]  # files by name: the digest, and where Ray has the bytes
+
+
+class NodeRefusedError(Exception):
+    """Raised on a node that would give other bytes; says why."""
+
+
+def check_node() -> None:
+    """Raises `NodeRefusedError` if this node's processor or library versions would give other bytes."""
+    whys = [other_version(pins(folder).read_text(encoding="utf-8")) for folder in ("common", "models")]
+    if why := next(filter(None, [*whys, why_not_portable("portable")]), ""):
+        raise NodeRefusedError(ray.get_runtime_context().get_node_id(), why)
+
+
+@ray.remote(num_cpus=1, max_retries=RETRIES)
+def train_on_node(name: str, params: str, data: Sent) -> Iterator[Any]:
+    """Runs on a node, in a folder with `stages`. Trains as stages/train.py does.
+
+    Args:
+        name: of the architecture.
+        params: the text of a params.yaml with one seed.
+        data: the files of prepared training images.
+
+    Yields:
+        (epoch, epochs, logs) after each epoch; at last the stage's exit status, what it printed on stderr, and the
+        files that it wrote, by name.
+    """
+    check_node()
+    import queue
+
+    from stages.support.apart import OUTPUT, train_apart  # needs libraries that a node may lack until it is checked
+
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(1) as pool:
+        folder, epochs = Path(temporary), queue.SimpleQueue()
+        (folder / "params.yaml").write_text(params, encoding="utf-8")
+
+        def train() -> tuple[int, str]:
+            try:
+                return train_apart(folder, name, _received(data), lambda *epoch: epochs.put(epoch))
+            finally:
+                epochs.put(None)
+
+        training = pool.submit(train)
+        yield from iter(epochs.get, None)
+        status, stderr = training.result()
+        yield status, stderr, {} if status else {path.name: path.read_bytes() for path in (folder / OUTPUT).iterdir()}
+
+
+def _received(sent: Sent) -> Path:
+    """The folder with the files on this node, which are fetched unless an earlier training has done so."""
+    digests = hashlib.sha256("".join(digest for digest, _ in sent.values()).encode()).hexdigest()
+    folder = Path(tempfile.gettempdir(), f"mnist-prepared-{digests[:16]}-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name, (digest, references) in sent.items():
+        path = folder / name
+        if not path.exists() or _digest(path) != digest:
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+                file.write(ray.get(references[0]))
+            Path(file.name).replace(path)
+    return folder
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _check_answers(address: str) -> None:
+    """Raises `PipelineError` if nothing answers at HOST:PORT, for which Ray would wait a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit():  # not 'auto'
+        try:
+            socket.create_connection((host, int(port)), PATIENCE).close()
+        except OSError as error:
+            raise PipelineError(f"RAY_ADDRESS={address}: cannot reach a Ray cluster: {error}") from error
+
+
+class Cluster:
+    """A connection to a Ray cluster.
+
+    Raises `PipelineError` if there is none at the address.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.refused: set[str] = set()  # IDs of nodes
+        self.sent: dict[Path, tuple[str, list[ray.ObjectRef]]] = {}
+        self.lock = threading.Lock()
+        _check_answers(address)
+        with tempfile.TemporaryDirectory() as package:
+            shutil.copytree("stages", f"{package}/stages", ignore=shutil.ignore_patterns("__pycache__"))
+            try:
+                ray.init(address, runtime_env={"working_dir": package}, log_to_driver=False, logging_level="error")
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                reason = one_line(error)
+                raise PipelineError(f"RAY_ADDRESS={address}: cannot reach a Ray cluster: {reason}") from error
+
+    def cpus(self) -> int:
+        """How many trainings the cluster runs at once. Raises `PipelineError` if it is none."""
+        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+        usable = [int(node["Resources"]["CPU"]) for identity, node in alive.items() if identity not in self.refused]
+        if not usable:
+            raise PipelineError(f"RAY_ADDRESS: none of the cluster's {len(alive)} nodes with CPUs can be used")
+        return sum(usable)
+
+    def train(self, name: str, params: str, data: Path, output: Path) -> "RemoteTraining":
+        """Starts a training of an architecture.
+
+        Args:
+            name: of the architecture.
+            params: the text of a params.yaml with one seed.
+            data: the folder of prepared training images.
+            output: the folder to write models, history and summary to.
+        """
+        with self.lock:
+            sent = {path.name: self._send(path) for path in sorted(data.iterdir())}
+        return RemoteTraining(self, (name, params, sent), output)
+
+    def _send(self, path: Path) -> tuple[str, list[ray.ObjectRef]]:
+        """Hands a file to Ray, once. The reference is in a list, so that only a node that needs the bytes gets them."""
+        if path not in self.sent:
+            content = path.read_bytes()
+            self.sent[path] = hashlib.blake2b(content).hexdigest(), [ray.put(content)]
+        return self.sent[path]
+
+    def refuse(self, node: str, why: str) -> None:
+        """Has Ray use a node no more, and prints why, once. Raises `PipelineError` if no other node is left."""
+        with self.lock:
+            if node not in self.refused:
+                self.refused.add(node)
+                names = {each["NodeID"]: each["NodeName"] for each in ray.nodes()}
+                if _is_first(node):
+                    print(f"node {names.get(node)} ({node[:8]}) is not used: {why}", file=sys.stderr, flush=True)
+            self.cpus()
+
+    def close(self) -> None:
+        """Ends the connection, and all trainings with it."""
+        ray.shutdown()
+
+
+def _is_first(node: str) -> bool:
+    """Whether no other stage that `make repro` runs has named this node yet."""
+    folder = os.environ.get(REPRO_FOLDER)
+    if not folder:
+        return True
+    try:
+        Path(folder, f"refused-{node}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+class RemoteTraining:
+    """A training on some node of a cluster.
+
+    Args:
+        cluster: the connection.
+        arguments: of `train_on_node`.
+        output: the folder to write models, history and summary to.
+    """
+
+    def __init__(self, cluster: Cluster, arguments: tuple[Any, ...], output: Path) -> None:
+        self.cluster, self.arguments, self.output = cluster, arguments, output
+        self.cancelled = False
+        self._start()
+
+    def _start(self) -> None:
+        refused = self.cluster.refused
+        where = {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(refused))})"}} if refused else {}
+        self.values = train_on_node.options(**where).remote(*self.arguments)
+
+    def run(self, end_epoch: EpochOfSeed) -> tuple[int, str]:
+        """Calls `end_epoch` with (epoch, epochs, logs) after each epoch; what it raises ends the training.
+
+        Writes the models, and returns the stage's exit status and what it printed on stderr. Raises `PipelineError` if
+        the training is cancelled, or if no node can finish it.
+        """
+        try:
+            while True:
+                try:
+                    value = ray.get(next(self.values))
+                except NodeRefusedError as refusal:
+                    if self.cancelled:
+                        raise ray.exceptions.TaskCancelledError from refusal
+                    self.cluster.refuse(*refusal.cause.args)  # Ray's exception is of both classes
+                    self._start()
+                    continue
+                if not isinstance(value[2], dict) or not isinstance(value[1], str):
+                    end_epoch(*value)
+                    continue
+                status, stderr, files = value
+                for name, content in files.items():
+                    with replacing(self.output / name) as partial:
+                        partial.write_bytes(content)
+                return status, stderr
+        except ray.exceptions.TaskCancelledError as error:
+            raise PipelineError("the training was cancelled; rerun to continue") from error
+        except ray.exceptions.RayError as error:
+            raise PipelineError(f"Ray could not finish a training: {one_line(error)}") from error
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Ends it, if it still runs."""
+        self.cancelled = True
+        with contextlib.suppress(Exception):  # the connection is closed
+            ray.cancel(self.values, force=True)
+
+
+def train_on_cluster(
+    address: str, name: str, params: dict[int, str], data: Path, output: Path, end_epoch: EpochOfSeed
+) -> None:
+    """Trains an architecture with several seeds on a cluster, as many at once as Ray has room for.
+
+    Args:
+        address: of the cluster.
+        name: of the architecture.
+        params: the text of a params.yaml with one seed, by seed.
+        data: the folder of prepared training images.
+        output: the folder to write models, histories and the summary to.
+        end_epoch: called after each epoch.
+
+    Raises:
+        PipelineError: a training failed, with its own line; the others were ended.
+    """
+    cluster = Cluster(address)
+    try:
+        trainings = {seed: cluster.train(name, text, data, output) for seed, text in params.items()}
+
+        def run(seed: int) -> None:
+            status, stderr = trainings[seed].run(lambda epoch, _, logs: end_epoch(seed, epoch, logs))
+            if status:
+                lines = stderr.splitlines() or [f"error: exit status {status}"]
+                print(*lines[:-1], sep="\n", file=sys.stderr)
+                raise PipelineError(f"seed {seed}: {lines[-1].removeprefix('error: ')}")
+
+        with ThreadPoolExecutor(len(trainings)) as pool:
+            futures = [pool.submit(run, seed) for seed in trainings]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                for training in trainings.values():
+                    training.cancel()
+                raise
+    finally:
+        cluster.close()

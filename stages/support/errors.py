@@ -1,0 +1,104 @@
+"""One-line messages for errors that a user can cause, and their exit status."""
+
+import contextlib
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from stages.support.processes import end_with_parent
+
+MAX_REASON = 200  # characters
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class PipelineError(Exception):
+    """An anticipated error. The text names the key, file or URL, what was expected and found, and what to do.
+
+    It is printed in one line, without a traceback; unprintable characters, such as those in names from other people's
+    files, are escaped. Any other exception is a bug and keeps its traceback.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
+
+
+def printable(text: str) -> str:
+    """The text with unprintable characters escaped, such as those that colour a terminal or turn text around."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(error: BaseException | str) -> str:
+    """An error's message in one line of at most `MAX_REASON` characters, or the name of its class if it has none."""
+    return " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
+
+
+@contextlib.contextmanager
+def unreadable(where: str | Path, expected: str, hint: str = "") -> Iterator[None]:
+    """Turns what libraries raise for a file that is missing or damaged, of a dozen classes, into a `PipelineError`.
+
+    It names where the file is, what was `expected` and the reason, and ends with `hint`. A `PipelineError` passes, and
+    so does too little memory, which is not the file's fault.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, PipelineError) or _is_out_of_memory(error):
+            raise
+        strerror = error.strerror if isinstance(error, OSError) else None
+        reason = f"cannot read: {strerror}" if strerror else f"not {expected}: {one_line(error)}"
+        raise PipelineError(f"{where}: {reason}{hint}") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, NumPy or TensorFlow found too little memory, or no room to load a library."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's
+        or (isinstance(error, ImportError) and "failed to map segment" in str(error))
+    )
+
+
+def anticipated(error: BaseException) -> str | None:
+    """The line to print for an anticipated error; `None` if it is a bug, which keeps its traceback.
+
+    Anticipated are `PipelineError`, a full disk, and too little memory.
+    """
+    if isinstance(error, PipelineError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        where = error.filename or "a temporary file"
+        return f"{where}: cannot write: {error.strerror}; free some space and rerun"
+    if isinstance(error, Exception) and _is_out_of_memory(error):
+        return f"not enough memory: {one_line(error)}; close other programs, or make batches or layers smaller"
+    return None
+
+
+def command(main: Callable[[], None]) -> Callable[[], None]:
+    """Decorates a command's `main`: prints an anticipated error as one line on stderr and exits with status 1.
+
+    Ctrl-C exits with 130, and a closed pipe, as behind `head`, with 141, as in a shell. A stage ends with the DVC that
+    runs it.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        if "DVC_STAGE" in os.environ:
+            end_with_parent()
+        try:
+            main()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes again at exit
+            sys.exit(141)
+        except Exception as error:
+            if not (line := anticipated(error)):
+                raise
+            sys.exit(f"error: {line}")
+        except KeyboardInterrupt:
+            print("interrupted; rerun to continue", file=sys.stderr)
+            sys.exit(130)
+
+    return run

@@ -1,0 +1,242 @@
+"""Keras objects as data: layers, optimizers, losses and what these take, as written in params.yaml.
+
+An object is written as its Keras name, or as `{name: {argument: value}}`. Arguments may be objects themselves:
+
+    - Flatten
+    - Dense: {units: 256, activation: relu, kernel_regularizer: {L2: {l2: 1e-4}}}
+
+Names, arguments, types and defaults are Keras's own (https://keras.io/api/): `make schema` reads them from the
+installed Keras and writes them to stages/params.schema.json, which is read here, so that a check needs no TensorFlow.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+from stages.support.notation import found_value, located, nearest
+
+Kind = Literal["layer", "optimizer", "loss", "schedule", "initializer", "regularizer", "constraint", "activation"]
+SCHEMA_PATH = Path(__file__).parents[1] / "params.schema.json"
+CLASSES = "classes"  # in place of a number of units: the number of classes in the data
+EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")  # in place of a number of steps
+TYPES = {
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+    "string": str,
+    "array": list,
+    "null": type(None),
+}
+BRANCHES = "branches"  # the argument of a layer that merges: lists of layers, each applied to the same input
+
+# What Keras has and params.yaml does not. The name stands for a class, or for an argument.
+RUNS_CODE = "it runs code, which is not data"
+SEVERAL_INPUTS = "it takes several inputs"
+WRAPS = "it wraps other layers, whose operations may not be portable; write the layers themselves"
+NO_IMAGES = "it does not take images as numbers"
+LABELS = "it changes labels together with images"
+ONE_HOT = "labels are one-hot here; use CategoricalCrossentropy"
+REFUSED = {
+    "Lambda": RUNS_CODE,
+    "FlaxLayer": RUNS_CODE,
+    "JaxLayer": RUNS_CODE,
+    "TFSMLayer": RUNS_CODE,
+    "TorchModuleWrapper": RUNS_CODE,
+    **dict.fromkeys(
+        ("AdditiveAttention", "Attention", "Dot", "GroupQueryAttention", "MultiHeadAttention"), SEVERAL_INPUTS
+    ),
+    **dict.fromkeys(("Bidirectional", "Pipeline", "RNN", "SpectralNormalization", "StackedRNNCells"), WRAPS),
+    **dict.fromkeys(
+        ("TimeDistributed", "Wrapper", "GRUCell", "LSTMCell", "SimpleRNNCell", "LossScaleOptimizer", "MultiOptimizer"),
+        WRAPS,
+    ),
+    **dict.fromkeys(("CategoryEncoding", "Discretization", "Embedding", "Hashing", "HashedCrossing"), NO_IMAGES),
+    **dict.fromkeys(("IntegerLookup", "StringLookup", "TextVectorization", "ReversibleEmbedding"), NO_IMAGES),
+    **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram", "STFT", "InputLayer", "Masking"), NO_IMAGES),
+    **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), LABELS),
+    **dict.fromkeys(("RandomColorDegeneration", "RandomHue", "RandomSaturation"), "it takes images in colour"),
+    **dict.fromkeys(("CategoricalGeneralizedCrossEntropy", "Circle", "CTC", "SparseCategoricalCrossentropy"), ONE_HOT),
+    "RandomElasticTransform": "in batches of any size, Keras puts the first image, distorted, in place of others",
+    "RandomShear": "Keras saves a model with it, but cannot load it again",
+    "Equalization": "Keras does not make it a part of the model",
+    "RandomCrop": "Keras crops in training, but not when it predicts",
+    "glu": "it halves the number of units",
+}
+# What Keras computes with TensorFlow's approximate 1/x (the gradient of a logarithm) or 1/√x, which differ between
+# processors; `make operations` found these
+NOT_PORTABLE: dict[Kind, tuple[str, ...]] = {
+    "loss": (
+        "BinaryCrossentropy",
+        "BinaryFocalCrossentropy",
+        "CategoricalFocalCrossentropy",
+        "CosineSimilarity",
+        "KLDivergence",
+        "MeanSquaredLogarithmicError",
+        "Poisson",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class KerasObject:
+    """An object of Keras as data: its kind, its name, and the arguments that params.yaml sets."""
+
+    kind: Kind
+    name: str
+    arguments: dict[str, Any]
+
+    def walk(self, where: str = "") -> Iterator[tuple[str, "KerasObject"]]:
+        """This object and all within it, each with its path from here, such as `.kernel_regularizer.L2`."""
+        yield where, self
+        for key, value in self.arguments.items():
+            for below, inner in _inner(value):
+                yield from inner.walk(f"{where}.{key}{below}")
+
+
+def _inner(value: Any) -> Iterator[tuple[str, KerasObject]]:
+    if isinstance(value, KerasObject):
+        yield f".{value.name}", value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            for below, inner in _inner(item):
+                yield f"[{index}]{below}", inner
+
+
+def one_of(kind: Kind) -> Any:
+    """The pydantic type of a Keras object of that kind."""
+    return Annotated[
+        KerasObject,
+        PlainValidator(lambda value: keras_object(kind, value)),
+        PlainSerializer(lambda each: each.name),
+        WithJsonSchema({"keras": kind}),  # `make schema` puts a reference in its place
+    ]
+
+
+@functools.cache
+def _definitions() -> dict[str, dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for key, schema in json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))["$defs"].items():
+        kind, _, name = key.partition(".")
+        if name:
+            found.setdefault(kind, {})[name] = schema
+    return found
+
+
+def definitions(kind: Kind) -> dict[str, dict[str, Any]]:
+    """JSON Schemas of the arguments of all objects of a kind, by name."""
+    return _definitions()[kind]
+
+
+def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:
+    """Reads and checks an object. Raises `PydanticCustomError`, located at the key, if Keras has no such object."""
+    if isinstance(value, KerasObject):
+        return value
+    name, arguments = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, None)
+    if not isinstance(name, str):
+        raise located(where, f"expected a name or {{name: {{argument: value}}}}, found {found_value(value)}")
+    known = definitions(kind)
+    if name not in known:
+        raise located(where, _unknown(name, list(known)))
+    where = f"{where}.{name}"
+    if not isinstance(arguments, dict | None):
+        raise located(where, f"expected a mapping of arguments to values, found {found_value(arguments)}")
+    arguments, schema = arguments or {}, known[name]
+    for key in arguments:
+        if key not in schema["properties"]:
+            raise located(f"{where}.{key}", f"unknown key{nearest(str(key), schema['properties'])}")
+    for key in schema.get("required", ()):
+        if key not in arguments:
+            expected = _expected(_choices(schema["properties"][key]))
+            raise located(f"{where}.{key}", f"required key is missing; expected {expected}")
+    checked = {key: _argument(schema["properties"][key], item, f"{where}.{key}") for key, item in arguments.items()}
+    return KerasObject(kind, name, checked)
+
+
+def why_not_portable(each: KerasObject) -> str:
+    """Says why an object gives other bytes on other processors; empty if it gives the same."""
+    if each.name not in NOT_PORTABLE.get(each.kind, ()):
+        return ""
+    return f"the {each.kind} {each.name} is computed with approximations that differ between processors"
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    if name in REFUSED:
+        return f"{name} is not on offer: {REFUSED[name]}"
+    return f"unknown name '{name}'{nearest(name, known)}"
+
+
+def _argument(schema: dict[str, Any], value: Any, where: str) -> Any:
+    """Checks the value of an argument; Keras objects within it are read."""
+    if schema.get("items", {}).get("items"):  # branches
+        return _branches(value, where)
+    choices = _choices(schema)
+    for choice in choices:
+        if _fits(choice, value):
+            return value
+    kinds = [choice["$ref"].removeprefix("#/$defs/") for choice in choices if "$ref" in choice]
+    if kinds and isinstance(value, str | dict):
+        return keras_object(kinds[0], value, where)
+    known = [each for choice in choices for each in choice.get("enum", ()) if isinstance(each, str)]
+    if known and isinstance(value, str) and {"type": "integer"} not in choices:
+        raise located(where, f"found {found_value(value)}{nearest(value, known)}")
+    raise located(where, f"expected {_expected(choices)}, found {found_value(value)}")
+
+
+def _branches(value: Any, where: str) -> list[list[KerasObject]]:
+    if not (isinstance(value, list) and len(value) > 1 and all(isinstance(branch, list) for branch in value)):
+        raise located(
+            where, f"expected two or more lists of layers, [] for the input itself, found {found_value(value)}"
+        )
+    return [
+        [keras_object("layer", layer, f"{where}[{row}][{column}]") for column, layer in enumerate(branch)]
+        for row, branch in enumerate(value)
+    ]
+
+
+def _choices(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """The types that a value may have."""
+    return schema.get("anyOf", [schema])
+
+
+def _fits(schema: dict[str, Any], value: Any) -> bool:
+    """Whether a value is valid under a part of the schema without objects."""
+    if "$ref" in schema:
+        return False
+    if "enum" in schema:
+        return value in schema["enum"] and not isinstance(value, bool)
+    if "pattern" in schema:
+        return isinstance(value, str) and bool(re.fullmatch(schema["pattern"], value))
+    wanted = schema["type"]
+    if isinstance(value, bool):
+        return wanted == "boolean"
+    if not isinstance(value, TYPES[wanted]):
+        return False
+    if wanted == "array" and "items" in schema:
+        return all(any(_fits(choice, item) for choice in schema["items"]["anyOf"]) for item in value)
+    return wanted not in ("integer", "number") or abs(value) < float("inf")
+
+
+def _expected(choices: list[dict[str, Any]]) -> str:
+    words = {
+        "array": "a list",
+        "integer": "an integer",
+        "null": "null",
+        "boolean": "true or false",
+    }
+    names = []
+    for choice in choices:
+        if "$ref" in choice:
+            names.append(f"the name of a Keras {choice['$ref'].removeprefix('#/$defs/')}")
+        elif "enum" in choice:
+            names += [f"'{each}'" if isinstance(each, str) else str(each) for each in choice["enum"]]
+        elif "pattern" in choice:
+            names.append("text such as '2 epochs'")
+        else:
+            names.append(words.get(choice["type"], f"a {choice['type']}"))
+    return " or ".join(dict.fromkeys(names))

@@ -1,0 +1,193 @@
+"""The typed schema of params.yaml.
+
+`load_params()` reads and checks the whole file before a stage does any work. Mistakes raise a
+`PipelineError` with one line: the path of the key, what was expected and found, the closest valid
+name. `make schema` writes the JSON Schema for editors from the same classes, and from the installed Keras.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from stages.common.kernels import Kernels
+from stages.support.architecture import Architecture
+from stages.support.errors import PipelineError
+from stages.support.keras_api import why_not_portable
+from stages.support.notation import Section, explain, located, nearest
+from stages.support.sizes import check_sizes
+from stages.support.yaml import read_yaml
+
+PARAMS_PATH = Path("params.yaml")
+MOST_MODELS = 10_000  # DVC takes seconds to plan a few hundred
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Source(Section):
+    """A data set and the places to get it from."""
+
+    dataset: NonEmpty = Field(description="name shown in every metrics file, picture and report")
+    sha256: Digest | None = Field(None, description="SHA-256 of the arrays, not of the file; null accepts any")
+    places: list[NonEmpty] = Field(
+        min_length=1,
+        description="tried in order: 'keras:FILE' (in the Keras cache), an http(s) URL, a path, "
+        "or 'embedded:digits' (scikit-learn's digits)",
+    )
+
+
+class Data(Section):
+    sources: list[Source] = Field(min_length=1, description="tried in order; the first available one is used")
+
+
+class Samples(Section):
+    first: int = Field(ge=0, description="index of the first training image in the picture of samples")
+    count: int = Field(ge=1, le=25, description="number of images in the picture of samples")
+
+
+class Preprocess(Section):
+    pixel_max: Annotated[float, Field(gt=0)] = Field(description="pixel value that is scaled to 1.0")
+    samples: Samples
+
+
+def _each_once(seeds: list[int]) -> list[int]:
+    for index, seed in enumerate(seeds):
+        if seed in seeds[:index]:
+            raise located(f"[{index}]", f"expected each seed once, found {seed} again")
+    return seeds
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_each_once)]
+
+
+class Train(Section):
+    seeds: Seeds = Field(
+        description="each architecture is trained once with each; a seed decides the initial weights, dropout, and the "
+        "order of the images",
+    )
+    kernels: Kernels = Field(
+        description="for train and evaluate: 'portable' gives the same bytes on any x86-64 processor with AVX2; "
+        "'native' uses the full speed of this machine, GPU included, and gives other bytes elsewhere"
+    )
+
+
+class Evaluate(Section):
+    batch_size: Annotated[int, Field(gt=0, le=100_000)]
+    decimals: int = Field(ge=1, le=9, description="decimals of recorded metrics and probabilities")
+
+
+class Published(Section):
+    """Accuracies published elsewhere, shown beside ours if the data set is the same."""
+
+    dataset: NonEmpty
+    accuracy: dict[str, Annotated[float, Field(ge=0, le=1)]]
+
+
+class Report(Section):
+    confused_pairs: PositiveInt = Field(description="rows in the table of most confused pairs")
+    worst_errors: Annotated[int, Field(ge=1, le=100)] = Field(
+        description="images in the picture of the most confident errors"
+    )
+    kept_errors: Annotated[int, Field(ge=25, le=10_000, multiple_of=25)] = Field(
+        description="images of the most confident errors kept in git for reviews; a multiple of 25, the images per row"
+    )
+
+
+class Overview(Section):
+    confidence: Fraction = Field(description="confidence level of the intervals, such as 0.95")
+    published: Published | None = None
+
+
+ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # reserved on Windows: no file can have these names
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Raises `PydanticCustomError`, located at the name, if one is not a valid file name on every system."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if DEVICES.fullmatch(name):
+            raise located(name, "expected a valid file name, found a name that Windows reserves; rename it")
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            raise located(name, f"the same file name as '{other}' on macOS and Windows, which ignore case; rename one")
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    data: Data
+    preprocess: Preprocess
+    train: Train
+    evaluate: Evaluate
+    report: Report
+    overview: Overview
+    architectures: dict[ArchitectureName, Architecture] = Field(min_length=1)
+
+    @field_validator("architectures")
+    @classmethod
+    def _names_are_names_everywhere(cls, architectures: dict[str, Architecture]) -> dict[str, Architecture]:
+        _check_names(architectures)
+        return architectures
+
+    @model_validator(mode="after")
+    def _bytes_are_portable(self) -> "Params":
+        for name, architecture in self.architectures.items():
+            for where, each in architecture.objects() if self.train.kernels == "portable" else ():
+                if why := why_not_portable(each):
+                    raise located(f"architectures.{name}.{where}", f"{why}; use another, or train.kernels: native")
+        return self
+
+    @model_validator(mode="after")
+    def _trainings_fit(self) -> "Params":
+        seeds, count = len(self.train.seeds), len(self.train.seeds) * len(self.architectures)
+        if count > MOST_MODELS:
+            found = f"{count:,}, as each architecture is trained with each of {seeds:,} seeds"
+            raise located("architectures", f"expected at most {MOST_MODELS:,} models, found {found}")
+        for name, architecture in self.architectures.items():
+            try:
+                check_sizes(architecture)
+            except PydanticCustomError as error:
+                where = f"architectures.{name}.{error.context['where']}"
+                raise located(where, error.context["message"]) from error
+        return self
+
+    def architecture(self, name: str) -> Architecture:
+        """The architecture of that name."""
+        if name not in self.architectures:
+            raise PipelineError(
+                f"{PARAMS_PATH}: architectures: no architecture '{name}'{nearest(name, self.architectures)}"
+            )
+        return self.architectures[name]
+
+
+def mistake(key: str, expected: object, found: object) -> PipelineError:
+    """The error for a value in params.yaml that does not match the data."""
+    return PipelineError(f"{PARAMS_PATH}: {key}: expected {expected}, found {found}")
+
+
+def load_params(path: Path = PARAMS_PATH) -> Params:
+    """Reads and checks params.yaml. Raises `PipelineError` for the first mistake."""
+    try:
+        content = read_yaml(path)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot read: {error.strerror}; run this in the project's folder") from error
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        first, *others = error.errors()
+        more = f" (and {len(others)} more)" if others else ""
+        raise PipelineError(f"{path}: {explain(first)}{more}") from error

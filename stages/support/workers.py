@@ -1,0 +1,181 @@
+"""Trains with several seeds side by side: a process for each, forked from one that has imported Keras.
+
+An import of TensorFlow takes seconds, a fork none. Processes of several stages share the cores of this machine by locks
+on files, the slots, if `make repro` runs them (`REPRO_FOLDER`).
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from stages.support.errors import PipelineError, anticipated
+from stages.support.processes import end_with_parent
+from stages.support.progress import REPRO_FOLDER
+
+MOMENT = 0.1  # seconds between two looks for a free slot
+
+EndEpoch = Callable[[int, dict[str, float]], None]
+Train = Callable[[int, EndEpoch], None]  # trains with a seed, and calls back after each epoch
+EpochOfSeed = Callable[[int, int, dict[str, float]], None]  # is called with the seed, the epoch from 1, and the logs
+
+
+class Slots:
+    """Slots of a machine: as many trainings and other stages run at once as there are.
+
+    Each is a file. Who holds a lock on it has the slot, until it lets go or ends, however that is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.files = sorted(folder.glob("slot-*"))
+
+    @classmethod
+    def make(cls, folder: Path, count: int) -> "Slots":
+        """Makes slots in a folder."""
+        for number in range(count):
+            (folder / f"slot-{number:04}").touch()
+        return cls(folder)
+
+    def take(self) -> int | None:
+        """Takes a free slot: an open file to close when the slot is no longer needed; `None` if there is none."""
+        import fcntl
+
+        for file in self.files:
+            descriptor = os.open(file, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+            else:
+                return descriptor
+        return None
+
+
+@contextlib.contextmanager
+def slots(count: int) -> Iterator[Slots]:
+    """Yields the slots that `make repro` shares out, or `count` of this process alone."""
+    if folder := os.environ.get(REPRO_FOLDER):
+        yield Slots(Path(folder))
+    else:
+        with tempfile.TemporaryDirectory() as own:
+            yield Slots.make(Path(own), count)
+
+
+@dataclass
+class _Worker:
+    """A process that trains with a seed.
+
+    Attributes:
+        seed: that it trains with.
+        process: the process.
+        messages: what it sends: (epoch, logs) after each epoch; at last "done", or a `PipelineError`.
+        slot: that it has.
+    """
+
+    seed: int
+    process: BaseProcess
+    messages: Connection
+    slot: int
+    done: bool = field(default=False)
+
+    def end(self) -> None:
+        """Ends the process if it still runs, and lets go of its slot."""
+        self.process.kill()
+        self.process.join()
+        self.messages.close()
+        os.close(self.slot)
+
+
+def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, count: int) -> None:
+    """Trains with each seed in a process of its own, as many at once as there are slots.
+
+    Call it before any thread is started, and before any operation of TensorFlow. The processes end with this one,
+    whatever ends it.
+
+    Args:
+        seeds: to train with, in this order.
+        train: runs in the processes.
+        end_epoch: runs here, after each epoch.
+        count: of trainings at once; `make repro` decides if it runs this.
+
+    Raises:
+        PipelineError: a training failed, with its own line; others were ended.
+    """
+    waiting, running = list(seeds), list[_Worker]()
+    with slots(count) as available:
+        try:
+            while waiting or running:
+                while waiting and len(running) < count and (slot := available.take()) is not None:
+                    running.append(_start(waiting.pop(0), train, slot))
+                if not running:
+                    time.sleep(MOMENT)
+                ready = wait([worker.messages for worker in running], timeout=MOMENT if waiting else None)
+                for worker in [each for each in running if each.messages in ready]:
+                    if not _receive(worker, end_epoch):
+                        running.remove(worker)
+                        worker.end()
+        finally:
+            for worker in running:
+                worker.end()
+
+
+def _receive(worker: _Worker, end_epoch: EpochOfSeed) -> bool:
+    """Reads a message. Returns whether the worker goes on. Raises `PipelineError` if it failed."""
+    try:
+        message = worker.messages.recv()
+    except EOFError:
+        worker.process.join()
+        if worker.done:
+            return False
+        raise PipelineError(f"seed {worker.seed}: {_how_it_ended(worker.process.exitcode)}") from None
+    if isinstance(message, PipelineError):
+        raise message
+    if message == "done":
+        worker.done = True
+    else:
+        end_epoch(worker.seed, *message)
+    return True
+
+
+def _how_it_ended(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "the training was killed, probably as memory was short; rerun with fewer at once: make repro JOBS=1"
+    if status < 0:
+        return f"the training was ended by {signal.Signals(-status).name}; rerun to continue"
+    return "the training failed, see above"
+
+
+def _start(seed: int, train: Train, slot: int) -> _Worker:
+    """Starts a process; forks it where that is safe."""
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(seed, train, sending, os.getpid()))
+    sys.stdout.flush()
+    process.start()
+    sending.close()
+    return _Worker(seed, process, receiving, slot)
+
+
+def _work(seed: int, train: Train, messages: Connection, parent: int) -> None:
+    """What a worker runs."""
+    end_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:  # which has just ended
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent heeds Ctrl-C, and ends this process
+    try:
+        train(seed, lambda epoch, logs: messages.send((epoch, logs)))
+        messages.send("done")
+    except BrokenPipeError:  # the parent has ended
+        sys.exit(1)
+    except Exception as error:
+        if not (line := anticipated(error)):
+            raise
+        messages.send(PipelineError(line))

@@ -1,0 +1,128 @@
+"""Reads YAML strictly, with the values that DVC reads.
+
+PyYAML follows YAML 1.1, DVC YAML 1.2, in which `1e-3` is a number, and `on`, `yes` and `1:30` are text. The patterns
+below are those of ruamel.yaml, with which DVC reads; tests/test_yaml.py compares the two.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from yaml import CSafeLoader, MappingNode, MarkedYAMLError, Node, ScalarNode, SequenceNode, YAMLError
+
+from stages.support.errors import PipelineError, one_line
+
+MAX_BYTES = 5_000_000
+MAX_DEPTH = 50  # levels of nesting
+MAX_DIGITS = 100  # of an integer
+MAX_NODES = 500_000  # keys and values, those that aliases repeat counted each time
+
+SCALARS = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "float": (
+        r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
+        r"|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+    "int": (r"[-+]?(?:0b[01_]+|0o?[0-7_]+|[0-9_]+|0x[0-9a-fA-F_]+)", "-+0123456789"),
+    "merge": (r"<<", "<"),
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "timestamp": (
+        r"\d{4}-\d\d-\d\d"
+        r"|\d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?",
+        "0123456789",
+    ),
+}
+MERGE = "tag:yaml.org,2002:merge"
+DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*%")
+
+
+class _Loader(CSafeLoader):
+    """PyYAML's safe loader, with the scalars of YAML 1.2 and without duplicate keys."""
+
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012
+
+    def construct_int(self, node: ScalarNode) -> int:
+        """An integer; a leading zero means nothing, and `0o` is octal."""
+        sign, digits = re.fullmatch(r"([-+]?)(.*)", self.construct_scalar(node).replace("_", "")).groups()
+        if len(digits) > MAX_DIGITS:
+            raise ValueError(f"expected integers of at most {MAX_DIGITS} digits, found one of {len(digits):,}")
+        base = {"0b": 2, "0o": 8, "0x": 16}.get(digits[:2])
+        return int(sign + (digits[2:] if base else digits), base or 10)
+
+    def check(self, node: Node, known: dict[int, tuple[int, int] | None], level: int = 0) -> tuple[int, int]:
+        """Nodes and levels at and below a node, aliases written out; raises `ValueError` for what is not allowed."""
+        if level > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} levels")
+        if id(node) not in known:
+            known[id(node)] = None
+            children = [] if isinstance(node, ScalarNode) else node.value
+            if isinstance(node, MappingNode):
+                self._check_keys([key for key, _ in node.value])
+                children = [each for pair in node.value for each in pair]
+            found = [self.check(child, known, level + 1) for child in children]
+            known[id(node)] = 1 + sum(nodes for nodes, _ in found), 1 + max((level for _, level in found), default=0)
+        if known[id(node)] is None:
+            raise ValueError("an alias stands for something that holds the alias")
+        nodes, levels = known[id(node)]
+        if nodes > MAX_NODES or levels > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_NODES:,} keys and values or {MAX_DEPTH} levels, with aliases written out")
+        return nodes, levels
+
+    def _check_keys(self, nodes: list[Node]) -> None:
+        seen = set()
+        for node in nodes:
+            if not isinstance(node, ScalarNode):
+                raise MarkedYAMLError(problem="expected a simple key", problem_mark=node.start_mark)
+            key = node.value if node.tag == MERGE else self.construct_object(node)
+            if key in seen:
+                raise MarkedYAMLError(problem=f"duplicate key {key!r}", problem_mark=node.start_mark)
+            seen.add(key)
+
+    def flatten_mapping(self, node: MappingNode) -> None:
+        """Puts what `<<` merges before the mapping's own keys, which count; of several mappings, the first counts."""
+        merged, own = [], []
+        for key, value in node.value:
+            if key.tag != MERGE:
+                own.append((key, value))
+                continue
+            for mapping in reversed(value.value if isinstance(value, SequenceNode) else [value]):
+                if not isinstance(mapping, MappingNode):
+                    raise MarkedYAMLError(problem="expected a mapping to merge", problem_mark=mapping.start_mark)
+                self.flatten_mapping(mapping)
+                merged += mapping.value
+        node.value = merged + own
+
+
+for _tag, (_pattern, _first) in SCALARS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file; raises `PipelineError` if it is not valid, and `OSError` if it cannot be read."""
+    return parse_yaml(path.read_bytes(), str(path))
+
+
+def parse_yaml(content: bytes, name: str) -> Any:
+    """The content of a YAML document in UTF-8.
+
+    Raises `PipelineError`, which begins with `name`, if it is not valid YAML, if a key occurs twice in a mapping, or
+    if it is larger than any file of this project.
+    """
+    try:
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"expected at most {MAX_BYTES:,} bytes, found {len(content):,}")
+        text = content.decode("utf-8-sig")
+        if DIRECTIVE.match(text):
+            raise ValueError("directives such as %YAML are not supported; remove the line")
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        loader.check(node, {})
+        return loader.construct_document(node)
+    except (YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else one_line(error)
+        raise PipelineError(f"{name}: not valid YAML: {where}") from error

@@ -1,0 +1,136 @@
+"""Every YAML block in docs, as printed: added to params.yaml, built, trained for an epoch, and evaluated."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from stages.results.evaluation import Evaluation
+
+from stages.common.prepared import Dataset
+from stages.models.building import build_model, load_model
+from stages.models.checkpoint import Checkpoint
+from stages.models.models import save_model
+from stages.report import Findings
+from stages.support.errors import PipelineError
+from stages.support.params import Params, load_params
+from stages.support.yaml import parse_yaml
+from stages.train import check_fit, fit_model
+from tools.common.recipes import with_block
+from tools.sweep.report import block_text
+from tools.sweep.space import Choice, Range, Space
+
+from .conftest import ROOT, TUTORIALS
+
+TRAIN, TEST = 60, 20
+DATASET = Dataset("tiny digits", 10, (28, 28, 1), train=TRAIN, test=TEST, sha256="")
+BLOCK = re.compile(r"^```ya?ml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SPACE = re.compile(r"\b(choice|range):")
+
+
+def printed() -> dict[str, str]:
+    """The text of each block, by the page or file and the name of the architecture."""
+    texts = [(page, text) for page in PAGES for text in BLOCK.findall(page.read_text())]
+    texts += [(path, path.read_text()) for path in sorted((ROOT / "docs/recipes").glob("*.yaml"))]
+    return {f"{path.relative_to(ROOT)}: {name_of(text)}": text for path, text in texts}
+
+
+def name_of(text: str) -> str:
+    (name,) = parse_yaml(text.encode(), "a block")
+    return name
+
+
+PRINTED = printed()
+ARCHITECTURES = {where: text for where, text in PRINTED.items() if not SPACE.search(text)}
+SPACES = {where: text for where, text in PRINTED.items() if SPACE.search(text)}
+
+
+def with_(block: str, folder: Path) -> Params:
+    """The params of a file to which a block was added."""
+    path = folder / "params.yaml"
+    path.write_text(with_block(TUTORIALS.read_text(), block))
+    return load_params(path)
+
+
+def images_and_labels() -> tuple[np.ndarray, np.ndarray]:
+    """Digits of 28 x 28 pixels: float32 (n, 28, 28, 1) in [0, 1], and their labels, one-hot float32 (n, 10)."""
+    digits = load_digits()
+    images = np.kron(digits.images[: TRAIN + TEST] / 16, np.ones((1, 3, 3)))
+    return np.pad(images, ((0, 0), (2, 2), (2, 2)))[..., np.newaxis].astype(np.float32), np.eye(10, dtype=np.float32)[
+        digits.target[: TRAIN + TEST]
+    ]
+
+
+def check_it_runs(name: str, params: Params, folder: Path) -> None:
+    """Builds it, trains it for an epoch, saves it, loads it and evaluates it."""
+    architecture = params.architecture(name)
+    check_fit(name, architecture, DATASET)
+    images, labels = images_and_labels()
+    model = build_model(name, architecture, DATASET)
+    one_epoch = architecture.fit.model_copy(update={"epochs": 1})
+    history = fit_model(model, images[:TRAIN], labels[:TRAIN], one_epoch, 10, Checkpoint(folder / "kept.npz", ""))
+    save_model(model, folder / "10.keras")
+
+    loaded = load_model(folder / "10.keras", name, architecture, DATASET, "native")
+    probabilities = loaded.predict(images[TRAIN:], verbose=0)
+    np.testing.assert_allclose(probabilities, model.predict(images[TRAIN:], verbose=0), atol=1e-5)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    rows = [(epoch, split, metric, float(value)) for epoch, split, metric, value in history]
+    label, count = labels[TRAIN:].argmax(axis=1), loaded.count_params()
+    evaluation = Evaluation.of("tiny digits", label, probabilities, loss=1.0, parameters=count, history=rows)
+    metrics = Findings(name, 10, [evaluation]).metrics()
+    assert ("train_validation_gap" in metrics) == bool(architecture.fit.validation_split)
+
+
+@pytest.mark.parametrize("where", ARCHITECTURES)
+def test_an_architecture_in_docs_runs_as_printed(where: str, tmp_path: Path) -> None:
+    text = ARCHITECTURES[where]
+    check_it_runs(name_of(text), with_(text, tmp_path), tmp_path)
+
+
+def first(_: str, options: Choice | Range) -> float:
+    return 0 if isinstance(options, Choice) else options.low
+
+
+def last(_: str, options: Choice | Range) -> float:
+    return len(options.options) - 1 if isinstance(options, Choice) else options.high
+
+
+@pytest.mark.parametrize("pick", [first, last])
+@pytest.mark.parametrize("where", SPACES)
+def test_a_search_space_in_docs_runs_as_printed(where: str, pick: object, tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACES[where])
+    space = Space.read(path)
+    space.check(parse_yaml(TUTORIALS.read_bytes(), ""))
+    check_it_runs(space.name, with_(block_text(space.name, space.filled(pick)), tmp_path), tmp_path)
+
+
+def test_the_blocks_are_all_there() -> None:
+    assert {"softmax", "residual", "cnn_best", "small_cnn"} <= {where.rpartition(": ")[2] for where in PRINTED}
+    space = (ROOT / "docs/sweeps/small_cnn.yaml").read_text()
+    assert space.endswith(PRINTED["docs/searching.md: small_cnn"]), "docs/searching.md prints the file"
+
+
+# block, its edit, as the page describes it
+MISTAKES = [
+    ("README.md: softmax", "- Flatten", "- Flaten"),
+    ("docs/architectures.md: residual", "- BatchNormalization", "- BatchNormalisation"),
+    ("docs/architectures.md: residual", "- - Conv2D: {filters: 16", "- - Conv2D: {filters: 8"),
+]
+
+
+@pytest.mark.parametrize(("where", "old", "new"), MISTAKES, ids=[new for *_, new in MISTAKES])
+def test_a_mistake_in_docs_gives_the_line_that_is_printed(
+    where: str, old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = PRINTED[where]
+    assert old in text
+    path = Path("params.yaml")
+    path.write_text(with_block(TUTORIALS.read_text(), text.replace(old, new)))
+    with pytest.raises(PipelineError) as caught:
+        build_model(name_of(text), load_params(path).architecture(name_of(text)), DATASET)
+    assert f"\nerror: {caught.value}\n" in (ROOT / where.partition(":")[0]).read_text()

@@ -1,0 +1,304 @@
+"""Results of which there is nothing or one: no figure is made up, no NaN is written, no warning is shown."""
+
+import json
+import re
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from optuna.trial import create_trial
+from stages.results.evaluation import Evaluation
+
+from stages.common.files import write_json
+from stages.data.archive import ArrayDescription, Description
+from stages.report import Findings, draw_confusion, draw_worst_errors, write_confusion, write_errors, write_tables
+from tools.common import comparison, results
+from tools.common.changes import SAME, Change, changes
+from tools.common.revision import Revision
+from tools.common.statistics import accuracy_interval, difference
+from tools.digits import __main__ as digits
+from tools.digits import lookups
+from tools.overview.drawing import Overview
+from tools.overview.readme import results_table
+from tools.review.content import Review
+from tools.review.page import html, markdown
+from tools.review.sections import Section, Training
+from tools.study import claims
+from tools.study.honesty import honesty_table
+from tools.sweep.report import _counts
+
+from .conftest import Project
+from .reviews import of_models
+from .test_pipeline import vega_svg
+
+pytestmark = pytest.mark.filterwarnings("error")
+CLASSES = 3
+PUBLISHED = {"dataset": "tiny", "accuracy": {"net": 0.9}}
+
+# labels, and the predictions of each seed
+CASES = {
+    "a class without test images": ([0, 0, 1], [[0, 1, 1], [0, 0, 0]]),
+    "a class that is never predicted": ([0, 1, 2], [[0, 1, 1]]),
+    "all images of one class": ([1, 1], [[1, 1], [1, 0]]),
+    "one image that is right": ([2], [[2]]),
+    "one image that is wrong": ([2], [[0], [1]]),
+    "one image that some seeds get wrong": ([0], [[0], [1], [0]]),
+    "no errors": ([0, 1, 2], [[0, 1, 2], [0, 1, 2]]),
+    "one error": ([0, 1, 2], [[0, 1, 2], [0, 1, 1]]),
+    "no image right": ([0, 1], [[1, 0], [2, 0]]),
+    "one seed and one error": ([0, 1, 2], [[0, 1, 1]]),
+}
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def findings(label: list[int], predictions: list[list[int]], name: str = "net", epochs: int = 1) -> Findings:
+    """What models found that give these predictions, after trainings of an epoch."""
+    rows = [(epoch, "train", metric, 0.5) for metric in ("accuracy", "loss") for epoch in range(1, epochs + 1)]
+    models = [
+        Evaluation.of("tiny", np.array(label), np.eye(CLASSES)[each] * 0.9, loss=0.1, parameters=1, history=rows)
+        for each in predictions
+    ]
+    return Findings(name, CLASSES, models)
+
+
+def description(images: int) -> Description:
+    arrays = {
+        name: ArrayDescription([count, 8, 8], "uint8", "") for name, count in (("x_train", 9), ("x_test", images))
+    }
+    return Description("tiny", [], "", CLASSES, arrays)
+
+
+def written(found: Findings, folder: Path) -> Revision:
+    """A folder with all that report writes, and the predictions."""
+    images, plots = np.zeros((len(found.models[0].label), 8, 8, 1), np.float32), folder / "plots"
+    seeds = [10 + seed for seed in range(len(found.models))]
+    for seed, model in zip(seeds, found.models, strict=True):
+        model.write(folder / results.evaluation(found.name, seed), 6)
+    metrics = {key: round(value, 6) if isinstance(value, float) else value for key, value in found.metrics().items()}
+    write_json(folder / results.metrics(found.name), metrics)
+    history = folder / results.history(found.name)
+    history.parent.mkdir(parents=True, exist_ok=True)
+    found.history.to_csv(history, index=False)
+    write_confusion(found, plots / f"confusion/{found.name}.json")
+    draw_confusion(found, plots / f"confusion/{found.name}.png")
+    draw_worst_errors(found, images, 10, plots / f"worst_errors/{found.name}.png")
+    write_errors(found, images, 25, plots / f"errors/{found.name}.png")
+    write_tables(found, 5, plots / "tables" / found.name)
+    (folder / "params.yaml").write_text(json.dumps({"train": {"seeds": seeds}, "architectures": {found.name: {}}}))
+    return Revision("a folder", None, folder)
+
+
+def overview(found: Findings, folder: Path) -> Overview:
+    side, described = written(found, folder), description(len(found.models[0].label))
+    drawn = comparison.tables(side, described, [found.name], {"confidence": 0.95, "published": PUBLISHED})
+    shown = Overview(described, drawn[results.COMPARISON], drawn[results.TRAINING], [found], 5)
+    shown.draw()
+    return shown
+
+
+def shown_text(page: str) -> str:
+    """What a page shows, without tags and pictures."""
+    body = re.sub(r"(?s)<style>.*?</style>", "", page)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def is_clean(text: str) -> bool:
+    return not re.search(r"\b(nan|inf|none|null)\b", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_report_and_overview_write_no_nan(case: str, tmp_path: Path) -> None:
+    found = findings(*CASES[case])
+    shown = overview(found, tmp_path)
+    text = shown_text(shown.page(""))
+    assert is_clean(text)
+    files = [path for path in tmp_path.rglob("*") if path.suffix in (".csv", ".json")]
+    assert len(files) >= 10
+    for path in files:
+        assert is_clean(path.read_text()), path.name
+    assert is_clean(results_table(shown.comparison))
+    assert is_clean(results_table(comparison.read_table(results.COMPARISON.read_bytes(), "")))
+
+
+def test_a_class_without_test_images_has_no_recall_and_is_not_the_worst(tmp_path: Path) -> None:
+    found = findings(*CASES["a class without test images"])
+    text = shown_text(overview(found, tmp_path).page(""))
+    assert "Best class: 0 (75.0% found). Worst class: 1 (50.0% found)." in text
+    assert "class images errors recall precision 0 4 1 75.0% 75.0% 1 2 1 50.0% 50.0% 2 0 0 – –" in text
+    classes = (tmp_path / "plots/tables/net/classes.csv").read_text().splitlines()
+    assert classes[-1] == "2,0,0,,"
+    shares = (tmp_path / "plots/tables/net/confusion_normalised.csv").read_text().splitlines()
+    assert shares[-1] == "2,,,"
+
+
+def test_a_class_that_is_never_predicted_has_no_precision() -> None:
+    found = findings(*CASES["a class that is never predicted"]).class_figures.set_index("class")
+    assert found.loc[2, "recall"] == 0, "it has an image, which is wrong"
+    assert np.isnan(found.loc[2, "precision"])
+
+
+@pytest.mark.parametrize("case", ["all images of one class", "one image that is wrong", "no errors", "no image right"])
+def test_no_class_is_best_or_worst_where_none_is_better(case: str, tmp_path: Path) -> None:
+    assert "class:" not in overview(findings(*CASES[case]), tmp_path).page("")
+
+
+@pytest.mark.parametrize(
+    ("case", "sentence"),
+    [
+        ("one image that is right", "0 of 1 image wrong."),
+        ("one image that is wrong", "of 1 image, 1 are wrong in all seeds and 0 in some."),
+        ("one image that some seeds get wrong", "of 1 image, 0 are wrong in all seeds and 1 in some."),
+        ("one seed and one error", "1 of 3 images wrong."),
+        ("one error", "Most confused: 2 read as 1 (1 time)."),
+    ],
+)
+def test_one_is_said_as_one(case: str, sentence: str, tmp_path: Path) -> None:
+    assert sentence in shown_text(overview(findings(*CASES[case]), tmp_path).page(""))
+
+
+def test_one_image_on_which_seeds_differ_gives_no_interval(tmp_path: Path) -> None:
+    shown = overview(findings(*CASES["one image that some seeds get wrong"]), tmp_path)
+    row = shown.comparison.iloc[0]
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert row["published_is"] == "", "there is no interval that it could be in"
+    assert "net 66.67% – 57.7" in shown_text(shown.page("")), "the standard deviation stands next"
+    assert "| `net` | 66.67% | – |" in results_table(shown.comparison)
+    assert results_table(shown.comparison).endswith("| 90.00% |\n")
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_models_that_are_all_right_are_not_sure_to_stay_so(images: int) -> None:
+    low, high = accuracy_interval(np.ones((3, images), bool), 0.95)
+    assert (low, high) == accuracy_interval(np.ones((1, images), bool), 0.95)
+    assert low < 0.5
+    assert high == 1
+
+
+@pytest.mark.parametrize("seeds", [(1, 1), (1, 2), (3, 2)])
+def test_one_image_shows_no_change(seeds: tuple[int, int]) -> None:
+    base, head = np.ones((seeds[0], 1), bool), np.zeros((seeds[1], 1), bool)
+    found = difference(base, head)
+    assert (found.estimate, found.p) == (-1, 1)
+
+
+def change(case: str, other: str) -> Change:
+    """A change between two cases with the same labels."""
+    label = np.array(CASES[case][0])
+    base, head = (of_models(label, np.array(CASES[each][1]), np.full(len(label), 0.9)) for each in (case, other))
+    found = None if np.array_equal(base.prediction, head.prediction) else difference(base.right, head.right)
+    return Change("net", base, head, difference=found)
+
+
+def reviewed(item: Change) -> tuple[str, str]:
+    """What a review's Markdown and page show of a change, and of a new architecture with the same predictions."""
+    side = Revision("here", None, Path.cwd())
+    review = Review(
+        side,
+        side,
+        0.95,
+        "",
+        [item, replace(item, name="other", note="new", base=None, difference=None)],
+        *([] for _ in range(7)),
+        0,
+        {},
+    )
+    sections = [Section(each, None, Training(None, {}), [], []) for each in review.changed]
+    return markdown(review, sections, None), shown_text(html(review, sections, []))
+
+
+PAIRS = [
+    ("a class that is never predicted", "no errors"),
+    ("no errors", "one error"),
+    ("one image that is right", "one image that is wrong"),
+    ("one image that is wrong", "one image that is wrong"),
+]
+
+
+@pytest.mark.parametrize(("case", "other"), PAIRS)
+def test_a_review_shows_no_nan(case: str, other: str) -> None:
+    for page in reviewed(change(case, other)):
+        assert not re.search(r"\bnan\b|\binf\b", page, re.IGNORECASE)
+
+
+def test_a_review_of_a_class_without_images_says_so() -> None:
+    label, probability = np.array([0, 0, 2]), np.ones(3)
+    base, head = (of_models(label, np.array(each), probability) for each in ([0, 0, 2], [0, 1, 2]))
+    item = Change("net", base, head, difference=difference(base.right, head.right))
+    text, page = reviewed(item)
+    assert "| 1 | 0 | 0 | 0 | 0 | – | – → 0.0 |" in text, "it is predicted once, and never was before"
+    assert "| 2 | 1 | 0 | 0 | 0 | 100.0 | 100.0 |" in text
+    assert "1 0 0 0 0 – – → 0.0" in page
+
+
+def test_one_image_is_no_evidence_and_has_no_margin() -> None:
+    item = replace(change("one image that some seeds get wrong", "one image that some seeds get wrong"))
+    head = of_models(np.array([0]), np.array([[1], [1], [1]]), np.ones(1))
+    item = Change("net", item.base, head, difference=difference(item.base.right, head.right))
+    assert item.summary(0.95) == f"net: 66.67 % → 0.00 %, -66.67 points (3 seeds), {SAME}"
+    assert "66.67 %<br><sub>no interval, 3 seeds</sub>" in reviewed(item)[0]
+
+
+def test_changes_of_one_image_are_read_from_files(tmp_path: Path) -> None:
+    sides = [
+        written(findings(*CASES[case]), tmp_path / name)
+        for name, case in (("base", "one image that is right"), ("head", "one image that is wrong"))
+    ]
+    (found,) = changes(*sides)
+    assert found.verdict(0.95) == SAME
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_digits_are_looked_up(case: str, capsys: pytest.CaptureFixture) -> None:
+    label, predictions = map(np.array, CASES[case])
+    models = {
+        "net": of_models(label, predictions, np.full(len(label), 0.9)),
+        "perfect": of_models(label, label, np.ones(len(label))),
+    }
+    found = lookups.errors(models)
+    assert len(found) == (predictions != label).any(axis=0).sum()
+    assert len(lookups.select(found, 0, 1, 0, 1)) <= len(found)
+    assert len(lookups.titles(found, ())) == len(found)
+    assert lookups.common(models, len(predictions) + 1).empty, "one of the models is perfect"
+    digits.print_first(found, 25, "error")
+    count = len(found)
+    assert capsys.readouterr().out.endswith(f"{count or 'no'} error{'' if count == 1 else 's'}\n")
+
+
+def test_the_only_model_is_not_called_all(project: Project) -> None:
+    printed = project.run("python", "-m", "tools.digits", "common", "--architecture", "cnn", "--count", "1").stdout
+    assert re.search(r"^showing 1 of \d+ test images that the only model gets wrong$", printed, re.MULTILINE)
+
+
+def test_a_study_with_one_seed_has_no_spread() -> None:
+    names = dict.fromkeys(name for claim in claims.CLAIMS for name in claim[:2])
+    label = np.array([0, 1, 2])
+    models = {name: of_models(label, label, np.ones(3)) for name in names}
+    honesty = honesty_table(models, 0.95)
+    text = claims.page(models, claims.claims_table(models, 0.95), honesty, 0.95)
+    assert "| `cnn` | 100.00 % | 43.85 % – 100.00 % | – | 100.00 % – 100.00 % |" in text
+    assert "mean test accuracy, one seed" in text
+    assert "honest?" not in text, "no groups of seeds can be compared"
+    claims.chart(models, 0.95)
+
+
+def test_a_search_of_one_trial_says_so() -> None:
+    trials = [create_trial(value=0.5), create_trial(value=0.6)]
+    assert _counts(trials[:1]) == "1 trial: 1 complete, 0 ended early."
+    assert _counts(trials) == "2 trials: 2 complete, 0 ended early."
+
+
+def test_dvc_draws_no_interval_where_there_is_none(project: Project) -> None:
+    path = project.path / "plots/comparison.csv"
+    table = pd.read_csv(path)
+    table.assign(low=np.nan, high=np.nan).to_csv(path, index=False)
+    project.commit("no intervals")
+    drawn = re.findall(r'aria-label="accuracy: ([^;]+);', vega_svg(project, "plots/comparison.csv"))
+    assert len(drawn) == 2 * len(table), "a point for each architecture on each side"
+    assert "0.0%" not in drawn

@@ -1,1 +1,0 @@
-"""Runs the trainings of `make repro` on a Ray cluster."""
