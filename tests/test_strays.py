@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.models.identity import code, shared_identity
 from tools.common.revision import WORKSPACE, Revision
 from tools.review.stages import stale
 
@@ -65,6 +66,14 @@ def test_stray_files_rerun_nothing_and_no_review_says_stale(project: Project, mo
     monkeypatch.chdir(project.path)
     assert stale(WORKSPACE) == []
     assert stale(Revision.find("HEAD")) == []
+
+
+def test_stray_files_do_not_change_the_identity_of_a_training(project: Project) -> None:
+    data, stages = project.path / "data/prepared/train", project.path / "stages"
+    before = shared_identity("portable", data), code(stages)
+    scatter(project.path, ["data/prepared/train", "stages/common", "stages/models"])
+    (stages / "models/._models.py").write_bytes(b"\0\5\x16\7 of macOS")
+    assert (shared_identity("portable", data), code(stages)) == before
 
 
 @pytest.fixture(scope="module")
