@@ -13,7 +13,7 @@ from stages.common.files import read_bytes, replacing, write_json
 from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 
-IMAGES, LABELS, DESCRIPTION = "images.npy", "labels.npy", "dataset.json"  # the files of a split
+FILES = DESCRIPTION, IMAGES, LABELS = "dataset.json", "images.npy", "labels.npy"  # of a split
 MAX_CLASSES = 256  # a label is a byte in the archive
 ANEW = "; make it anew with: dvc repro preprocess"
 

@@ -4,12 +4,16 @@ import functools
 import hashlib
 import json
 import os
+import re
+import shlex
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from pathspec import GitIgnoreSpec
 
 from stages.support.errors import PipelineError, one_line, unreadable
 from stages.support.json import MAX_BYTES, parse_json
@@ -40,6 +44,18 @@ def git(*arguments: str, **environment: str) -> bytes:
     if done.returncode:
         raise PipelineError(f"{one_line(' '.join(command))}: {one_line(done.stderr.decode(errors='replace'))}")
     return done.stdout
+
+
+@functools.cache
+def _check_complete(commit: str) -> None:
+    """Raises `PipelineError`, which says how to fetch them, if a partial clone lacks files of the project's folder."""
+    try:
+        git("rev-list", "--objects", "--quiet", "--no-walk", commit, "--", ".", **OFFLINE)
+    except PipelineError as error:
+        settings = git("config", "--list", "--name-only").decode(errors="replace")
+        if partial := re.search(r"^remote\.(.+)\.promisor$", settings, re.MULTILINE):
+            fetch = f"git fetch --refetch --no-filter {shlex.quote(partial[1])} {commit}"
+            raise PipelineError(f"{commit[:7]}: not all of it is in this partial clone; run: {fetch}") from error
 
 
 @functools.lru_cache(maxsize=10_000)  # a commit does not change, and several parts of a review read the same files
@@ -74,6 +90,18 @@ def _check_size(size: int, where: str) -> None:
         raise PipelineError(f"{where}: expected at most {MAX_BYTES:,} bytes, found {size:,}")
 
 
+@functools.cache
+def _parse_dvcignore(text: str) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(text.splitlines())
+
+
+def _is_ignored(path: str) -> bool:
+    """Whether DVC ignores a file. By this checkout's .dvcignore, as a stranger's patterns could take hours to match."""
+    rules = Path(".dvcignore")
+    ignored = _parse_dvcignore(rules.read_text("utf-8") if rules.exists() else "")
+    return any(map(ignored.match_file, [path, *(f"{folder}/" for folder in PurePosixPath(path).parents)]))
+
+
 @functools.lru_cache(maxsize=8)
 def _parse_yaml(content: bytes, where: str) -> tuple[Any, str]:
     """What is in a YAML file, and why it cannot be read, if it cannot: that takes as long as reading."""
@@ -85,11 +113,18 @@ def _parse_yaml(content: bytes, where: str) -> tuple[Any, str]:
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, under the name that the user gave; or the workspace or another folder, with `commit` None."""
+    """A commit, under the name that the user gave; or the workspace or another folder, with `commit` None.
+
+    Raises `PipelineError` if not all of the commit is here, as nothing is fetched.
+    """
 
     name: str
     commit: str | None
     folder: Path = Path()
+
+    def __post_init__(self) -> None:
+        if self.commit is not None:
+            _check_complete(self.commit)
 
     @classmethod
     def find(cls, name: str) -> "Revision":
@@ -130,12 +165,13 @@ class Revision:
         return found
 
     def digest(self, path: str) -> str | None:
-        """The MD5 of a file or folder, as dvc.lock has it; `None` if it does not exist."""
+        """The MD5 of a file or folder, as dvc.lock has it; `None` if it does not exist. Leaves out what DVC ignores."""
         names = self._names(path)
         if names is None:
             content = self.read(path)
             return None if content is None else _md5(content)
-        files = [{"md5": _md5(self.read(f"{path}/{name}") or b""), "relpath": name} for name in sorted(names)]
+        counted = [name for name in sorted(names) if not _is_ignored(f"{path}/{name}")]
+        files = [{"md5": _md5(self.read(f"{path}/{name}") or b""), "relpath": name} for name in counted]
         return _md5(json.dumps(files).encode()) + ".dir"
 
     def _names(self, folder: str) -> list[str] | None:
