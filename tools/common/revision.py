@@ -14,6 +14,7 @@ from typing import Any
 from stages.common.errors import PipelineError, one_line, unreadable
 from stages.common.json import MAX_BYTES, parse_json
 from stages.common.params import PARAMS_PATH
+from stages.common.places import OWN
 from stages.common.yaml import parse_yaml
 
 MAX_TOTAL = 4_000_000_000  # bytes read of one commit, together
@@ -135,11 +136,33 @@ class Revision:
         if names is None:
             content = self.read(path)
             return None if content is None else _md5(content)
-        files = [{"md5": _md5(self.read(f"{path}/{name}") or b""), "relpath": name} for name in sorted(names)]
+        found = {name: self._md5(f"{path}/{name}") for name in names}
+        for name in (name for name in names if name.endswith(".dvc")):  # in git in place of what `dvc add` tracks
+            found.setdefault(name.removesuffix(".dvc"), self._tracked_md5(f"{path}/{name}"))
+        files = [{"md5": found[name], "relpath": name} for name in sorted(found)]
         return _md5(json.dumps(files).encode()) + ".dir"
 
+    def _md5(self, path: str) -> str:
+        if self.commit is None and OWN in Path(path).parents:  # may be large
+            with unreadable(f"{path} in {self}", "a file"), self._find(path).open("rb") as stream:
+                return hashlib.file_digest(stream, _new_md5).hexdigest()
+        return _md5(self.read(path) or b"")
+
+    def _tracked_md5(self, path: str) -> str:
+        """The MD5 that a file of `dvc add` records."""
+        try:
+            return str(self.read_yaml(path)["outs"][0]["md5"])
+        except (LookupError, TypeError) as error:
+            raise PipelineError(f"{path} in {self}: expected what dvc add writes, found something else") from error
+
     def _names(self, folder: str) -> list[str] | None:
-        """The paths of all files in a folder, from there; `None` if it is no folder."""
+        """The paths of all files in a folder that DVC looks at, from there; `None` if it is no folder."""
+        names = self._all_names(folder)
+        if names and Path(folder) == OWN:  # as .dvcignore says
+            return [name for name in names if name.endswith((".npz", ".npz.dvc"))]
+        return names
+
+    def _all_names(self, folder: str) -> list[str] | None:
         if self.commit is None:
             with unreadable(f"{folder} in {self}", "a folder"):
                 root = self._find(folder)
@@ -184,5 +207,11 @@ class Revision:
 WORKSPACE = Revision("workspace", None)
 
 
+_new_md5 = functools.partial(hashlib.md5, usedforsecurity=False)
+
+
 def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return _new_md5(content).hexdigest()
+
+
+NO_FILES = f"{_md5(b'[]')}.dir"  # the digest of an empty folder

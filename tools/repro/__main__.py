@@ -14,6 +14,8 @@ from tools.repro.client import NEED_KERAS, TRAINS
 from tools.repro.ending import Make, end_when_asked
 from tools.repro.warm import Warm, warm_commands
 
+FETCH = "fetch"  # the stage
+
 
 @command
 def main() -> None:
@@ -53,6 +55,8 @@ def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
     from stages.common.params import load_params  # while these are imported here, others are there
     from tools.common.cores import at_once, cluster_address
     from tools.common.results import overview_is_current
+    from tools.common.revision import WORKSPACE
+    from tools.common.unseen import unseen_by_dvc
     from tools.repro import no_git
     from tools.repro.plan import Plan
     from tools.repro.progress import reproduce
@@ -60,6 +64,7 @@ def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
     params = load_params()
     no_git.adapt()
     plan = Plan.read(arguments.targets, warm.python, warm.environment)
+    unseen = [] if FETCH in plan.outdated else unseen_by_dvc(WORKSPACE)  # fetch says so itself
     (warm.start if plan.needs(NEED_KERAS) else warm.stop)("keras")
     if plan.outdated:
         warm.start("tables")
@@ -69,12 +74,13 @@ def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
         jobs = arguments.jobs or (1 if alone else at_once())
         reproduce(plan, jobs, warm, make, arguments.verbose, on_cluster)
     else:
-        print("nothing to run: data, models and results are up to date")
+        print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
     if not arguments.targets and not overview_is_current(params):
         _draw_overview(warm)
     if plan.outdated:
         sys.stdout.flush()
         subprocess.run([*warm.python, "-m", "tools.repro.summary"], env=warm.environment, check=False)
+    print("".join(f"{line}\n" for line in unseen), end="")
 
 
 def _draw_overview(warm: Warm) -> None:

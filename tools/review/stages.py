@@ -8,11 +8,13 @@ from typing import Any
 
 from stages.common.errors import PipelineError
 from stages.common.params import PARAMS_PATH
+from stages.common.places import OWN as OWN_PATH
 from tools.common.definitions import Stage, lookup, stages
 from tools.common.lock import LOCK, digests, stages_of
-from tools.common.revision import Revision
+from tools.common.revision import NO_FILES, Revision
 
 PROJECT_FILE = "dvc.yaml"
+OWN = str(OWN_PATH)
 LISTED = 4  # stages or files named in a line, at most
 
 
@@ -62,10 +64,14 @@ def _reasons(
                 yield f"{path} is a URL, which a review does not ask"
             elif path not in cached:
                 try:
-                    now |= {path: found} if (found := digest(path)) else {}
-                    readable.append(path)
+                    found = digest(path)
                 except PipelineError as error:
-                    yield str(error)
+                    if path != OWN:
+                        yield str(error)
+                    continue
+                if (path, found) != (OWN, NO_FILES):  # else it is not in git; tools/common/unseen.py says so
+                    now |= {path: found} if found else {}
+                    readable.append(path)
         yield from _states(readable, digests(entry, key), now)
 
 

@@ -9,10 +9,11 @@ import yaml
 from stages.common.archive import Archive, write_archive
 from stages.common.offline import embedded_digits
 from stages.common.params import PARAMS_PATH, Params, load_params
+from stages.common.places import OWN
 from stages.common.yaml import parse_yaml, read_yaml
 from tools.common.lock import owner
 
-DIGITS = "digits.npz"
+DIGITS = str(OWN / "digits.npz")
 TRAIN, TEST = 240, 60  # images; an emulated processor trains some hundred times slower
 MIXED, EVERY_MODEL = "mixed", "every_model"
 MIXTURE = """\
