@@ -45,8 +45,8 @@ class Source(Section):
     sha256: Digest | None = Field(None, description="SHA-256 of the arrays, not of the file; null accepts any")
     places: list[NonEmpty] = Field(
         min_length=1,
-        description="tried in order: 'keras:FILE' (in the Keras cache), an http(s) URL, a path, "
-        "or 'embedded:digits' (scikit-learn's digits)",
+        description="tried in order: 'keras:FILE' (in the Keras cache), an http(s) URL, a path such as "
+        "'data/own/my.npz', or 'embedded:digits' (scikit-learn's digits)",
     )
 
 
