@@ -24,11 +24,11 @@ def read_history(path: Path, stage: str) -> list[list]:
 
     Raises `PipelineError`, which names the stage to run, if the file is missing or is something else.
     """
-    columns, hint = list(HISTORY), f"; make it anew with: dvc repro {stage}"
+    columns, hint = list(HISTORY), f"make it anew with: dvc repro {stage}"
     with unreadable(path, "the history that train writes", hint):
         history = pd.read_csv(path, usecols=columns, dtype=HISTORY)[columns]
     if not np.isfinite(history["value"]).all() or history.empty:
-        raise PipelineError(f"{path}: expected finite numbers, found others or none{hint}")
+        raise PipelineError(f"{path}: expected finite numbers, found others or none", hint)
     return history.values.tolist()
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     probabilities = model.predict(images, batch_size=params.evaluate.batch_size, verbose=0)
     if not np.isfinite(probabilities).all():
         hint = f"train it anew with: dvc repro train@{name}-{arguments.seed}"
-        raise PipelineError(f"{arguments.model}: expected finite probabilities, found others; {hint}")
+        raise PipelineError(f"{arguments.model}: expected finite probabilities, found others", hint)
     labels = one_hot.argmax(axis=1)
     evaluation = Evaluation.of(
         dataset.dataset,

@@ -21,7 +21,7 @@ from stages.common.errors import PipelineError, unreadable
 from stages.common.files import replacing
 from stages.common.json import read_as
 
-ANEW = "; make it anew with: dvc repro fetch"
+ANEW = "make it anew with: dvc repro fetch"
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
 MAX_CLASSES = 256
 MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
@@ -224,7 +224,7 @@ class Description:
         if {name: len(array.shape) for name, array in found.arrays.items()} != dict(
             zip(MEMBERS, (3, 1, 3, 1), strict=True)
         ):
-            raise PipelineError(f"{where}: arrays: expected the shapes of {', '.join(MEMBERS)}, found others{hint}")
+            raise PipelineError(f"{where}: arrays: expected the shapes of {', '.join(MEMBERS)}, found others", hint)
         return found
 
     @property

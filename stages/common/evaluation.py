@@ -84,12 +84,12 @@ class Evaluation:
         file = read_as(_File, content, where, hint)
         predictions = file.arrays(where, hint)
         if len(file.others) != len(file.label) or any(len(kept) % 2 for kept in file.others):
-            raise PipelineError(f"{where}: others: expected a list of pairs for each image, found another{hint}")
+            raise PipelineError(f"{where}: others: expected a list of pairs for each image, found another", hint)
         if any(not isinstance(kept, int) or not 0 <= kept < MAX_CLASSES for row in file.others for kept in row[::2]):
-            raise PipelineError(f"{where}: others: expected classes from 0 to {MAX_CLASSES - 1}, found another{hint}")
+            raise PipelineError(f"{where}: others: expected classes from 0 to {MAX_CLASSES - 1}, found another", hint)
         figures = {(epoch, metric, split) for epoch, split, metric, _ in file.history}
         if len(figures) < len(file.history) or any((*key, "train") not in figures for *key, _ in figures):
-            raise PipelineError(f"{where}: history: expected each figure once, for the training images too{hint}")
+            raise PipelineError(f"{where}: history: expected each figure once, for the training images too", hint)
         (model,) = file.model
         return cls(model.dataset, *predictions, file.others, model.loss, model.parameters, file.history)
 
@@ -113,7 +113,7 @@ class Columns:
         """
         if not self.label or not len(self.label) == len(self.prediction) == len(self.probability):
             names = "label, prediction, probability"
-            raise PipelineError(f"{where}: expected three lists, equally long: {names}{hint}")
+            raise PipelineError(f"{where}: expected three lists, equally long: {names}", hint)
         return np.array(self.label), np.array(self.prediction), np.array(self.probability, dtype=float)
 
 
@@ -145,12 +145,12 @@ def read_evaluation(path: Path, stage: str, classes: int, label: np.ndarray | No
     Raises `PipelineError`, naming the stage, if the file is missing, is damaged, or is of other test images or classes.
     """
     hint = f"make it anew with: dvc repro {stage}"
-    found = Evaluation.parse(read_bytes(path, hint), str(path), f"; {hint}")
+    found = Evaluation.parse(read_bytes(path, hint), str(path), hint)
     if label is not None and not np.array_equal(found.label, label):
-        raise PipelineError(f"{path}: expected predictions for the {len(label):,} test images, found others; {hint}")
+        raise PipelineError(f"{path}: expected predictions for the {len(label):,} test images, found others", hint)
     highest = max(found.label.max(), found.prediction.max(), *(max(kept[::2], default=0) for kept in found.others))
     if highest >= classes:
-        raise PipelineError(f"{path}: expected predictions of {classes} classes, found class {highest}; {hint}")
+        raise PipelineError(f"{path}: expected predictions of {classes} classes, found class {highest}", hint)
     return found
 
 

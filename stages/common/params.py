@@ -247,7 +247,7 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
     try:
         content = read_yaml(path)
     except OSError as error:
-        raise PipelineError(f"{path}: cannot read: {error.strerror}; run this in the project's folder") from error
+        raise PipelineError(f"{path}: cannot read: {error.strerror}") from error
     try:
         return Params.model_validate(content)
     except ValidationError as error:

@@ -13,7 +13,7 @@ from stages.common.errors import PipelineError, unreadable
 from stages.common.files import read_bytes, replacing, write_json
 from stages.common.json import read_as
 
-ANEW = "; make it anew with: dvc repro preprocess"
+ANEW = "make it anew with: dvc repro preprocess"
 
 
 def write_npy(path: Path, chunks: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
@@ -61,5 +61,5 @@ def _map_npy(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.memmap) or (array.dtype, array.shape) != (np.float32, shape):
         found = f"{getattr(array, 'dtype', 'no array')} {getattr(array, 'shape', '')}"
-        raise PipelineError(f"{path}: expected float32 {shape}, found {found}{ANEW}")
+        raise PipelineError(f"{path}: expected float32 {shape}, found {found}", ANEW)
     return array

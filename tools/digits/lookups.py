@@ -30,11 +30,11 @@ def recorded(name: str, labels: np.ndarray) -> Predictions:
     try:
         found = Predictions.read(WORKSPACE, name)
     except PipelineError as error:
-        raise PipelineError(f"{error}; {hint}") from error
+        raise PipelineError(f"{error}", hint) from error
     if found is None:
-        raise PipelineError(f"{path}: no such predictions; {hint}")
+        raise PipelineError(f"{path}: no such predictions", hint)
     if not np.array_equal(found.label, labels):
-        raise PipelineError(f"{path}: made from other test images; {hint}")
+        raise PipelineError(f"{path}: made from other test images", hint)
     return found
 
 
