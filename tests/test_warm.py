@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from tools.repro import warm as warm_module
+from tools.repro.ending import is_alive
 from tools.repro.warm import Warm, warm_commands
 
 from .conftest import Project
-from .test_ending import wait_until
+from .test_ending import at_work, wait_until
 
 PROBE = """\
 import os, sys
@@ -127,18 +128,23 @@ def started(warm, project) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
+def read_processes(started: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The command and its child; both run until they are ended."""
+    return [psutil.Process(int(number)) for number in started.stdout.readline().split()]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL])
 def test_a_command_and_its_children_end_as_the_client_does(started, number: int) -> None:
-    numbers = map(int, started.stdout.readline().split())
+    processes = read_processes(started)
     started.send_signal(number)
     assert started.wait() == -number
-    wait_until(lambda: not any(map(psutil.pid_exists, numbers)))
+    wait_until(lambda: not any(map(is_alive, processes)))
 
 
 def test_ctrl_c_reaches_a_command_once(started) -> None:
     """A terminal tells it to the client's process group, to which the command does not belong."""
-    command = int(started.stdout.readline().split()[0])
-    assert os.getpgid(command) != os.getpgid(started.pid)
+    command, _ = read_processes(started)
+    assert os.getpgid(command.pid) != os.getpgid(started.pid)
     started.send_signal(signal.SIGINT)
     assert started.stdout.readline() == "interrupted\n"
     printed = started.communicate("go on\n")
@@ -179,7 +185,7 @@ def test_a_command_that_a_signal_ends_is_told_as_such(warm, project) -> None:
 
 
 def test_a_stopped_client_stops_its_command(started) -> None:
-    command = psutil.Process(int(started.stdout.readline().split()[0]))
+    command, _ = read_processes(started)
     started.send_signal(signal.SIGTSTP)
     wait_until(lambda: command.status() == psutil.STATUS_STOPPED)
     started.send_signal(signal.SIGCONT)
@@ -188,17 +194,20 @@ def test_a_stopped_client_stops_its_command(started) -> None:
 
 
 def test_what_a_command_leaves_running_ends_with_it(warm, project) -> None:
-    (project / "stages/probe.py").write_text("import subprocess; print(subprocess.Popen(['sleep', '1000']).pid)")
-    status, child, _ = run(warm, project, "-m", "stages.probe")
-    wait_until(lambda: not psutil.pid_exists(int(child)))
-    assert status == 0
+    (project / "stages/probe.py").write_text("import subprocess; subprocess.Popen(['sleep', '1000']); print('ended')")
+    with subprocess.Popen(
+        ["python", "-m", "stages.probe"], cwd=project, env=warm.environment, stdout=subprocess.PIPE, text=True
+    ) as started:
+        assert started.stdout.readline() == "ended\n"
+        wait_until(lambda: not at_work(project, "sleep 1000"))
+    assert started.returncode == 0
 
 
 def test_a_command_ends_with_a_server_that_is_killed(warm, started) -> None:
-    numbers = list(map(int, started.stdout.readline().split()))
+    processes = read_processes(started)
     warm.servers["tables"].kill()
     assert started.wait() == 1
-    assert not any(map(psutil.pid_exists, numbers))
+    assert not any(map(is_alive, processes))
     assert started.stderr.read() == "error: stages.probe: the warm server that ran it has died; run it again\n"
 
 

@@ -36,11 +36,12 @@ class Make:
 
     def check(self) -> None:
         """Ends this process if make has died."""
-        if self.process and not _is_alive(self.process):
+        if self.process and not is_alive(self.process):
             signal.raise_signal(signal.SIGTERM)
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; a zombie, which nobody may ever wait for, does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -84,7 +84,8 @@ class Here:
 
     def stop(self) -> None:
         for child in psutil.Process().children():
-            child.terminate()
+            with contextlib.suppress(psutil.NoSuchProcess):  # has just ended
+                child.terminate()
 
 
 class OnCluster:
