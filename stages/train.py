@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 from pydantic_core import PydanticCustomError
 
 from stages.common.architecture import Architecture, EarlyStopping, Fit
@@ -24,6 +23,7 @@ from stages.common.kernels import kernels_identity, why_not_portable
 from stages.common.models import fuse_update, import_keras, make_deterministic, model_summary, save_model
 from stages.common.params import PARAMS_PATH, load_params, mistake
 from stages.common.prepared import Dataset
+from stages.common.resources import total_memory
 from stages.common.sizes import MOST, check_sizes
 from stages.common.versions import check_versions
 
@@ -179,7 +179,7 @@ def check_fit(name: str, architecture: Architecture, dataset: Dataset) -> None:
         if label >= dataset.classes:
             raise mistake(f"{key}.class_weight", f"classes from 0 to {dataset.classes - 1}", label)
     try:
-        check_sizes(architecture, dataset.image, dataset.classes, min(MOST, psutil.virtual_memory().total))
+        check_sizes(architecture, dataset.image, dataset.classes, min(MOST, total_memory()))
     except PydanticCustomError as error:
         where, message = error.context["where"], error.context["message"]
         raise PipelineError(f"{PARAMS_PATH}: architectures.{name}.{where}: {message}") from error

@@ -25,6 +25,7 @@ DECIDE_NOTHING = {
     "stages/common/keras_api.py": "checks; Keras gets what params.yaml says, which DVC records",
     "stages/common/notation.py": "checks and messages",
     "stages/common/params.py": "checks",
+    "stages/common/resources.py": "checks; how many trainings run side by side changes none",
     "stages/common/sizes.py": "checks",
     "stages/common/versions.py": "checks",
     "stages/common/yaml.py": "reads what DVC reads (test_yaml.py), and DVC records the values",

@@ -208,7 +208,7 @@ def test_a_command_ends_with_a_server_that_is_killed(warm, started) -> None:
     warm.servers["tables"].kill()
     assert started.wait() == 1
     assert not any(map(is_alive, processes))
-    assert started.stderr.read() == "error: stages.probe: the warm server that ran it has died; run it again\n"
+    assert started.stderr.read() == "error: stages.probe: the warm server that ran it has died\n"
 
 
 def test_what_python_reads_when_it_starts_is_heeded(warm, project) -> None:

@@ -3,23 +3,24 @@
 import importlib.util
 import os
 
-import psutil
-
 from stages.common.errors import PipelineError
 from stages.common.params import mistake
+from stages.common.resources import MNIST_BYTES, trainings_at_once
+from tools.common.results import PREPARED
 
 RAY_ADDRESS = "RAY_ADDRESS"  # Ray's environment variable: the cluster that trains
-MEMORY = 1.5e9  # bytes that a stage may need; the largest, a training of cnn, takes 1.2e9 with MNIST
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def at_once() -> int:
-    """How many stages to run at once: as many as there are cores, and as memory allows."""
-    return max(1, min(cores(), int(psutil.virtual_memory().available / MEMORY)))
+    """How many trainings to run at once on the prepared images; on as many as MNIST's, if none are prepared yet."""
+    images = PREPARED / "x_train.npy"
+    return trainings_at_once(images.stat().st_size if images.exists() else MNIST_BYTES)
+
+
+def short_of_memory(jobs: int, fewer: str) -> str:
+    """Says why one of `jobs` trainings was killed, and what to do: run `fewer` at once, if there was more than one."""
+    remedy = fewer if jobs > 1 else "close other programs, or make batches or layers smaller"
+    return f"memory was probably short; {remedy}"
 
 
 def cluster_address(kernels: str) -> str | None:

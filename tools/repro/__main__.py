@@ -66,8 +66,8 @@ def _reproduce(arguments: argparse.Namespace, warm: Warm, make: Make) -> None:
         alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
         elsewhere = plan.needs([TRAINS]) and cluster_address(params.train.kernels)
         on_cluster = warm.start_cluster() if elsewhere else 0
-        jobs = arguments.jobs or (1 if alone else at_once())
-        reproduce(plan, jobs, warm, make, arguments.verbose, on_cluster)
+        jobs = arguments.jobs or (1 if alone else 0)
+        reproduce(plan, lambda: jobs or at_once(), warm, make, arguments.verbose, on_cluster)
     else:
         print("nothing to run: data, models and results are up to date")
     if not arguments.targets and not overview_is_current(params):

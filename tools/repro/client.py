@@ -117,7 +117,7 @@ def _end_as_told(server: socket.socket, command: Sequence[str]) -> None:
     if status is None:
         if group:
             _end_group(group)
-        sys.exit(f"error: {' '.join(command)}: the warm server that ran it has died; run it again")
+        sys.exit(f"error: {' '.join(command)}: the warm server that ran it has died")
     if status < 0:
         with contextlib.suppress(OSError):  # SIGKILL
             signal.signal(-status, signal.SIG_DFL)

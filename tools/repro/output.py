@@ -15,6 +15,8 @@ OF_DVC = re.compile(
     r"To enable auto staging|> |\tgit add|\tdvc config)"
 )
 CACHED = re.compile(r"^Stage '.*' is cached - skipping run", re.MULTILINE)
+# DVC's error after its own name for a signal or a shell's; and that of tools/repro/client.py
+KILLED = re.compile(r", exited with (-9|137)$|: the warm server that ran it has died", re.MULTILINE)
 UNCHANGED = re.compile(r"^(Stage '.*' didn't change, skipping|Data and pipelines are up to date\.)", re.MULTILINE)
 
 
@@ -54,6 +56,11 @@ class Output:
         """What was printed on stderr, but for epochs; and that a training was resumed."""
         resumed = [line for line in self.stdout.splitlines() if RESUMED.search(line)]
         return "\n".join([*resumed, EPOCH.sub("", self.stderr).strip()]).strip()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether the stage was ended by SIGKILL, as the system does when memory is short."""
+        return bool(KILLED.search(self.stderr))
 
     @property
     def full(self) -> str:

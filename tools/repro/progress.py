@@ -4,7 +4,7 @@ import contextlib
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -15,7 +15,9 @@ from rich.text import Text
 
 from stages.common.errors import PipelineError
 from stages.train import SHOW_PROGRESS
+from tools.common.cores import short_of_memory
 from tools.common.lock import read_lock
+from tools.repro.client import CLUSTER
 from tools.repro.ending import Make
 from tools.repro.output import Output
 from tools.repro.plan import Plan
@@ -26,10 +28,14 @@ from tools.repro.warm import Warm
 EVERY = 10  # moments of the schedule: five times a second
 
 
-def reproduce(plan: Plan, jobs: int, warm: Warm, make: Make, verbose: bool = False, on_cluster: int = 0) -> None:
+def reproduce(
+    plan: Plan, jobs: Callable[[], int], warm: Warm, make: Make, verbose: bool = False, on_cluster: int = 0
+) -> None:
     """Runs what is outdated. For each stage that ended, prints what it did and how long it took.
 
-    What a stage printed is shown in full if it failed, or if `verbose`. On a terminal, bars show what runs.
+    What a stage printed is shown in full if it failed, or if `verbose`. On a terminal, bars show what runs. `jobs` and
+    `on_cluster` are those of `Schedule`.
+
     Raises `PipelineError` with the names of the stages that failed, after the rest that could run.
     """
     sys.stdout.reconfigure(errors="replace")  # a terminal may not know the letters of a name
@@ -42,16 +48,20 @@ def reproduce(plan: Plan, jobs: int, warm: Warm, make: Make, verbose: bool = Fal
         Live(console=console, auto_refresh=False, transient=True) as live,
     ):
         total = len(schedule.waiting)
+        killed: list[str] = []
         moment = 0
         while schedule.goes_on():
             for stage in schedule.step():
-                _tell(console, stage, Output.read(stage), verbose)
+                output = Output.read(stage)
+                _tell(console, stage, output, verbose)
+                if stage.process.returncode == -signal.SIGKILL or output.was_killed:
+                    killed.append(stage.name)
             make.check()
             if console.is_terminal and moment % EVERY == 0:
                 live.update(_display(schedule, total), refresh=True)
             moment += 1
     if schedule.failed:
-        raise PipelineError(_failure(schedule))
+        raise PipelineError(_failure(schedule, killed))
 
 
 def _tell(console: Console, stage: Stage, output: Output, verbose: bool) -> None:
@@ -93,11 +103,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 99.5 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
-def _failure(schedule: Schedule) -> str:
+def _failure(schedule: Schedule, killed: list[str]) -> str:
     text = f"failed, see above: {', '.join(schedule.failed)}"
     if schedule.not_run:
         text += f"; not run, as they depend on it: {', '.join(schedule.not_run)}"
-    return f"{text}; fix it and rerun; finished stages are kept"
+    remedy = "fix it and rerun"
+    if killed:
+        fewer = "start Ray's nodes with a smaller --num-cpus" if schedule.jobs[CLUSTER] else "run: make repro JOBS=1"
+        why = short_of_memory(schedule.most, fewer)
+        remedy = f"the system has killed {', '.join(killed)}: {why}"
+    return f"{text}; {remedy}; finished stages are kept"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class Schedule:
 
     Args:
         plan: the stages.
-        jobs: how many may run at once.
+        jobs: gives how many may run at once; called whenever none runs, as the data may be others then.
         dvc: what DVC's command line begins with.
         environment: of DVC and the stages.
         logs: an empty folder for what they print.
@@ -65,14 +65,16 @@ class Schedule:
     def __init__(
         self,
         plan: Plan,
-        jobs: int,
+        jobs: Callable[[], int],
         dvc: Sequence[str],
         environment: Mapping[str, str],
         logs: Path,
         on_cluster: int = 0,
     ) -> None:
         self.plan, self.dvc, self.environment, self.logs = plan, dvc, environment, logs
-        self.jobs = {HERE: jobs, CLUSTER: on_cluster}
+        self.count_jobs = jobs
+        self.jobs = {HERE: 0, CLUSTER: on_cluster}
+        self.most = 0  # that have run at once
         waiting = [name for name in plan.upstream if name in plan.outdated]
         # First those on which most others wait, of these first the heaviest; worked out once, as there may be hundreds
         rank = {name: (len(plan.dependents(name)), plan.written[name]) for name in waiting}
@@ -106,6 +108,8 @@ class Schedule:
 
     def _start(self) -> None:
         """Starts stages that wait for none."""
+        if not self.running:
+            self.jobs[HERE] = self.count_jobs()
         free = Counter(self.jobs) - Counter(self._where(stage.name) for stage in self.running)
         if not free:
             return
@@ -116,6 +120,7 @@ class Schedule:
                 free[where] -= 1
                 self.waiting.remove(name)
                 self.running.append(self._run(name))
+        self.most = max(self.most, len(self.running))
 
     def _where(self, name: str) -> str:
         trains = self.jobs[CLUSTER] and TRAINS in self.plan.commands.get(name, "")

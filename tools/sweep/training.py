@@ -23,6 +23,7 @@ from stages.common.errors import PipelineError
 from stages.common.files import write_text
 from stages.common.yaml import read_yaml
 from stages.train import SHOW_PROGRESS
+from tools.common.cores import short_of_memory
 from tools.common.results import PREPARED
 
 EPOCH = re.compile(r"\S+  epoch (\d+)/(\d+)  .*\bval_accuracy ([\d.]+)")  # stages/train.py, after each epoch
@@ -172,8 +173,9 @@ class Training:
         if status in STOPPED:
             raise PipelineError("stopped; rerun to continue")
         if status < 0:
-            ended = f"a training was ended by {signal.Signals(-status).name}"
-            raise PipelineError(f"{self.folder}: {ended}; rerun to continue, with fewer jobs if memory is short")
+            ended = f"{self.folder}: a training was ended by {signal.Signals(-status).name}"
+            why = short_of_memory(place.jobs, "rerun with JOBS=1") if status == -signal.SIGKILL else "rerun to continue"
+            raise PipelineError(f"{ended}; {why}")
         if status:
             *_, last = said or [""]
             if not last.startswith("error: "):
