@@ -16,7 +16,6 @@ import yaml
 
 from stages.support.yaml import read_yaml
 from tools.common.lock import read_lock
-from tools.repro.ending import is_alive
 
 from .conftest import Project, made_once
 
@@ -74,6 +73,14 @@ def duration(project: Project, stage: str) -> float:
         (folder / "seconds").write_text(str(time.monotonic() - start))
 
     return float((made_once(project.path.parent / f"timed-{stage}", measure) / "seconds").read_text())
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; a zombie, which nobody may ever wait for, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def is_alive_in(session: int, process: psutil.Process) -> bool:

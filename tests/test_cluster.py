@@ -11,10 +11,8 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster as Nodes
 
-from tools.repro.ending import is_alive
-
 from .conftest import Project
-from .faults import outputs
+from .faults import is_alive, outputs
 from .test_ending import wait_until
 from .test_sweep import SIMPLE
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.support.resources import short_of_memory
 from tools.repro.schedule import Plan, Schedule
 
 from .conftest import ROOT, Project, on_terminal
@@ -292,7 +293,7 @@ def test_jobs_are_counted_anew_when_nothing_runs(plan, tmp_path) -> None:
 def test_a_killed_training_is_told_with_a_command_that_runs_fewer(project: Project) -> None:
     module = project.path / "stages/models/training.py"
     before, line, after = module.read_text().partition("        make_deterministic(seed, self.kernels)\n")
-    dies = f"        if not Path('enough memory').exists():\n            import os\n            os.kill(os.getpid(), {signal.SIGKILL})\n"
+    dies = "        import os\n        if not Path('enough memory').exists():\n            os.kill(os.getpid(), 9)\n"
     module.write_text(before + dies + line + after)
     done = project.run(*REPRO, "--jobs", "2", "train", check=False)
     assert done.returncode == 1
