@@ -161,8 +161,21 @@ def test_a_small_configuration_has_one_seed_and_ensembles_of_what_it_trains(
     make_small(tmp_path, targets)
     small = load_params(tmp_path / "params.yaml")
     assert small.train.seeds == [10]
-    assert list(small.architectures) == architectures
-    assert list(small.ensembles) == ensembles
+    assert sorted(small.architectures) == architectures
+    assert sorted(small.ensembles) == ensembles
+
+
+def test_a_small_configuration_leaves_the_rest_as_it_is(project: Project) -> None:
+    def change(params: dict) -> None:
+        params["overview"]["published"] = {"dataset": "1e-5", "accuracy": {"2020-01-01": 1e-5, "007": 0}}
+        params["architectures"]["mlp_256"]["fit"]["class_weight"] = {8: 1e-5, 9: 10**30}
+
+    project.edit(change)
+    before = load_params(project.params)
+    make_small(project.path, ["train@mlp_256-10"])
+    small = load_params(project.params)
+    assert small.overview == before.overview
+    assert small.architectures["mlp_256"].fit.class_weight == {8: 1e-5, 9: 1e30}
 
 
 def test_emulated_processors_run_one_architecture(tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from stages.common.archive import Archive, read_archive, write_archive
 from stages.common.params import PARAMS_PATH, load_params
-from stages.common.yaml import read_yaml
+from stages.common.yaml import read_yaml, to_yaml
 from stages.fetch import keras_cache
 from tools.bench.table import GROWTH, NETS, Raw
 from tools.common.lock import LOCK, read_lock
@@ -56,7 +55,7 @@ def edit(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
     path = run.project / PARAMS_PATH
     content = read_yaml(path)
     change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(to_yaml(content))
 
 
 def rivals(run: Run) -> list[str]:

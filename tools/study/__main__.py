@@ -10,13 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
-
 from stages.common.errors import PipelineError, command
 from stages.common.files import write_text
 from stages.common.params import PARAMS_PATH, load_params
 from stages.common.pictures import save
-from stages.common.yaml import read_yaml
+from stages.common.yaml import read_yaml, to_yaml
 from tools.common.predictions import Predictions
 from tools.common.revision import Revision
 from tools.common.surroundings import copy_project
@@ -34,7 +32,7 @@ def train(project: Path, seeds: dict[str, list[int]]) -> None:
     (project / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n")
     content = read_yaml(project / PARAMS_PATH)
     content["train"]["seeds"] = sorted(set().union(*seeds.values()))
-    (project / PARAMS_PATH).write_text(yaml.safe_dump(content, sort_keys=False))
+    (project / PARAMS_PATH).write_text(to_yaml(content))
     subprocess.run(["git", "init", "--quiet", str(project)], check=True)
     stages = [f"evaluate@{name}-{seed}" for name, chosen in seeds.items() for seed in chosen]
     done = subprocess.run([sys.executable, "-m", "tools.repro", *stages], cwd=project, check=False)

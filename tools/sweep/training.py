@@ -21,7 +21,7 @@ import psutil
 
 from stages.common.errors import PipelineError
 from stages.common.files import write_text
-from stages.common.yaml import read_yaml
+from stages.common.yaml import read_yaml, to_yaml
 from stages.train import SHOW_PROGRESS
 from tools.common.results import PREPARED
 
@@ -126,10 +126,9 @@ class Training:
 
         `identity` is that of the code and the data. The same training has the same folder in `trainings`.
         """
-        text = json.dumps(params, indent=1)  # which is YAML, too
         (name,), (seed,) = params["architectures"], params["train"]["seeds"]
         decides = json.dumps([name, seed, params["architectures"][name], params["train"]["kernels"], identity])
-        return cls(trainings / hashlib.sha256(decides.encode()).hexdigest()[:16], name, seed, text)
+        return cls(trainings / hashlib.sha256(decides.encode()).hexdigest()[:16], name, seed, to_yaml(params))
 
     def run(self, place: Place, end_epoch: EndEpoch) -> float:
         """Trains, or resumes, or finds what was trained earlier.

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stages.common.archive import Archive, write_archive
 from stages.common.offline import embedded_digits
 from stages.common.params import PARAMS_PATH, Params, load_params
-from stages.common.yaml import parse_yaml, read_yaml
+from stages.common.yaml import parse_yaml, read_yaml, to_yaml
 from tools.common.lock import owner
 
 DIGITS = "digits.npz"
@@ -80,7 +78,7 @@ def make_small(folder: Path, targets: Sequence[str]) -> None:
         name: {"members": each} for name, each in members.items() if set(each) <= set(architectures)
     }
     content["ensembles"][EVERY_MODEL] = {"members": list(architectures)}
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(to_yaml(content))
     digits = embedded_digits()
     few = Archive(digits.x_train[:TRAIN], digits.y_train[:TRAIN], digits.x_test[:TEST], digits.y_test[:TEST])
     write_archive(folder / DIGITS, few)
