@@ -21,7 +21,7 @@ import numpy as np
 from stages.common.archive import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
 from stages.common.download import download
 from stages.common.earlier import Earlier
-from stages.common.errors import PipelineError, command
+from stages.common.errors import PipelineError, command, named
 from stages.common.files import write_json
 from stages.common.params import PARAMS_PATH, Source, load_params
 from stages.common.versions import check_versions
@@ -90,10 +90,8 @@ def _read_url(url: str) -> Archive:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "data.npz")
         download(url, path)
-        try:
+        with named(path, url):
             return read_archive(path)
-        except PipelineError as error:
-            raise PipelineError(str(error).replace(str(path), url)) from error
 
 
 def keras_cache() -> Path:

@@ -186,6 +186,16 @@ def test_emulated_processors_run_one_architecture(tmp_path: Path) -> None:
     assert found == ["fetch", "train@mixed-10", "report@mixed"]
 
 
+def test_params_that_git_does_not_have_are_named_without_the_folder_of_the_copy(project, tmp_path) -> None:
+    with (project.path / ".gitignore").open("a") as ignored:
+        ignored.write("params.yaml\n")
+    project.run("git", "rm", "-q", "--cached", "params.yaml")
+    done = project.run("python", "-m", "tools.verify", "preprocess", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the copy/sources/params.yaml: cannot read: No such file or directory")
+    assert str(tmp_path) not in done.stderr
+
+
 def test_a_stage_that_fails_is_shown(project, tmp_path) -> None:
     plant(project, "raise SystemExit('error: planted')")
     done = project.run("python", "-m", "tools.verify", "preprocess", check=False)

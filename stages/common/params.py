@@ -28,7 +28,7 @@ from stages.common.keras_api import why_not_portable
 from stages.common.kernels import Kernels
 from stages.common.notation import Section, explain, found_value, located, nearest
 from stages.common.sizes import check_sizes
-from stages.common.yaml import read_yaml
+from stages.common.yaml import parse_yaml
 
 PARAMS_PATH = Path("params.yaml")
 MOST_MODELS = 10_000  # DVC takes seconds to plan a few hundred
@@ -245,12 +245,17 @@ def mistake(key: str, expected: object, found: object) -> PipelineError:
 def load_params(path: Path = PARAMS_PATH) -> Params:
     """Reads and checks params.yaml. Raises `PipelineError` for the first mistake."""
     try:
-        content = read_yaml(path)
+        content = path.read_bytes()
     except OSError as error:
         raise PipelineError(f"{path}: cannot read: {error.strerror}; run this in the project's folder") from error
+    return parse_params(content, str(path))
+
+
+def parse_params(content: bytes, name: str) -> Params:
+    """Checks the content of a params.yaml. Raises `PipelineError`, which begins with `name`, for the first mistake."""
     try:
-        return Params.model_validate(content)
+        return Params.model_validate(parse_yaml(content, name))
     except ValidationError as error:
         first, *others = error.errors()
         more = f" (and {len(others)} more)" if others else ""
-        raise PipelineError(f"{path}: {explain(first)}{more}") from error
+        raise PipelineError(f"{name}: {explain(first)}{more}") from error

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import PipelineError, command
+from stages.common.errors import PipelineError, command, named
 from stages.common.files import write_json, write_text
 from stages.common.kernels import why_not_portable
 from stages.common.versions import PINS, other_version
@@ -117,7 +117,7 @@ def _folder(run: Run) -> Revision:
 def checked_out(head: Revision) -> Iterator[Path]:
     """Yields the project's folder in a temporary copy of a commit's files, with an empty git repository."""
     prefix = git("rev-parse", "--show-prefix").decode().strip()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, named(Path(folder, "tree"), "the rerun"):
         tree, index = Path(folder, "tree"), {"GIT_INDEX_FILE": f"{folder}/index"}
         git("read-tree", head.commit, **index)
         git("checkout-index", "--all", f"--prefix={tree}/", **index)

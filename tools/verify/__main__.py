@@ -26,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import PipelineError, command
+from stages.common.errors import PipelineError, command, named
 from stages.common.kernels import why_not_portable
 from stages.common.params import Params, load_params
 from tools.common.lock import LOCK, digests, owner, read_lock
@@ -192,7 +192,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
     left_out = why_not_emulated(arguments.full, load_params())
-    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+    with tempfile.TemporaryDirectory(prefix="verify-") as folder, named(Path(folder), "the copy"):
         processors = [] if left_out else arguments.processor or PROCESSORS
         print(verify(Path(folder), arguments.full, arguments.targets, processors))
     if left_out:
