@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
 from pydantic_core import PydanticCustomError
 
 from stages.common.files import replacing, write_json
@@ -32,7 +31,7 @@ from stages.support.resources import cluster_address, total_memory, trainings_at
 from stages.support.sizes import MOST, check_sizes
 from stages.support.versions import check_versions
 from stages.support.workers import EndEpoch, train_side_by_side
-from stages.support.yaml import read_yaml
+from stages.support.yaml import read_yaml, to_yaml
 
 IDENTITIES = "identities.json"  # of the trainings, by seed, in the folder with the models
 TRAIN_ANEW = "TRAIN_ANEW"  # an environment variable: set to 1, no model of an earlier run is taken over
@@ -105,7 +104,7 @@ def params_with_seed(seed: int) -> str:
     """The text of params.yaml with one seed."""
     content = read_yaml(PARAMS_PATH)
     content["train"]["seeds"] = [seed]
-    return yaml.safe_dump(content)
+    return to_yaml(content)
 
 
 def _train_one(recipe: Recipe, wanted: dict[int, str], seed: int, end_epoch: EndEpoch) -> None:

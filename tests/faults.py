@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import yaml
 
-from stages.support.yaml import read_yaml
+from stages.support.yaml import read_yaml, to_yaml
 from tools.common.lock import read_lock
 
 from .conftest import Project, made_once
@@ -53,7 +52,7 @@ def make_stale(project: Project, stage: str) -> None:
     path = project.path / "dvc.lock"
     content = read_yaml(path)
     entry = content["stages"].pop(stage)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(to_yaml(content))
     for out in entry["outs"]:
         target = project.path / out["path"]
         shutil.rmtree(target) if target.is_dir() else target.unlink()

@@ -1,5 +1,6 @@
 """Consistency of dvc.yaml, the committed results, the documentation and the Makefile."""
 
+import html
 import json
 import os
 import re
@@ -151,6 +152,14 @@ def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
     once = with_table(before, table)
     assert with_table(once, table) == once
     assert with_table(once, "the table\n").replace("the table\n", table) == once
+
+
+@pytest.mark.parametrize("dataset", ["a|b", "Ba$$in $x$", "*a* `b` _c_ ~~d~~", "one\ntwo", "<b>", "@user", "[a](b)"])
+def test_the_results_table_shows_any_name_of_a_data_set(dataset: str) -> None:
+    comparison = read_table((ROOT / "plots/comparison.csv").read_bytes(), "comparison.csv").assign(dataset=dataset)
+    shown = results_table(comparison).splitlines()[0].partition("test accuracy on ")[2].partition(", mean of")[0]
+    assert html.unescape(shown) == dataset.replace("\n", " ")
+    assert not re.search(r"[|$*`<@\[]|_c|~~", shown)
 
 
 @pytest.mark.parametrize(("version", "accepted"), [((3, 10), False), ((3, 11), True), ((3, 14), False)])

@@ -142,7 +142,7 @@ def check(settings: dict[str, str]) -> None:
                 if not done.returncode:
                     break
             if done.returncode:
-                told = " ".join(done.stderr.split()).removeprefix("error: ")
+                told = " ".join(done.stderr.split()).removeprefix("error: ").replace(str(anew), str(lock))
                 sys.exit(f"error: {lock}: cannot be made from {direct}: {told}")
             if anew.read_bytes() != lock.read_bytes():
                 sys.exit(f"error: {lock}: out of date with {direct}; run: make lock")

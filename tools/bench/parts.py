@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from stages.data.archive import Archive, read_archive, write_archive
 from stages.fetch import keras_cache
 from stages.support.params import PARAMS_PATH, load_params
-from stages.support.yaml import read_yaml
+from stages.support.yaml import read_yaml, to_yaml
 from tools.bench.table import GROWTH, NETS, Raw
 from tools.common.lock import LOCK, read_lock
 from tools.common.results import TRAINING_DATA
@@ -56,7 +55,7 @@ def edit(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
     path = run.project / PARAMS_PATH
     content = read_yaml(path)
     change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(to_yaml(content))
 
 
 def rivals(run: Run) -> list[str]:

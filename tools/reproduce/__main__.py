@@ -18,7 +18,7 @@ from typing import Any
 
 from stages.common.files import write_json
 from stages.common.kernels import why_not_portable
-from stages.support.errors import PipelineError, command
+from stages.support.errors import PipelineError, command, named
 from stages.support.versions import other_version, pins
 from tools.common import results
 from tools.common.lock import LOCK, digests, read_lock, stages_of
@@ -103,7 +103,7 @@ def _folder(run: Run) -> Revision:
 def checked_out(head: Revision) -> Iterator[Path]:
     """Yields the project's folder in a temporary copy of a commit's files, with an empty git repository."""
     prefix = git("rev-parse", "--show-prefix").decode().strip()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, named(Path(folder, "tree"), "the rerun"):
         tree, index = Path(folder, "tree"), {"GIT_INDEX_FILE": f"{folder}/index"}
         git("read-tree", head.commit, **index)
         git("checkout-index", "--all", f"--prefix={tree}/", **index)

@@ -10,14 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
-
 from stages.common.files import write_text
 from stages.results.pictures import save
 from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, load_params
-from stages.support.yaml import read_yaml
+from stages.support.yaml import read_yaml, to_yaml
 from tools.common.predictions import read_predictions
 from tools.common.revision import Revision
 from tools.common.surroundings import copy_project
@@ -35,7 +33,7 @@ def train(project: Path, names: list[str], seeds: list[int]) -> dict[str, Predic
     (project / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n")
     content = read_yaml(project / PARAMS_PATH)
     content["train"]["seeds"] = seeds
-    (project / PARAMS_PATH).write_text(yaml.safe_dump(content, sort_keys=False))
+    (project / PARAMS_PATH).write_text(to_yaml(content))
     subprocess.run(["git", "init", "--quiet", str(project)], check=True)
     stages = [f"evaluate@{name}" for name in names]
     done = subprocess.run([sys.executable, "-m", "tools.repro", *stages], cwd=project, check=False)
