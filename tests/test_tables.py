@@ -53,6 +53,17 @@ def test_errors_name_the_test_index() -> None:
     assert set(wrong["seeds"]) == {1}
 
 
+def test_errors_of_most_seeds_come_first_with_the_wrong_prediction_that_most_give() -> None:
+    label = np.array([0, 0, 0, 0])
+    prediction = np.array([[0, 3, 2, 1], [0, 3, 0, 4], [0, 5, 0, 1]])
+    probability = np.array([[1, 0.5, 0.99, 0.6], [1, 0.7, 1, 0.9], [1, 0.9, 1, 0.8]])
+    assert tables.errors(label, prediction, probability).to_numpy().tolist() == [
+        [3, 0, 1, 3, 0.7],
+        [1, 0, 3, 3, 0.6],
+        [2, 0, 2, 1, 0.99],
+    ]
+
+
 def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> None:
     figures = {"dataset": ("d",), "loss": 0.1, "parameters": 5}
     metrics = {
