@@ -92,6 +92,8 @@ def run(folder: Path, url: str, path: str) -> subprocess.CompletedProcess[str]:
     environment = dict(
         os.environ, PATH=path, PYTHONPATH=str(ROOT), NO_PROXY="127.0.0.1", XDG_CACHE_HOME=str(folder / "cache")
     )
+    (folder / "params.yaml").touch()  # as in the project's folder
+    (folder / "stages").mkdir()
     command = [sys.executable, "-m", "tools.audit", f"--osv-url={url}", *map(str, LOCKS)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

@@ -185,7 +185,7 @@ def reviewed(item: Change) -> tuple[str, str]:
         0.95,
         "",
         [item, replace(item, name="other", note="new", base=None, difference=None)],
-        *([] for _ in range(7)),
+        *([] for _ in range(8)),
         0,
         {},
     )

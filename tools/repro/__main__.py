@@ -13,6 +13,8 @@ from stages.support.params import load_params
 from stages.support.resources import at_once, cluster_address
 from tools.common.arguments import number
 from tools.common.results import COMPARISON, overview_is_current
+from tools.common.revision import WORKSPACE
+from tools.common.unseen import unseen_by_dvc
 from tools.repro import no_git
 from tools.repro.ending import end_when_asked
 from tools.repro.mend import mend
@@ -44,6 +46,7 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     params = load_params()
     no_git.adapt()
     plan = Plan.read(arguments.targets)
+    unseen = [] if "fetch" in plan.outdated else unseen_by_dvc(WORKSPACE)  # fetch says so itself
     if plan.outdated:
         alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
         jobs = arguments.jobs or (1 if alone else at_once())
@@ -51,12 +54,13 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         address = cluster_address(params.train.kernels) if trains else None
         reproduce(plan, jobs, _cpus(address) if address else jobs, arguments.verbose)
     else:
-        print("nothing to run: data, models and results are up to date")
+        print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
     if not arguments.targets and not overview_is_current(params):
         _draw_overview()
     if plan.outdated:
         sys.stdout.flush()
         subprocess.run([sys.executable, "-m", "tools.repro.summary"], check=False)
+    print("".join(f"{line}\n" for line in unseen), end="")
 
 
 def _cpus(address: str) -> int:
