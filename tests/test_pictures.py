@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from stages import fetch, preprocess
-from stages.common import tables
+from stages.results import tables
 from stages.common.prepared import Dataset
 from stages.data.archive import write_archive
 from stages.results.pictures import confusion_matrix, digit_sheet, png, save
