@@ -5,13 +5,12 @@ RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
 SWEEP := $(VENV)/installed-sweep
 CLUSTER := $(VENV)/installed-cluster
-AUDIT := $(VENV)/installed-audit
 TRAINS := $(RUN) $(if $(RAY_ADDRESS),$(CLUSTER)) # what trains, here or on a Ray cluster
 ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify operations recipe sweep study bench test chaos fuzz check lock audit format schema readme clean clean-results help
+.PHONY: repro overview compare reproduce review preview verify operations recipe sweep study bench test chaos fuzz check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -70,9 +69,6 @@ check: $(DEV) ## check lint, format, and that generated files are up to date
 lock: $(VENV)/created ## write requirements.txt and tests/requirements.txt from their .in; newer versions: UPGRADE=1 or UPGRADE="numpy"
 	$(ENVIRONMENT) lock $(if $(UPGRADE),--upgrade $(UPGRADE))
 
-audit: $(AUDIT) ## check the locked requirements for known vulnerabilities; asks https://osv.dev, or another: OSV_URL=https://…
-	@python -m tools.audit $(OSV_URL:%=--osv-url=%) $(wildcard requirements.txt */requirements.txt */*/requirements.txt)
-
 format: $(DEV) ## format the code, and fix what lint can fix
 	ruff check --fix .
 	ruff format .
@@ -109,10 +105,6 @@ $(SWEEP): $(RUN) tools/sweep/requirements.txt
 
 $(CLUSTER): $(RUN) tools/cluster/requirements.txt
 	$(ENVIRONMENT) install tools/cluster/requirements.txt
-	@touch $@
-
-$(AUDIT): tools/audit/requirements.txt | $(VENV)/created # alone, as it runs nothing of what it checks
-	$(ENVIRONMENT) install tools/audit/requirements.txt
 	@touch $@
 
 $(DEV): $(SWEEP) $(CLUSTER) tests/requirements.txt
