@@ -19,8 +19,6 @@ from .conftest import ROOT, TUTORIALS
 PARAMS = TUTORIALS.read_text()
 HIDDEN = "- Dense: {units: 256, activation: relu, kernel_initializer: random_normal}"
 MLP = "architectures.mlp_256"
-SEEDS, MEMBERS = "seeds: [10, 11, 12]", "members: [mlp_256]"
-ENSEMBLE = "ensembles.mlp_256_ensemble"
 TRAIN = re.search(r"^train:\n(?:  .*\n)+", PARAMS, re.MULTILINE)[0]
 
 # text in params.yaml, its replacement, the message
@@ -106,15 +104,7 @@ MISTAKES = [
     (SEEDS, "seeds: []", "train.seeds: expected at least 1 item, found []"),
     (SEEDS, "seeds: [10, true]", "train.seeds[1]: expected a valid integer, found true"),
     (SEEDS, "seeds: [10, 11, 10]", "train.seeds[2]: expected each seed once, found 10 again"),
-    (MEMBERS, "members: []", f"{ENSEMBLE}.members: expected at least 1 item, found []"),
     ("200,", "{2026-11-27: 1},", f"{MLP}.fit.batch_size: expected a valid integer, found {{datetime.date(2026, 11,"),
-    (MEMBERS, "members: [3]", f"{ENSEMBLE}.members[0]: expected an architecture or {{architecture: [seeds]}}, found 3"),
-    (MEMBERS, "members: [mlp_257]", f"{ENSEMBLE}.members[0]: no architecture 'mlp_257'; did you mean 'mlp_256'?"),
-    (MEMBERS, "members: [{cnn: [13]}]", f"{ENSEMBLE}.members[0].cnn: expected seeds of train.seeds, found 13"),
-    (MEMBERS, "members: [{cnn: [true]}]", f"{ENSEMBLE}.members[0].cnn[0]: expected a valid integer, found true"),
-    (MEMBERS, "members: [cnn, {cnn: [10]}]", f"{ENSEMBLE}.members[1]: expected each model once, found cnn with seed"),
-    ("mlp_256_ensemble:", "cnn:", "ensembles.cnn: expected a name of its own, found that of an architecture"),
-    ("mlp_256_ensemble:", "CNN:", "ensembles.CNN: the same file name as 'cnn' on macOS and Windows"),
     ("kernels: portable", "kernels: fast", "train.kernels: found \"fast\"; expected one of native, portable"),
     ("units: 256", "units: 1000000000",
      f"{MLP}.layers[1].Dense: expected a training that needs at most 64 GiB of memory, found one of about 5,916 GiB, "
@@ -150,13 +140,6 @@ def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, old: str, new:
     assert "\n" not in str(caught.value)
 
 
-def test_an_ensemble_has_all_seeds_of_an_architecture_or_some(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(PARAMS.replace(MEMBERS, "members: [mlp_256, {cnn: [12, 10]}]", 1))
-    models = load_params(path).ensembles["mlp_256_ensemble"].models([10, 11, 12])
-    assert models == [("cnn", 10), ("cnn", 12), ("mlp_256", 10), ("mlp_256", 11), ("mlp_256", 12)]
-
-
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(PARAMS.replace("optimizer: Adam", "optimizer: {Adam: {learning_rate: 1e-3}}", 1))
@@ -187,7 +170,6 @@ def test_the_checked_in_schema_is_that_of_the_pipeline_and_the_installed_keras()
         ("units: 256", "units: many"),
         ("rate: 0.5", "rate: half"),
         ("optimizer: Adam", "optimizer: {Adam: {learning_rate: {CosineDecoy: {initial_learning_rate: 1}}}}"),
-        (MEMBERS, "members: [{mlp_256: 10}]"),
     ],
 )
 def test_an_editor_accepts_params_yaml_and_marks_mistakes(

@@ -37,10 +37,10 @@ REFERENCE = {
 
 
 def test_tools_look_for_results_where_dvc_yaml_writes_them() -> None:
-    kinds = (results.metrics, results.history, results.confusion, results.worst_errors)
-    found = {results.DESCRIPTION, *(kind("${key}") for kind in (*kinds, results.errors, results.ensemble))}
-    found |= {kind("${item.architecture}", "${item.seed}") for kind in (results.evaluation, results.model)}
-    found |= {results.errors_table("${key}").parent}
+    kinds = (results.metrics, results.predictions, results.history, results.confusion, results.worst_errors)
+    found = {results.DESCRIPTION, *(kind("${key}") for kind in (*kinds, results.errors))}
+    found |= {results.model("${key}", 10).parent, results.errors_table("${key}").parent}
+    found |= {results.TRAINING_DATA, results.TEST_DATA}
     written = set()
     for stage in STAGES.values():
         definition = stage.get("do", stage)
@@ -50,7 +50,7 @@ def test_tools_look_for_results_where_dvc_yaml_writes_them() -> None:
 
 
 def test_importing_the_stages_does_not_import_tensorflow() -> None:
-    names = ", ".join(f"stages.{stage}" for stage in STAGES if stage != "ensemble")  # runs the module of report
+    names = ", ".join(f"stages.{stage}" for stage in STAGES)
     code = f"import sys, {names}; sys.exit(bool({{'tensorflow', 'keras'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

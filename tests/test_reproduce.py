@@ -30,26 +30,24 @@ def record(project: Project, message: str) -> None:
 def test_an_honest_commit_is_reproduced_by_a_stranger(seeded: Project, tmp_path) -> None:
     reviewer = seeded.git_clone(tmp_path / "clone")
     before = reviewer.run("git", "status", "--porcelain", "--ignored").stdout
-    assert of_each(reproduce(reviewer)) == dict.fromkeys(
-        ["data set", "mlp_256", "cnn", "both"], "reproduced byte for byte"
-    )
+    assert of_each(reproduce(reviewer)) == dict.fromkeys(["data set", "mlp_256", "cnn"], "reproduced byte for byte")
     assert reviewer.run("git", "status", "--porcelain", "--ignored").stdout == f"{before}!! review/\n"
 
     printed = review(reviewer, "HEAD~1", "HEAD")
-    assert printed.count(", reproduced\n") == 3
+    assert printed.count(", reproduced\n") == 2
     markdown, html = pages(reviewer)
     assert "| verdict | run again |" in markdown
-    assert markdown.count("| reproduced |") == html.count(">reproduced</td>") == 3
+    assert markdown.count("| reproduced |") == html.count(">reproduced</td>") == 2
     assert "reproduced" not in review(reviewer, "HEAD~1", "HEAD~1"), "it is another commit that was run again"
 
 
 def of_each(printed: str) -> dict[str, str]:
-    """What was said of each architecture and ensemble, and of the data set."""
+    """What was said of each architecture, and of the data set."""
     return dict(line.split(": ", 1) for line in printed.splitlines() if "reproduced" in line)
 
 
 def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(project: Project) -> None:
-    module = project.path / "stages/train.py"
+    module = project.path / "stages/models/training.py"
     honest = module.read_text()
     module.write_text(honest.replace("images[:train], labels[:train]", "images, labels", 1))  # and the held-out ones
     assert module.read_text() != honest
@@ -62,25 +60,12 @@ def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(projec
     assert told["cnn"].startswith(edited)
     assert told["mlp_256"].startswith("NOT reproduced: differs in ")
     assert "data/models/mlp_256/10.keras" in told["mlp_256"]
-    assert "; predictions: " in told["mlp_256"]
+    assert "; other models with seeds 10; predictions: " in told["mlp_256"]
 
     printed = review(project, "HEAD~1", "HEAD")
     assert "cnn: NOT reproduced: differs in metrics/cnn.json; " in printed
     for page in pages(project):
         assert "NOT reproduced: differs in metrics/cnn.json" in page
-
-
-def test_an_ensemble_is_rerun_from_the_recorded_predictions_of_its_members(seeded, tmp_path) -> None:
-    project = seeded.clone(tmp_path / "project")
-    project.edit(lambda params: params["ensembles"].update(alone={"members": ["mlp_256"]}))
-    project.edit(lambda params: params["ensembles"]["both"].update(members=["mlp_256", {"cnn": [11]}]))
-    project.repro()
-    project.edit_json("metrics/both.json", lambda metrics: metrics.update(accuracy=0.999))
-    record(project, "a better ensemble")
-    told = of_each(reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED))
-    edited = "NOT reproduced: differs in metrics/both.json; predictions: same bytes; accuracy: recorded 0.999, "
-    assert told.pop("both").startswith(edited)
-    assert told == dict.fromkeys(["data set", "alone"], "reproduced byte for byte"), "no architecture has changed"
 
 
 def units(project: Project) -> None:
@@ -93,13 +78,13 @@ def code(project: Project) -> None:
 
 
 def result(project: Project) -> None:
-    project.edit_json("metrics/seeds/cnn/10.json", lambda columns: columns.update(prediction=columns["label"]))
+    project.edit_json("metrics/predictions/cnn.json", lambda found: found.update(prediction=[found["label"]]))
 
 
 def model(project: Project) -> None:
     lock = project.path / "dvc.lock"
-    start, entry = lock.read_text().split("  train@cnn-10:", 1)
-    lock.write_text(f"{start}  train@cnn-10:{entry.replace('md5: ', 'md5: 0', 7)}")
+    start, entry = lock.read_text().split("  train@cnn:", 1)
+    lock.write_text(f"{start}  train@cnn:{entry.replace('md5: ', 'md5: 0', 7)}")
 
 
 def seed(project: Project) -> None:
@@ -128,25 +113,6 @@ def test_only_what_a_commit_changes_is_run_again(project: Project, monkeypatch, 
     assert tool.changed(Revision.find("HEAD~1"), Revision.find("HEAD")) == expected
 
 
-@pytest.mark.parametrize(
-    ("edit", "expected"),
-    [
-        (units, ["mlp_256", "both"]),
-        (result, ["cnn"]),
-        (lambda project: project.edit(lambda params: params["train"].update(seeds=[10])), ["mlp_256", "cnn", "both"]),
-        (lambda project: project.edit(lambda params: params["ensembles"].clear()), []),
-    ],
-)
-def test_an_ensemble_is_run_again_with_its_members(
-    seeded: Project, tmp_path, monkeypatch, edit, expected: list[str]
-) -> None:
-    project = seeded.clone(tmp_path / "project")
-    edit(project)
-    project.commit("an edit, without make repro")
-    monkeypatch.chdir(project.path)
-    assert tool.changed(Revision.find("HEAD~1"), Revision.find("HEAD")) == expected
-
-
 def test_a_commit_that_changes_no_result_needs_no_rerun(project: Project) -> None:
     (project.path / "NOTES").write_text("a note")
     project.commit("a note")
@@ -162,9 +128,9 @@ def test_other_data_are_reported_before_anything_is_trained(reviewer: Project) -
 
 
 def test_another_environment_is_reported(reviewer: Project) -> None:
-    (reviewer.path / "stages/requirements/keras.txt").write_text("tensorflow==1.0\n")
+    (reviewer.path / "stages/models/requirements.txt").write_text("tensorflow==1.0\n")
     reviewer.commit("an old TensorFlow")
-    assert "stages/requirements/keras.txt in HEAD (" in (output := reproduce(reviewer, status=1))
+    assert "stages/models/requirements.txt in HEAD (" in (output := reproduce(reviewer, status=1))
     assert "expected tensorflow 1.0, found " in output
 
 

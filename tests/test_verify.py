@@ -147,30 +147,25 @@ def test_emulated_processors_run_what_the_recipes_here_are_made_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("targets", "architectures", "ensembles"),
-    [
-        ((), ["cnn_1x28x28", "mixed", "mlp_1000_dropout"], ["every_model"]),
-        (("train@mlp_256-10",), ["mixed", "mlp_256"], ["every_model", "mlp_256_ensemble"]),
-        (("ensemble@mlp_256_ensemble",), ["mixed", "mlp_256"], ["every_model", "mlp_256_ensemble"]),
-    ],
+    ("targets", "architectures"),
+    [((), ["cnn_1x28x28", "mixed", "mlp_1000_dropout"]), (("train@mlp_256",), ["mixed", "mlp_256"])],
 )
-def test_a_small_configuration_has_one_seed_and_ensembles_of_what_it_trains(
-    tmp_path: Path, targets: tuple[str, ...], architectures: list[str], ensembles: list[str]
+def test_a_small_configuration_has_one_seed_and_few_architectures(
+    tmp_path: Path, targets: tuple[str, ...], architectures: list[str]
 ) -> None:
     shutil.copy(TUTORIALS, tmp_path / "params.yaml")
     make_small(tmp_path, targets)
     small = load_params(tmp_path / "params.yaml")
     assert small.train.seeds == [10]
     assert list(small.architectures) == architectures
-    assert list(small.ensembles) == ensembles
 
 
 def test_emulated_processors_run_one_architecture(tmp_path: Path) -> None:
-    stages = ("fetch", "train@cnn-10", "train@mixed-10", "report@mixed", "ensemble@every_model")
+    stages = ("fetch", "train@cnn", "train@mixed", "report@mixed")
     content = {"schema": "2.0", "stages": {name: {"cmd": name} for name in stages}}
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump(content, sort_keys=False))
     found = [stage["cmd"] for stage in emulated_stages(tmp_path, [])]
-    assert found == ["fetch", "train@mixed-10", "report@mixed"]
+    assert found == ["fetch", "train@mixed", "report@mixed"]
 
 
 def test_a_stage_that_fails_is_shown(project, tmp_path) -> None:

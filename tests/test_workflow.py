@@ -66,7 +66,7 @@ def pull_request(built_project: Project, tmp_path: Path) -> tuple[Path, dict[str
     """The runner's checkout of the base branch, beside a bare repository with a pull request; what GitHub knows."""
     author = built_project.clone(tmp_path / "author")
     base = author.run("git", "rev-parse", "HEAD").stdout.strip()
-    author.edit_json("metrics/seeds/cnn/10.json", lambda columns: columns.update(prediction=columns["label"]))
+    author.edit_json("metrics/predictions/cnn.json", lambda found: found.update(prediction=[found["label"]]))
     author.commit("results by hand")
     # what would betray it if the runner ran it
     (author.path / "tools/review/__main__.py").write_text("raise SystemExit('the code of a pull request ran')\n")
@@ -151,7 +151,7 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
     statuses = run_job("review", runner, values, **commands, GITHUB_STEP_SUMMARY=str(summary))
     assert statuses == [0, 3, 0]  # results by hand: dvc.lock does not match
     assert "| cnn | 100.00 %<br>" in summary.read_text()
-    assert "evaluate@cnn-10: metrics/seeds/cnn/10.json modified" in summary.read_text()
+    assert "evaluate@cnn: metrics/predictions/cnn.json modified" in summary.read_text()
     assert (
         f"](https://github.com/team/mnist/raw/{values['github.event.pull_request.head.sha']}/plots/"
         in summary.read_text()
@@ -205,7 +205,7 @@ def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_requ
     }
     assert run_job("reproduce", runner, values, **environment) == [0, 3, 0]
     told = (tmp_path / "summary.md").read_text()
-    assert "    cnn: NOT reproduced: differs in metrics/seeds/cnn/10.json; predictions: differ on " in told
+    assert "    cnn: NOT reproduced: differs in metrics/predictions/cnn.json; predictions: differ on " in told
     assert "mlp_256" not in told
 
     assert run_job("review", runner, values, **environment)[:2] == [0, 3]
