@@ -36,7 +36,6 @@ COPIED = (
     ".dvcignore",
     ".gitattributes",
     ".gitignore",
-    "docs/recipes",
     "dvc.yaml",
     "stages",
     "tools",
