@@ -10,7 +10,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify operations sweep study bench test chaos fuzz check lock format schema readme clean clean-results help
+.PHONY: repro overview compare reproduce review preview verify operations sweep study test chaos fuzz check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -42,9 +42,6 @@ sweep: $(TRAINS) $(SWEEP) ## search for the best architecture of a space with Op
 
 study: $(RUN) ## train many seeds, to settle the tutorials' claims and test the comparison of recipes; takes about half an hour
 	@python -m tools.study
-
-bench: $(RUN) ## measure speed against the tutorials' scripts; takes hours; some parts: make bench PARTS="loop memory"
-	@python -m tools.bench $(PARTS)
 
 test: $(DEV) ## install the environment, then run all tests
 	python -m pytest --numprocesses auto --dist worksteal
