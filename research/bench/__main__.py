@@ -68,8 +68,9 @@ def loop() -> Raw:
     return raw
 
 
-def table(full: dict[str, float], loop: dict[str, float]) -> str:
-    """The figures in README.md as Markdown, from medians."""
+def table(results: dict[str, Raw]) -> str:
+    """The figures in README.md as Markdown: medians and their ratios."""
+    full, loop = ({figure: median(values) for figure, values in results[part].items()} for part in ("full", "loop"))
     scripts = sum(full[f"script {name}"] for name in NETS)
     lines = [
         f"- clean `make repro`, {full['seeds']:.0f} seeds: {full['clean']:.0f} s; all scripts: {scripts:.0f} s; "
@@ -108,8 +109,7 @@ def main() -> None:
             measured[figure] += values
         write_text(RESULTS, json.dumps(results | {part: measured}, indent=1) + "\n")
     results |= {part: measured} if part else {}
-    medians = ({figure: median(values) for figure, values in results[each].items()} for each in PARTS)
-    print(table(*medians))
+    print(table(results))
 
 
 if __name__ == "__main__":
