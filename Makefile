@@ -10,7 +10,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify operations sweep test chaos fuzz check lock format schema readme clean clean-results help
+.PHONY: repro overview compare reproduce review preview verify sweep test chaos fuzz check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects
@@ -33,9 +33,6 @@ preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after:
 
 verify: $(RUN) ## prove that reruns give the same bytes, on other processors too, with a small configuration; on some: PROCESSORS="Haswell"
 	@python -m tools.verify $(PROCESSORS:%=--processor=%)
-
-operations: $(RUN) ## find which Keras objects give other bytes on other, emulated processors; takes an hour each: PROCESSORS="Haswell"
-	@python -m tools.verify.operations $(PROCESSORS:%=--processor=%)
 
 sweep: $(TRAINS) $(SWEEP) ## search for the best architecture of a space with Optuna: make sweep SPACE=docs/sweeps/small_cnn.yaml [TRIALS=30] [FINALISTS=3] [SEEDS="10 11"] [WRITE=1]
 	@python -m tools.sweep $(SPACE) $(TRIALS:%=--trials=%) $(FINALISTS:%=--finalists=%) $(if $(SEEDS),--seeds $(SEEDS)) $(JOBS:%=--jobs=%) $(if $(WRITE),--write)

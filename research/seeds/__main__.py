@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from dvc.utils.serialize import modify_yaml
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from research.params import edit_params
 from stages.common.files import write_text
 from stages.results.pictures import save
 from stages.results.predictions import Predictions
-from stages.support.params import load_params
+from stages.support.params import PARAMS_PATH, load_params
 from tools.common import results
 from tools.common.changes import percent
 from tools.common.charts import OURS
@@ -42,7 +42,8 @@ Models = dict[str, Predictions]
 
 def train(project: Path, names: Iterable[str], seeds: Iterable[int]) -> Models:
     """Trains and evaluates architectures with these seeds, in a copy of the project."""
-    edit_params(project, **{"train.seeds": list(seeds)})
+    with modify_yaml(project / PARAMS_PATH) as params:
+        params["train"]["seeds"] = list(seeds)
     stages = [f"evaluate@{name}" for name in names]
     subprocess.run([sys.executable, "-m", "tools.repro", *stages], cwd=project, check=True)
     return {name: Predictions.read(project / results.predictions(name), name, list(seeds)) for name in names}
