@@ -32,7 +32,7 @@ def read_history(path: Path, seed: int, hint: str) -> list[tuple]:
     with unreadable(path, "the history that train writes", hint):
         history = pd.read_csv(path, usecols=list(TYPES), dtype=TYPES)
     if not np.isfinite(history["value"]).all() or history.empty:
-        raise PipelineError(f"{path}: expected finite numbers, found others or none{hint}")
+        raise PipelineError(f"{path}: expected finite numbers, found others or none", hint)
     return list(history.assign(seed=seed)[list(HISTORY)].itertuples(index=False, name=None))
 
 
@@ -41,7 +41,7 @@ def evaluate(name: str, params: Params, data: Path, models: Path) -> tuple[Predi
 
     Raises `PipelineError` if a model or a history cannot be read, or if a prediction is not finite.
     """
-    hint = f"; train it anew with: dvc repro train@{name}"
+    hint = f"train it anew with: dvc repro train@{name}"
     dataset, seeds, decimals = Dataset.read(data), sorted(params.train.seeds), params.evaluate.decimals
     images, one_hot = dataset.load(data)
     labels = one_hot.argmax(axis=1)
@@ -53,7 +53,7 @@ def evaluate(name: str, params: Params, data: Path, models: Path) -> tuple[Predi
         parameters = model.count_params()
         probabilities.append(model.predict(images, batch_size=params.evaluate.batch_size, verbose=0))
         if not np.isfinite(probabilities[-1]).all():
-            raise PipelineError(f"{file}: expected finite probabilities, found others{hint}")
+            raise PipelineError(f"{file}: expected finite probabilities, found others", hint)
     classes = list(range(dataset.classes))
     predictions = Predictions(
         name,

@@ -24,6 +24,7 @@ def architecture(**fit: object) -> Architecture:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    (tmp_path / "dataset.json").write_text("{}")
     np.save(tmp_path / "images.npy", np.zeros(3))
     np.save(tmp_path / "labels.npy", np.zeros(3))
     return tmp_path
@@ -42,6 +43,8 @@ def test_it_covers_the_recipe_the_seed_the_data_and_the_kernels(data: Path, monk
     for file in ("images.npy", "labels.npy"):
         np.save(data / file, np.ones(3))
         differing.append(of())
+    (data / "dataset.json").write_text('{"classes": 2}')
+    differing.append(of())
     assert len({first, *differing}) == 1 + len(differing)
 
 

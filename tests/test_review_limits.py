@@ -133,6 +133,45 @@ def test_a_shallow_clone_is_one_line(changed, tmp_path) -> None:
     )
 
 
+PARTIAL = {  # how it is cloned, and what is compared
+    "no files": (["--filter=blob:none"], ["HEAD~1"]),
+    "no folders": (["--filter=tree:0"], ["HEAD~1", "HEAD"]),
+    "small files": (["--filter=blob:limit=300"], ["HEAD~1"]),
+    "a pull request": (["--filter=blob:none", "--single-branch", "--branch=base"], ["HEAD", "FETCH_HEAD"]),
+    "shallow": (["--filter=blob:none", "--depth=1"], ["HEAD~1"]),
+}
+
+
+@pytest.mark.parametrize(("options", "compared"), PARTIAL.values(), ids=PARTIAL)
+def test_a_partial_clone_is_one_line_that_leads_out(
+    changed: Project, tmp_path: Path, options: list[str], compared: list[str]
+) -> None:
+    server = tmp_path / "server"
+    changed.run("git", "clone", "-q", "--bare", ".", str(server))
+    changed.run("git", "-C", str(server), "config", "uploadpack.allowFilter", "true")
+    changed.run("git", "-C", str(server), "branch", "base", "HEAD~1")
+    changed.run("git", "-C", str(server), "update-ref", "refs/pull/1/head", "HEAD")
+    changed.run("git", "clone", "-q", *options, server.as_uri(), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    if "FETCH_HEAD" in compared:
+        clone.run("git", "fetch", "-q", "origin", "refs/pull/1/head")
+        compared = ["HEAD", clone.run("git", "rev-parse", "FETCH_HEAD").stdout.strip()]
+    if "--depth=1" in options:
+        clone.run("sh", "-c", review(clone, *compared, status=1).partition("run: ")[2].partition(" (in CI")[0])
+    base, head = compared[0], compared[-1] if compared[1:] else "HEAD"
+    commands = [
+        ["review", *compared],
+        ["reproduce", head, "--base", base],
+        *([["compare", base]] if base != "HEAD" else []),
+    ]
+    for name, *arguments in commands:
+        done = clone.run("python", "-m", f"tools.{name}", *arguments, check=False)
+        line = done.stderr.rstrip("\n")
+        assert re.fullmatch(r"error: \w{7}: not all of it is in this partial clone; run: git fetch .* \w{40}", line)
+    clone.run("sh", "-c", line.partition("run: ")[2])
+    assert "mlp_256: " in review(clone, *compared)
+
+
 def test_the_gates_fail_on_what_they_name_and_nothing_else(reviewer) -> None:
     reviewer.edit_json(
         "metrics/seeds/softmax/10.json",

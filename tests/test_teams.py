@@ -1,7 +1,9 @@
 """A team's work: remotes, a shared cache and merges, with the real git and dvc."""
 
+import os
 import re
 import shutil
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from stages.support.params import load_params
 from tools.common.results import OVER_ALL
 
-from .conftest import TUTORIALS, Project, shared_by_workers
+from .conftest import ROOT, TUTORIALS, Project, shared_by_workers
 
 UP_TO_DATE = "Data and pipelines are up to date"
 
@@ -271,6 +273,46 @@ def test_neighbouring_lines_of_different_architectures_merge_in_params_yaml(tmp_
             (tmp_path / file).write_text("\n".join(edited))
         Project(tmp_path).run("git", "merge-file", "ours", "base", "theirs")
         assert (tmp_path / "ours").read_text().count("# edited") == 2
+
+
+# A cache of several users
+
+
+def test_users_share_a_cache_as_the_documentation_says(built_project: Project, tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("only root on Linux can run commands as several users")
+    group, cache = 54_000, tmp_path / "cache"
+    page = (ROOT / "docs/teams.md").read_text().replace("/srv/dvc-cache", str(cache)).replace("GROUP", str(group))
+    lines = [line.partition("#")[0].split() for line in page.splitlines() if re.search("/cache |cache.shared", line)]
+    folder, *settings = lines
+    subprocess.run(folder[1:], check=True)  # without sudo
+    runs = []
+    for user in (54_001, 54_002):
+        home = tmp_path / str(user)
+        built_project.git_clone(home / "project")
+        shutil.copy(built_project.path / "digits.npz", home / "project")
+        subprocess.run(["chown", "-R", f"{user}:{user}", str(home)], check=True)
+        member = OtherUser(home / "project", is_warm=False, user=user, group=group)
+        for words in settings:
+            member.run(*words)
+        runs.append(member.repro("preprocess"))
+    assert runs[0].ran == {"fetch", "preprocess"}
+    assert (runs[1].ran, runs[1].restored) == ({"fetch"}, {"preprocess"})
+
+
+@dataclass(frozen=True)
+class OtherUser(Project):
+    """A project of another user, who may read what root may, such as its Python, and write only what is theirs."""
+
+    user: int = 0
+    group: int = 0
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        kept = [f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+        ids = [f"--reuid={self.user}", f"--regid={self.user}", f"--groups={self.group}"]
+        return super().run(
+            "env", f"HOME={self.path.parent}", f"USER={self.user}", "setpriv", *ids, *kept, *command, check=check
+        )
 
 
 # Publishing

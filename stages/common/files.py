@@ -48,7 +48,7 @@ def read_bytes(path: Path, hint: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise PipelineError(f"{path}: cannot read: {error.strerror or error}; {hint}") from error
+        raise PipelineError(f"{path}: cannot read: {error.strerror or error}", hint) from error
 
 
 def write_text(path: Path, text: str) -> None:

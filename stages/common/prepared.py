@@ -13,9 +13,9 @@ from stages.common.files import read_bytes, replacing, write_json
 from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 
-IMAGES, LABELS, DESCRIPTION = "images.npy", "labels.npy", "dataset.json"  # the files of a split
+FILES = DESCRIPTION, IMAGES, LABELS = "dataset.json", "images.npy", "labels.npy"  # of a split
 MAX_CLASSES = 256  # a label is a byte in the archive
-ANEW = "; make it anew with: dvc repro preprocess"
+ANEW = "make it anew with: dvc repro preprocess"
 
 
 def write_npy(path: Path, chunks: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
@@ -68,5 +68,5 @@ def _map_npy(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.memmap) or (array.dtype, array.shape) != (np.float32, shape):
         found = f"{getattr(array, 'dtype', 'no array')} {getattr(array, 'shape', '')}"
-        raise PipelineError(f"{path}: expected float32 {shape}, found {found}{ANEW}")
+        raise PipelineError(f"{path}: expected float32 {shape}, found {found}", ANEW)
     return array

@@ -22,7 +22,7 @@ from stages.common.prepared import MAX_CLASSES
 from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 
-ANEW = "; make it anew with: dvc repro fetch"
+ANEW = "make it anew with: dvc repro fetch"
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
 MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
 MAX_SIDE = 1000  # pixels
@@ -224,7 +224,7 @@ class Description:
         if {name: len(array.shape) for name, array in found.arrays.items()} != dict(
             zip(MEMBERS, (3, 1, 3, 1), strict=True)
         ):
-            raise PipelineError(f"{where}: arrays: expected the shapes of {', '.join(MEMBERS)}, found others{hint}")
+            raise PipelineError(f"{where}: arrays: expected the shapes of {', '.join(MEMBERS)}, found others", hint)
         return found
 
     @property

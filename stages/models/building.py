@@ -144,9 +144,9 @@ def load_model(path: Path, name: str, architecture: Architecture, dataset: Datas
     Raises `PipelineError` if there is no such file, if it is damaged, or if it is the model of another architecture or
     for other data.
     """
-    hint = f"; train it anew with: dvc repro train@{name}"
+    hint = f"train it anew with: dvc repro train@{name}"
     if not path.is_file():
-        raise PipelineError(f"{path}: no such model{hint}")
+        raise PipelineError(f"{path}: no such model", hint)
     import_keras()
     choose_kernels(kernels)
     model = Builder(name, architecture, dataset).model()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stages.common.kernels import Kernels, kernels_identity
+from stages.common.prepared import FILES
 from stages.support.architecture import Architecture
 from stages.support.versions import pinned, pins
 
@@ -26,7 +27,7 @@ def identities(
         name: of the architecture, which the model has too.
         architecture: its layers, and the arguments of `compile` and `fit`.
         kernels: portable ones give the same bytes on all machines; native ones count as this machine's.
-        data: the folder of the prepared training images, all of whose files count.
+        data: the folder of the prepared training images.
         seeds: as in params.yaml.
     """
     shared = f"{name}: {architecture!r}, {shared_identity(kernels, data)}"
@@ -36,15 +37,16 @@ def identities(
 def shared_identity(kernels: Kernels, data: Path) -> str:
     """The part of the identity that all architectures have in common: kernels, code, pinned versions and data."""
     digest = hashlib.blake2b(f"{kernels_identity(kernels)}\n{code(ROOT)}\n".encode())
-    for path in sorted(data.iterdir()):
-        with path.open("rb") as stream:
-            digest.update(f"{path.name} {hashlib.file_digest(stream, 'blake2b').hexdigest()}\n".encode())
+    for name in FILES:
+        with (data / name).open("rb") as stream:
+            digest.update(f"{name} {hashlib.file_digest(stream, 'blake2b').hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
 def code(root: Path) -> str:
     """The code and the pinned versions that decide what a training gives, without comments, docstrings and layout."""
-    files = [root / "train.py", *sorted(path for folder in FOLDERS for path in (root / folder).glob("*.py"))]
+    modules = (path for folder in FOLDERS for path in (root / folder).glob("*.py") if path.stem.isidentifier())
+    files = [root / "train.py", *sorted(modules)]
     parts = [f"{path.relative_to(root)}\n{_normalised(path.read_text(encoding='utf-8'))}" for path in files]
     versions = [
         sorted(pinned((root / folder / pins(folder).name).read_text(encoding="utf-8")).items()) for folder in FOLDERS

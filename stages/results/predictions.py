@@ -17,7 +17,7 @@ from stages.support.json import read_as
 from stages.support.params import Seed
 
 HISTORY = ("seed", "epoch", "split", "metric", "value")  # columns of the history
-ANEW = "; make it anew with: dvc repro evaluate@{}"
+ANEW = "make it anew with: dvc repro evaluate@{}"
 
 Class = Annotated[int, Field(ge=0, lt=MAX_CLASSES)]
 Epoch = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -96,7 +96,7 @@ class Predictions:
         try:
             file.check()
         except ValueError as error:
-            raise PipelineError(f"{where}: {error}{hint}") from error
+            raise PipelineError(f"{where}: {error}", hint) from error
         return cls(
             name,
             file.dataset,
@@ -115,11 +115,11 @@ class Predictions:
     def read(cls, path: Path, name: str, seeds: list[int], label: np.ndarray | None = None) -> "Predictions":
         """Reads the file at `path`; raises `PipelineError` if it is not of these seeds and labels (n,)."""
         hint = ANEW.format(name)
-        found = cls.parse(read_bytes(path, hint.removeprefix("; ")), name, str(path), hint)
+        found = cls.parse(read_bytes(path, hint), name, str(path), hint)
         if found.seeds != tuple(sorted(seeds)):
-            raise PipelineError(f"{path}: expected the seeds {sorted(seeds)}, found {list(found.seeds)}{hint}")
+            raise PipelineError(f"{path}: expected the seeds {sorted(seeds)}, found {list(found.seeds)}", hint)
         if label is not None and not np.array_equal(found.label, label):
-            raise PipelineError(f"{path}: expected predictions for the {len(label):,} test images, found others{hint}")
+            raise PipelineError(f"{path}: expected predictions for the {len(label):,} test images, found others", hint)
         return found
 
     def write(self, path: Path, decimals: int) -> None:

@@ -22,6 +22,7 @@ import ray
 
 from stages.common.files import replacing
 from stages.common.kernels import why_not_portable
+from stages.common.prepared import FILES
 from stages.support.errors import PipelineError, one_line
 from stages.support.progress import REPRO_FOLDER
 from stages.support.versions import other_version, pins
@@ -144,7 +145,7 @@ class Cluster:
             output: the folder to write models, history and summary to.
         """
         with self.lock:
-            sent = {path.name: self._send(path) for path in sorted(data.iterdir())}
+            sent = {name: self._send(data / name) for name in FILES}
         return RemoteTraining(self, (name, params, sent), output)
 
     def _send(self, path: Path) -> tuple[str, list[ray.ObjectRef]]:

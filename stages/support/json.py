@@ -28,7 +28,7 @@ def parse_json(content: bytes, name: str, hint: str = "") -> Any:
         return found
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else one_line(error)
-        raise PipelineError(f"{name}: not valid JSON: {reason}{hint}") from error
+        raise PipelineError(f"{name}: not valid JSON: {reason}", hint) from error
 
 
 def read_as(kind: type[T], content: bytes, name: str, hint: str = "") -> T:
@@ -40,9 +40,9 @@ def read_as(kind: type[T], content: bytes, name: str, hint: str = "") -> T:
         first = error.errors(include_url=False)[0]
         invalid = first["type"] == "json_invalid"
         reason = f"not valid JSON: {first['ctx']['error']}" if invalid else explain(first)
-        raise PipelineError(f"{name}: {reason}{hint}") from error
+        raise PipelineError(f"{name}: {reason}", hint) from error
     except ValueError as error:
-        raise PipelineError(f"{name}: {error}{hint}") from error
+        raise PipelineError(f"{name}: {error}", hint) from error
 
 
 def _check_size(content: bytes) -> None:

@@ -23,7 +23,7 @@ from tools.common.statistics import accuracy_interval
 
 MAX_COLUMNS = 50
 COUNTS = {"seeds": "Int64"}  # the column of a history that some have; integers, or nothing
-ANEW = "; make it anew with: dvc repro {}"
+ANEW = "make it anew with: dvc repro {}"
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def tables(
 def present(path: str | Path, content: Any, stage: str) -> Any:
     """Returns what was read of a result; if that is nothing, raises `PipelineError` naming the stage that makes it."""
     if content is None:
-        raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}")
+        raise PipelineError(f"{path}: no such file", f"make it with: dvc repro {stage}")
     return content
 
 

@@ -4,13 +4,18 @@ import functools
 import hashlib
 import json
 import os
+import re
+import shlex
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pathspec import GitIgnoreSpec
+
+from stages.data.places import OWN
 from stages.support.errors import PipelineError, one_line, unreadable
 from stages.support.json import MAX_BYTES, parse_json
 from stages.support.params import PARAMS_PATH
@@ -40,6 +45,18 @@ def git(*arguments: str, **environment: str) -> bytes:
     if done.returncode:
         raise PipelineError(f"{one_line(' '.join(command))}: {one_line(done.stderr.decode(errors='replace'))}")
     return done.stdout
+
+
+@functools.cache
+def _check_complete(commit: str) -> None:
+    """Raises `PipelineError`, which says how to fetch them, if a partial clone lacks files of the project's folder."""
+    try:
+        git("rev-list", "--objects", "--quiet", "--no-walk", commit, "--", ".", **OFFLINE)
+    except PipelineError as error:
+        settings = git("config", "--list", "--name-only").decode(errors="replace")
+        if partial := re.search(r"^remote\.(.+)\.promisor$", settings, re.MULTILINE):
+            fetch = f"git fetch --refetch --no-filter {shlex.quote(partial[1])} {commit}"
+            raise PipelineError(f"{commit[:7]}: not all of it is in this partial clone; run: {fetch}") from error
 
 
 @functools.lru_cache(maxsize=10_000)  # a commit does not change, and several parts of a review read the same files
@@ -74,6 +91,18 @@ def _check_size(size: int, where: str) -> None:
         raise PipelineError(f"{where}: expected at most {MAX_BYTES:,} bytes, found {size:,}")
 
 
+@functools.cache
+def _parse_dvcignore(text: str) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(text.splitlines())
+
+
+def _is_ignored(path: str) -> bool:
+    """Whether DVC ignores a file. By this checkout's .dvcignore, as a stranger's patterns could take hours to match."""
+    rules = Path(".dvcignore")
+    ignored = _parse_dvcignore(rules.read_text("utf-8") if rules.exists() else "")
+    return any(map(ignored.match_file, [path, *(f"{folder}/" for folder in PurePosixPath(path).parents)]))
+
+
 @functools.lru_cache(maxsize=8)
 def _parse_yaml(content: bytes, where: str) -> tuple[Any, str]:
     """What is in a YAML file, and why it cannot be read, if it cannot: that takes as long as reading."""
@@ -85,11 +114,18 @@ def _parse_yaml(content: bytes, where: str) -> tuple[Any, str]:
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, under the name that the user gave; or the workspace or another folder, with `commit` None."""
+    """A commit, under the name that the user gave; or the workspace or another folder, with `commit` None.
+
+    Raises `PipelineError` if not all of the commit is here, as nothing is fetched.
+    """
 
     name: str
     commit: str | None
     folder: Path = Path()
+
+    def __post_init__(self) -> None:
+        if self.commit is not None:
+            _check_complete(self.commit)
 
     @classmethod
     def find(cls, name: str) -> "Revision":
@@ -99,7 +135,7 @@ class Revision:
         except PipelineError as error:
             if git("rev-parse", "--is-shallow-repository").strip() == b"true":
                 hint = "run: git fetch --unshallow (in CI: actions/checkout with fetch-depth: 0)"
-                raise PipelineError(f"{name}: not in this shallow clone; {hint}") from error
+                raise PipelineError(f"{name}: not in this shallow clone", hint) from error
             raise PipelineError(f"{name}: expected a git revision, such as main or HEAD~1 ({error})") from error
         return cls(name, commit)
 
@@ -130,13 +166,29 @@ class Revision:
         return found
 
     def digest(self, path: str) -> str | None:
-        """The MD5 of a file or folder, as dvc.lock has it; `None` if it does not exist."""
+        """The MD5 of a file or folder, as dvc.lock has it; `None` if it does not exist. Leaves out what DVC ignores."""
         names = self._names(path)
         if names is None:
             content = self.read(path)
             return None if content is None else _md5(content)
-        files = [{"md5": _md5(self.read(f"{path}/{name}") or b""), "relpath": name} for name in sorted(names)]
+        found = {name: self._md5(f"{path}/{name}") for name in names if not _is_ignored(f"{path}/{name}")}
+        for name in [name for name in found if name.endswith(".dvc")]:  # in git in place of what `dvc add` tracks
+            found.setdefault(name.removesuffix(".dvc"), self._tracked_md5(f"{path}/{name}"))
+        files = [{"md5": found[name], "relpath": name} for name in sorted(found)]
         return _md5(json.dumps(files).encode()) + ".dir"
+
+    def _md5(self, path: str) -> str:
+        if self.commit is None and OWN in Path(path).parents:  # may be large
+            with unreadable(f"{path} in {self}", "a file"), self._find(path).open("rb") as stream:
+                return hashlib.file_digest(stream, _new_md5).hexdigest()
+        return _md5(self.read(path) or b"")
+
+    def _tracked_md5(self, path: str) -> str:
+        """The MD5 that a file of `dvc add` records."""
+        try:
+            return str(self.read_yaml(path)["outs"][0]["md5"])
+        except (LookupError, TypeError) as error:
+            raise PipelineError(f"{path} in {self}: expected what dvc add writes, found something else") from error
 
     def _names(self, folder: str) -> list[str] | None:
         """The paths of all files in a folder, from there; `None` if it is no folder."""
@@ -184,5 +236,11 @@ class Revision:
 WORKSPACE = Revision("workspace", None)
 
 
+_new_md5 = functools.partial(hashlib.md5, usedforsecurity=False)
+
+
 def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return _new_md5(content).hexdigest()
+
+
+NO_FILES = f"{_md5(b'[]')}.dir"  # the digest of an empty folder

@@ -22,5 +22,5 @@ def read_reproduced(head: Revision, path: Path = REPRODUCED) -> dict[str, str]:
     """
     if not path.is_file():
         return {}
-    found = read_as(_Reproduced, read_bytes(path, "delete it"), str(path), "; delete it")
+    found = read_as(_Reproduced, read_bytes(path, "delete it"), str(path), "delete it")
     return found.results if found.commit == head.commit else {}
