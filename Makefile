@@ -10,7 +10,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify sweep test chaos fuzz check lock format schema readme clean clean-results help
+.PHONY: repro overview compare reproduce review preview verify sweep test check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects; fewer trainings at once: JOBS=1
@@ -39,12 +39,6 @@ sweep: $(TRAINS) $(SWEEP) ## search for the best architecture of a space with Op
 
 test: $(DEV) ## install the environment, then run all tests
 	python -m pytest --numprocesses auto --dist worksteal
-
-fuzz: $(DEV) ## read damaged and hostile files with every reader, and count what goes wrong; takes hours: make fuzz [TARGETS="archives params"] [COUNT=1000]
-	@python -m tests.fuzz $(TARGETS) $(COUNT:%=--count=%)
-
-chaos: $(DEV) ## inject each fault of tests/test_faults.py at 20 random moments; takes about half an hour
-	python -m pytest tests/test_faults.py --times 20 --numprocesses auto
 
 check: $(DEV) ## check lint, format, and that generated files are up to date
 	ruff check .
