@@ -36,7 +36,6 @@ COPIED = (
     ".gitattributes",
     ".gitignore",
     "data/own",
-    "docs/recipes",
     "dvc.yaml",
     "stages",
     "tools",

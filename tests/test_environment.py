@@ -20,8 +20,8 @@ import pytest
 from .conftest import ROOT
 
 LOCKS = ("requirements.txt", "tests/requirements.txt")
-ENVIRONMENTS = ("created", "installed", "installed-sweep", "installed-cluster", "installed-audit", "installed-dev")
-OPTIONAL = ("tools/sweep/requirements.txt", "tools/cluster/requirements.txt", "tools/audit/requirements.txt")
+ENVIRONMENTS = ("created", "installed", "installed-sweep", "installed-cluster", "installed-dev")
+OPTIONAL = ("tools/sweep/requirements.txt", "tools/cluster/requirements.txt")
 RESULTS = sorted(ROOT.glob("stages/*/requirements.txt"))
 UV = importlib.metadata.version("uv")
 PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", re.MULTILINE)

@@ -13,9 +13,9 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from stages import fetch, preprocess
-from stages.results import tables
 from stages.common.prepared import Dataset
 from stages.data.archive import write_archive
+from stages.results import tables
 from stages.results.pictures import confusion_matrix, digit_sheet, png, save
 from stages.support.errors import printable
 from stages.support.yaml import parse_yaml, to_yaml
@@ -100,7 +100,7 @@ def test_the_stages_take_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for stage, line in ((fetch, "digits digits.json"), (preprocess, "digits digits.json prepared samples.png")):
             monkeypatch.setattr("sys.argv", ["stage", *line.split()])
             stage.main()
-        assert Dataset.read(Path("prepared/dataset.json")).dataset == name
+        assert Dataset.read(Path("prepared/train")).dataset == name
         assert Path("samples.png").exists()
         Path("samples.png").unlink()
 

@@ -1,4 +1,4 @@
-"""`make recipe` adds a block to params.yaml, indented as it is there, and nothing else changes."""
+"""A block that is added to params.yaml is indented as it is there, and nothing else changes."""
 
 import io
 import json
@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common.prepared import Dataset
-from stages.models.building import build_model
 from stages.support.errors import PipelineError
 from stages.support.params import load_params
 from stages.support.yaml import parse_yaml, read_yaml, to_yaml
 from tools.common.recipes import add_architecture, with_block
-from tools.recipe.__main__ import FOLDER
 
-from .conftest import ROOT, TINY_PARAMS, Project
+from .conftest import TINY_PARAMS
 
-MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
-RECIPES = sorted(path.stem for path in (ROOT / FOLDER).glob("*.yaml"))
-RECIPE = (ROOT / FOLDER / "cnn_best.yaml").read_text()
+RECIPE = """\
+  cnn_best:
+    layers:
+      - Conv2D: {filters: 4, kernel_size: 3, activation: relu}
+      - Flatten
+      - Dense: {units: classes, activation: softmax}
+    fit: {epochs: 1, batch_size: 50}
+"""
 TINY = parse_yaml(TINY_PARAMS.encode(), "TINY_PARAMS")
 BLOCK = """\
   three:
@@ -34,31 +36,6 @@ BLOCK = """\
       - Flatten
     fit: {class_weight: {8: 1e-5}}
 """
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_is_added_once_and_can_be_built(name: str, project: Project) -> None:
-    path = project.path / "params.yaml"
-    before, names = path.read_text(), list(load_params(path).architectures)
-    done = project.run("python", "-m", "tools.recipe", name)
-    assert f"added architectures.{name}" in done.stdout
-    block = (ROOT / FOLDER / f"{name}.yaml").read_text()
-    assert path.read_text().replace(block, "").split() == before.split()
-    params = load_params(path)
-    assert list(params.architectures) == [*names, name]
-    assert build_model(name, params.architecture(name), MNIST).output_shape == (None, 10)
-
-    again = project.run("python", "-m", "tools.recipe", name, check=False)
-    assert again.returncode == 1
-    assert again.stderr.startswith(f"error: params.yaml: architectures.{name} is there already")
-
-
-def test_an_unknown_recipe_is_one_line(project: Project) -> None:
-    before = (project.path / "params.yaml").read_text()
-    done = project.run("python", "-m", "tools.recipe", "cnn_bets", check=False)
-    assert done.returncode == 1
-    assert done.stderr == "error: docs/recipes: no recipe 'cnn_bets'; did you mean 'cnn_best'?\n"
-    assert (project.path / "params.yaml").read_text() == before
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n    # of two\n", "\n# the end\n\n", "\nensembles: {}\n", "\n...\n"])

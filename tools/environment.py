@@ -17,13 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-# The first constrains the others; all others constrain the last
+# The first constrains the others
 LOCKS = (
     Path("requirements.txt"),
     Path("tools/sweep/requirements.txt"),
     Path("tools/cluster/requirements.txt"),
     Path("tests/requirements.txt"),
-    Path("tools/audit/requirements.txt"),
 )
 COMPILE = ("pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes")
 COMPILE += ("--custom-compile-command", "make lock", "--quiet")

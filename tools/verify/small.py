@@ -50,7 +50,7 @@ def representative(params: Params) -> list[str]:
 
 
 def mixed() -> dict[str, Any]:
-    """Returns a small architecture with what recipes are made of; `make operations` has all of Keras."""
+    """Returns a small architecture with what recipes are made of; research/operations has all of Keras."""
     return parse_yaml(MIXTURE.encode(), MIXED)
 
 
