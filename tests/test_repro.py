@@ -112,6 +112,25 @@ def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> 
     assert "accuracy" in project.run("dvc", "metrics", "diff").stdout
 
 
+@pytest.mark.parametrize("command", ["tools.repro", "tools.review HEAD", "tools.compare HEAD"])
+def test_a_repository_of_another_user_is_told_with_the_remedy(project: Project, tmp_path: Path, command: str) -> None:
+    """Its path is longer than messages may be."""
+    far = project.clone(tmp_path / ("a long name " * 15) / "it's here").path
+    (home := tmp_path / "home").mkdir()
+    other = ("env", f"HOME={home}", "GIT_TEST_ASSUME_DIFFERENT_OWNER=1")  # as git's own tests do
+    environment = {**project.environment, "DVC_SITE_CACHE_DIR": str(tmp_path / "site-cache")}
+
+    def run(*line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*other, *line], cwd=far, env=environment, capture_output=True, text=True)
+
+    done = run("python", "-m", *command.split())
+    assert done.returncode == (0 if command == "tools.repro" else 1)
+    assert done.stderr.count("\n") == 1
+    told = re.search("the repository belongs to another user; if you trust it, run: (git config .*)", done.stderr)
+    run("sh", "-c", told[1])
+    assert "belongs" not in run("python", "-m", *command.split()).stderr
+
+
 def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
     project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(batch_size=40, epochs=60))
