@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss
 from stages.common.building import load_model
 from stages.common.errors import PipelineError, command, unreadable
 from stages.common.evaluation import HISTORY, Evaluation
+from stages.common.files import output_path
 from stages.common.params import load_params
 from stages.common.prepared import Dataset
 from stages.common.versions import check_versions
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("prepared", type=Path, help="the folder that preprocess wrote")
     parser.add_argument("model", type=Path, help="the model that train wrote")
     parser.add_argument("history", type=Path, help="the history that train wrote")
-    parser.add_argument("evaluation", type=Path, help="the predictions and figures to write, .json")
+    parser.add_argument("evaluation", type=output_path, help="the predictions and figures to write, .json")
     arguments = parser.parse_args()
     check_versions("keras", "numpy", "tables")
 

@@ -22,7 +22,7 @@ from stages.common.archive import MEMBERS, Archive, ArrayDescription, Descriptio
 from stages.common.download import download
 from stages.common.earlier import Earlier
 from stages.common.errors import PipelineError, command
-from stages.common.files import write_json
+from stages.common.files import output_path, write_json
 from stages.common.params import PARAMS_PATH, Source, load_params
 from stages.common.places import EMBEDDED, OWN, check_own, is_own, unseen
 from stages.common.versions import check_versions
@@ -143,8 +143,8 @@ def _describe_array(array: np.ndarray) -> ArrayDescription:
 def main() -> None:
     """Fetch the data set that params.yaml names."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("archive", type=Path, help="the .npz file to write")
-    parser.add_argument("description", type=Path, help="the .json file to write")
+    parser.add_argument("archive", type=output_path, help="the .npz file to write")
+    parser.add_argument("description", type=output_path, help="the .json file to write")
     arguments = parser.parse_args()
     check_versions("numpy", "pictures", "tables")
 

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from stages.common.archive import ANEW, Archive, Description, map_archive
 from stages.common.errors import PipelineError, command
-from stages.common.files import read_bytes
+from stages.common.files import output_path, read_bytes
 from stages.common.params import load_params, mistake
 from stages.common.pictures import digit_sheet, save
 from stages.common.prepared import Dataset, write_npy
@@ -67,8 +67,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("archive", type=Path, help="the .npz that fetch wrote")
     parser.add_argument("description", type=Path, help="the .json that fetch wrote")
-    parser.add_argument("folder", type=Path, help="where to write the arrays and dataset.json")
-    parser.add_argument("sheet", type=Path, help="the sample sheet to write, .png")
+    parser.add_argument("folder", type=output_path, help="where to write the arrays and dataset.json")
+    parser.add_argument("sheet", type=output_path, help="the sample sheet to write, .png")
     arguments = parser.parse_args()
     check_versions("numpy", "pictures")
 

@@ -15,7 +15,7 @@ import pandas as pd
 from stages.common import pictures, tables, tiles
 from stages.common.errors import command
 from stages.common.evaluation import HISTORY, Evaluation, average, read_evaluation
-from stages.common.files import write_json, write_text
+from stages.common.files import output_path, write_json, write_text
 from stages.common.params import Params, load_params
 from stages.common.prepared import Dataset
 from stages.common.versions import check_versions
@@ -193,8 +193,8 @@ def main() -> None:
     parser.add_argument("name", help="of the architecture or ensemble in params.yaml")
     parser.add_argument("prepared", type=Path, help="the folder that preprocess wrote")
     parser.add_argument("evaluations", type=Path, help="the folder that evaluate wrote")
-    parser.add_argument("metrics", type=Path, help="the metrics to write, .json")
-    parser.add_argument("plots", type=Path, help="the folder of the pictures and tables to write")
+    parser.add_argument("metrics", type=output_path, help="the metrics to write, .json")
+    parser.add_argument("plots", type=output_path, help="the folder of the pictures and tables to write")
     parser.add_argument("--predictions", type=Path, help="the averaged predictions of an ensemble to write, .json")
     arguments = parser.parse_args()
     check_versions("numpy", "pictures", "tables")

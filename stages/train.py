@@ -19,7 +19,7 @@ from stages.common.architecture import Architecture, EarlyStopping, Fit
 from stages.common.building import build_model, train_count
 from stages.common.checkpoint import Checkpoint, training_identity
 from stages.common.errors import PipelineError, command
-from stages.common.files import write_csv, write_text
+from stages.common.files import output_path, write_csv, write_text
 from stages.common.kernels import kernels_identity, why_not_portable
 from stages.common.models import fuse_update, import_keras, make_deterministic, model_summary, save_model
 from stages.common.params import PARAMS_PATH, load_params, mistake
@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("architecture", help="its name in params.yaml")
     parser.add_argument("seed", type=int, help="decides the initial weights, dropout, and the order of the images")
     parser.add_argument("prepared", type=Path, help="the folder that preprocess wrote")
-    parser.add_argument("model", type=Path, help="the model to write, .keras")
+    parser.add_argument("model", type=output_path, help="the model to write, .keras")
     parser.add_argument("summary", type=Path, help="the model summary to write, .txt")
     parser.add_argument("history", type=Path, help="the history to write, .csv")
     parser.add_argument("checkpoint", type=Path, help="written after each epoch, removed after success, .npz")
