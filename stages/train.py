@@ -26,6 +26,7 @@ from stages.support.architecture import Architecture
 from stages.support.dvc_cache import Cache, recorded
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, load_params, mistake
+from stages.support.paths import output_path
 from stages.support.progress import TrainingBars, finish
 from stages.support.resources import cluster_address, total_memory, trainings_at_once
 from stages.support.sizes import MOST, check_sizes
@@ -117,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("architecture", help="its name in params.yaml")
     parser.add_argument("data", type=Path, help="the folder of training images that preprocess wrote")
-    parser.add_argument("output", type=Path, help="the folder to write: models, histories, summary")
+    parser.add_argument("output", type=output_path, help="the folder to write: models, histories, summary")
     arguments = parser.parse_args()
     check_versions("common", "models")
 
