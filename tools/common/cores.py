@@ -17,8 +17,8 @@ def at_once() -> int:
     return trainings_at_once(images.stat().st_size if images.exists() else MNIST_BYTES)
 
 
-def short_of_memory(jobs: int, fewer: str) -> str:
-    """Says why one of `jobs` trainings was killed, and what to do: run `fewer` at once, if there was more than one."""
+def short_of_memory(jobs: int, fewer: str = "rerun with JOBS=1") -> str:
+    """Says why one of `jobs` trainings was killed, and what to do: `fewer` at once, if there was more than one."""
     remedy = fewer if jobs > 1 else "close other programs, or make batches or layers smaller"
     return f"memory was probably short; {remedy}"
 

@@ -109,8 +109,8 @@ def _failure(schedule: Schedule, killed: list[str]) -> str:
         text += f"; not run, as they depend on it: {', '.join(schedule.not_run)}"
     remedy = "fix it and rerun"
     if killed:
-        fewer = "start Ray's nodes with a smaller --num-cpus" if schedule.jobs[CLUSTER] else "run: make repro JOBS=1"
-        why = short_of_memory(schedule.most, fewer)
+        on_nodes = ["start Ray's nodes with a smaller --num-cpus"] if schedule.jobs[CLUSTER] else []
+        why = short_of_memory(schedule.most, *on_nodes)
         remedy = f"the system has killed {', '.join(killed)}: {why}"
     return f"{text}; {remedy}; finished stages are kept"
 

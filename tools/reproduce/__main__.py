@@ -21,6 +21,7 @@ from stages.common.files import write_json, write_text
 from stages.common.kernels import why_not_portable
 from stages.common.versions import PINS, other_version
 from tools.common import results
+from tools.common.arguments import number
 from tools.common.comparison import present
 from tools.common.lock import LOCK, digests, owner, read_lock, stages_of
 from tools.common.predictions import Predictions, describe_difference, names_of, section
@@ -40,8 +41,8 @@ def check_environment(head: Revision) -> None:
             raise PipelineError(f"{path} in {head}: {found}; run make reproduce in a checkout of that commit")
 
 
-def rerun(run: Run, head: Revision, names: list[str]) -> None:
-    """Reruns these architectures and ensembles in the checked-out commit.
+def rerun(run: Run, head: Revision, names: list[str], options: list[str]) -> None:
+    """Reruns these architectures and ensembles in the checked-out commit, with these options of tools.repro.
 
     First fetches the data, which must be the recorded data.
     """
@@ -62,7 +63,7 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
         )
     ensembles = section(head, "ensembles")
     reports = [f"report@{name}" for name in names if name not in ensembles]
-    run.execute(["python", "-m", "tools.repro", "preprocess", *reports])
+    run.execute(["python", "-m", "tools.repro", *options, "preprocess", *reports])
     for name in names:
         if name in ensembles:
             _rerun_ensemble(run, head, name, names)
@@ -125,13 +126,13 @@ def checked_out(head: Revision) -> Iterator[Path]:
         yield tree / prefix
 
 
-def reproduce(head: Revision, names: list[str]) -> dict[str, str]:
+def reproduce(head: Revision, names: list[str], options: list[str]) -> dict[str, str]:
     """Reruns these of a commit. Returns how each, and the data set, differs; empty if it does not."""
     check_environment(head)
     with checked_out(head) as tree, tempfile.TemporaryDirectory() as home:
         run = Run("the rerun", tree.absolute(), Path(home))
         run.prepare({})
-        rerun(run, head, names)
+        rerun(run, head, names, options)
         found = differences(stages_of(head), run, head)
         differing = {name: describe(name, paths, head, run) for name, paths in found.items()}
     return {name: differing.get(name, "") for name in [SHARED, *names]}
@@ -150,6 +151,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.reproduce", description=main.__doc__, epilog=statuses)
     parser.add_argument("commit", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
     parser.add_argument("--base", help="a git revision; rerun only what the commit changed since this one")
+    jobs = "stages at once; by default what cores and memory allow"
+    parser.add_argument("--jobs", type=number(1), metavar="N", help=jobs)
     arguments = parser.parse_args()
     head = Revision.find(arguments.commit)
     names = names_of(head)
@@ -160,7 +163,7 @@ def main() -> None:
         if not names:
             print(f"nothing to run: {head} changes no architecture or ensemble since it branched from {base}")
             return
-    found = reproduce(head, names)
+    found = reproduce(head, names, ["--jobs", str(arguments.jobs)] if arguments.jobs else [])
     print(*lines(found), sep="\n")
     write_json(results.REPRODUCED, {"commit": head.commit, "results": found})
     if any(found.values()):
