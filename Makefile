@@ -23,7 +23,7 @@ compare: $(RUN) ## compare results with those of a git revision: make compare [B
 	@python -m tools.compare $(BASE)
 
 reproduce: $(RUN) ## rerun a commit and compare the bytes: make reproduce [HEAD=...] [BASE=origin/main, to rerun only what changed since]
-	@python -m tools.reproduce $(HEAD) $(if $(BASE),--base $(BASE))
+	@python -m tools.reproduce $(HEAD) $(if $(BASE),--base $(BASE)) $(JOBS:%=--jobs=%)
 
 review: $(RUN) ## write what a change did to review/review.html and .md: make review [BASE=main] [HEAD=...] [FAIL_ON="regression stale"]
 	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))

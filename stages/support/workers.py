@@ -151,7 +151,7 @@ def _receive(worker: _Worker, end_epoch: EpochOfSeed, count: int) -> bool:
 
 def _how_it_ended(status: int, count: int) -> str:
     if status == -signal.SIGKILL:
-        return f"the training was killed; {short_of_memory(count, 'run fewer at once: make repro JOBS=1')}"
+        return f"the training was killed; {short_of_memory(count)}"
     if status < 0:
         return f"the training was ended by {signal.Signals(-status).name}; rerun to continue"
     return "the training failed, see above"

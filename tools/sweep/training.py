@@ -145,7 +145,7 @@ class Training:
             raise PipelineError("stopped; rerun to continue")
         if status < 0:
             ended = f"{self.folder}: a training was ended by {signal.Signals(-status).name}"
-            why = short_of_memory(place.jobs, "rerun with JOBS=1") if status == -signal.SIGKILL else "rerun to continue"
+            why = short_of_memory(place.jobs) if status == -signal.SIGKILL else "rerun to continue"
             raise PipelineError(f"{ended}; {why}")
         if status:
             *_, last = stderr.splitlines() or [""]
