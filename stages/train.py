@@ -95,10 +95,13 @@ def train(recipe: Recipe, wanted: dict[int, str], epochs: int) -> None:
             params = {seed: params_with_seed(seed) for seed in wanted}
             train_on_cluster(address, recipe.name, params, recipe.data, recipe.output, bars.end_epoch)
         else:
-            import_keras()
             train_one = functools.partial(_train_one, recipe, wanted)
-            count = 1 if recipe.kernels == "native" else trainings_at_once((recipe.data / IMAGES).stat().st_size)
-            train_side_by_side(list(wanted), train_one, bars.end_epoch, count)
+            if recipe.kernels == "native":  # takes all cores, and the GPU, which no fork could use
+                train_side_by_side(list(wanted), train_one, bars.end_epoch, count=1, method="spawn")
+            else:
+                import_keras()
+                count = trainings_at_once((recipe.data / IMAGES).stat().st_size)
+                train_side_by_side(list(wanted), train_one, bars.end_epoch, count)
 
 
 def params_with_seed(seed: int) -> str:
