@@ -37,7 +37,7 @@ NOTICE: this is NOT {wanted}. It could not be reached, so the pipeline uses {dat
 UNSEEN = """\
 NOTICE: changes of {places} are not seen: DVC looks at .npz files in {own}/, and elsewhere at none.
         Move the file there, or pin what was read with this line in params.yaml, below "dataset: {dataset}":
-      sha256: "{sha256}"
+sha256: "{sha256}"
 """
 
 
