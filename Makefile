@@ -14,8 +14,8 @@ unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the 
 .PHONY: repro overview compare reproduce review preview verify operations recipe sweep study bench test chaos fuzz check lock audit format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
-repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects
-	@python -m tools.repro
+repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects; fewer trainings at once: JOBS=1
+	@python -m tools.repro $(JOBS:%=--jobs=%)
 
 overview: $(RUN) ## draw plots/report.html and the comparison from the results in the workspace
 	python -m tools.overview

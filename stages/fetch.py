@@ -22,24 +22,29 @@ from stages.common.files import write_json
 from stages.data.archive import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
 from stages.data.download import download
 from stages.data.earlier import Earlier
+from stages.data.places import EMBEDDED, OWN, check_own, is_own, unseen
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, Source, load_params
 from stages.support.progress import finish
 from stages.support.versions import check_versions
-
-EMBEDDED = "embedded:digits"
 
 NOTICE = """\
 NOTICE: this is NOT {wanted}. It could not be reached, so the pipeline uses {dataset} instead.
         Every metrics file, picture and report says so.
         Once {wanted} can be reached, run:  dvc repro --force fetch  and then  dvc repro
 """
+UNSEEN = """\
+NOTICE: changes of {places} are not seen: DVC looks at .npz files in {own}/, and elsewhere at none.
+        Move the file there, or pin what was read with this line in params.yaml, below "dataset: {dataset}":
+      sha256: "{sha256}"
+"""
 
 
 def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archive, Source, str | Earlier]:
     """Tries each place of each source in order, then the copy that an earlier run fetched from that source.
 
-    Once the pipeline has run, only the first source and that of the earlier run are tried.
+    Once the pipeline has run, only the first source and that of the earlier run are tried. The earlier copy does not
+    stand in for a file in data/own/ that is there but cannot be used.
 
     Returns the archive, its source and its place. Prints on stderr why earlier places were skipped.
     Raises `PipelineError` with all reasons if no place works; and `MemoryError`, as it is no place's fault.
@@ -49,6 +54,8 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
         kept = [earlier] if earlier and earlier.is_of(source) else []
         if index > 0 and earlier and not kept and earlier.exists():
             continue
+        if any(is_own(place) and os.path.lexists(place) for place in source.places):
+            kept = []
         for place in [*source.places, *kept]:
             try:
                 with warnings.catch_warnings(action="ignore"):  # of Python, about the header of a hostile array
@@ -69,6 +76,7 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
 
 def read_place(place: str) -> Archive:
     """Reads the archive from one place: embedded digits, URL, Keras cache or path."""
+    check_own(place)
     if place == EMBEDDED:
         from stages.data.offline import embedded_digits
 
@@ -145,10 +153,14 @@ def main() -> None:
     earlier = Earlier.find(arguments.archive, arguments.description)
     archive, source, place = fetch(sources, earlier)
     write_archive(arguments.archive, archive)
-    write_json(arguments.description, asdict(describe(archive, source, place)))
+    description = describe(archive, source, place)
+    write_json(arguments.description, asdict(description))
     finish(f"{source.dataset}, from {place}\n{archive.summary()}")
     if place == EMBEDDED and source is not sources[0]:
         print(NOTICE.format(wanted=sources[0].dataset, dataset=source.dataset), file=sys.stderr)
+    if places := unseen(source, description.source[0]):
+        pin = {"dataset": source.dataset, "sha256": description.sha256}
+        print(UNSEEN.format(places=", ".join(places), own=OWN, **pin), end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ COPIED = (
     ".dvcignore",
     ".gitattributes",
     ".gitignore",
+    "data/own",
     "docs/recipes",
     "dvc.yaml",
     "stages",
@@ -50,7 +51,7 @@ data:
   sources:
     - dataset: tiny digits
       places:
-        - digits.npz
+        - data/own/digits.npz
 preprocess:
   pixel_max: 240
   samples: {first: 3, count: 25}
@@ -218,8 +219,9 @@ def build(folder: Path) -> None:
         else:
             shutil.copy(source, target)
     project.write_params(parse_yaml(TINY_PARAMS.encode(), "TINY_PARAMS"))
-    write_archive(project.path / "digits.npz", tiny_archive())
+    write_archive(project.path / "data/own/digits.npz", tiny_archive())
     project.run("git", "init", "-q")
+    project.run("git", "add", "--force", "data/own/digits.npz")  # so that clones have it
     project.commit("the tiny project")
     project.repro()
     project.overview()

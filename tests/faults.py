@@ -16,6 +16,7 @@ import yaml
 
 from stages.support.yaml import read_yaml
 from tools.common.lock import read_lock
+from tools.repro.ending import is_alive
 
 from .conftest import Project, made_once
 
@@ -77,10 +78,9 @@ def duration(project: Project, stage: str) -> float:
 
 def is_alive_in(session: int, process: psutil.Process) -> bool:
     """Whether a process belongs to a session, which outlives its leader."""
-    try:
-        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        return False
+    with contextlib.suppress(ProcessLookupError):  # has just ended
+        return os.getsid(process.pid) == session and is_alive(process)
+    return False
 
 
 @dataclass
@@ -121,8 +121,10 @@ class BackgroundRepro:
     def kill_stage(self) -> None:
         """The kernel's out-of-memory killer takes the stage; DVC sees it fail."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                child.kill()
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):  # has just ended; the others are still to be killed
+                    child.kill()
 
     def kill_dvc(self) -> None:
         """DVC dies; the stage runs on beside the next `dvc repro`."""

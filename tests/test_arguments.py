@@ -1,9 +1,12 @@
 """Numbers on command lines: anything but a number in range is reported, and nothing starts."""
 
+import importlib
+import os
 import re
 import subprocess
 import sys
 from argparse import ArgumentTypeError
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +45,38 @@ def test_no_number_from_0(text: str) -> None:
 
 def test_numbers() -> None:
     assert (number(1)("7"), number(1)(str(10**30)), number(0, float)("1e-3")) == (7, 10**30, 0.001)
+
+
+MODULES = sorted(
+    str(path.relative_to(ROOT).with_suffix("")).removesuffix("/__main__").replace("/", ".")
+    for folder in ("stages", "tools")
+    for path in (ROOT / folder).rglob("*.py")
+    if "\n@command\n" in path.read_text()
+)
+
+
+@pytest.mark.parametrize(
+    ("module", "folder", "missing"),
+    [
+        *((module, "", "params.yaml") for module in MODULES),
+        ("stages.train", "docs", "params.yaml"),
+        ("stages.train", "tests", "stages"),  # where there is a params.yaml
+    ],
+)
+def test_a_command_in_another_folder_says_where_to_run_it(
+    module: str, folder: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_package = (ROOT / module.replace(".", "/")).is_dir()
+    main = importlib.import_module(f"{module}.__main__" if is_package else module).main
+    here = ROOT / folder if folder else tmp_path
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(sys, "argv", [module])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == f"error: {missing}: not in {here}; run this in the project's folder"
+
+
+def test_help_is_printed_in_any_folder(tmp_path: Path) -> None:
+    command, environment = [sys.executable, "-m", "stages.fetch", "--help"], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert done.stdout.startswith(b"usage: ")

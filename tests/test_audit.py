@@ -88,16 +88,26 @@ def service() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture
+def closed_port() -> Iterator[str]:
+    """The address of a port at which nobody listens, and which nobody else gets meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/"
+
+
 def run(folder: Path, url: str, path: str) -> subprocess.CompletedProcess[str]:
     environment = dict(
         os.environ, PATH=path, PYTHONPATH=str(ROOT), NO_PROXY="127.0.0.1", XDG_CACHE_HOME=str(folder / "cache")
     )
+    (folder / "params.yaml").touch()  # as in the project's folder
+    (folder / "stages").mkdir()
     command = [sys.executable, "-m", "tools.audit", f"--osv-url={url}", *map(str, LOCKS)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(params=["pip-audit", "what it printed"])
-def audit(request, service: str, tmp_path: Path) -> Callable[[str], tuple[str, int, str, str]]:
+def audit(request, service: str, closed_port: str, tmp_path: Path) -> Callable[[str], tuple[str, int, str, str]]:
     """Runs the audit of a case, by pip-audit where it is installed; returns the address, exit status and output."""
     if request.param == "pip-audit" and shutil.which("pip-audit") is None:
         pytest.skip("pip-audit is not installed; run: make .venv/installed-audit")
@@ -109,8 +119,7 @@ def audit(request, service: str, tmp_path: Path) -> Callable[[str], tuple[str, i
         (tmp_path / LOCKS[1]).write_text(LOCKED.get(case, f"snow==1.0 {HASH}") + "\n")
         url, path = f"{service}/{case}", os.environ["PATH"]
         if case == "unreachable":
-            with socket.create_server(("127.0.0.1", 0)) as closed:
-                url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+            url = closed_port
         if request.param != "pip-audit":
             packages, told, status = PRINTED[case]
             stdout = json.dumps({"dependencies": packages, "fixes": []}) if packages else ""

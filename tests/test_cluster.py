@@ -1,14 +1,17 @@
 """Trainings on a real Ray cluster, with nodes on this machine: the bytes of a local run, whatever happens."""
 
-import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 from ray.cluster_utils import Cluster as Nodes
+
+from tools.repro.ending import is_alive
 
 from .conftest import Project
 from .faults import outputs
@@ -20,8 +23,9 @@ ALONE = (*REPRO, "train@cnn-10")
 
 
 @pytest.fixture
-def nodes() -> Iterator[Nodes]:
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
     """A cluster with a head, on which nothing is trained."""
+    monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "600")  # not the usual 30, however busy the machine is
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield nodes
     nodes.shutdown()
@@ -40,14 +44,31 @@ def train_cnn_for(project: Project, epochs: int) -> None:
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=epochs))
 
 
-def trainings() -> list[psutil.Process]:
-    """The processes that run stages/train.py for a Ray node."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if {"stages.train", "checkpoint.npz"} <= set(process.cmdline()):
-                found.append(process)
-    return found
+@dataclass
+class Gate:
+    """Has each training say that it has ended an epoch, and then wait until the gate is open."""
+
+    project: Project
+
+    def __post_init__(self) -> None:
+        self.waiting, self.gate = self.project.path.parent / "waiting", self.project.path.parent / "gate"
+        os.mkfifo(self.gate)  # which can be opened for reading once another process opens it for writing
+        module = self.project.path / "stages/train.py"
+        before, line, after = module.read_text().partition("        checkpoint.save(model, history)\n")
+        wait = f"        write_text(Path({str(self.waiting)!r}), str(os.getpid()))\n        open({str(self.gate)!r})\n"
+        assert line
+        module.write_text(before + line + wait + after)
+
+    def wait_for_a_training(self, command: subprocess.Popen[str]) -> psutil.Process:
+        """The training that waits at the gate, once a command has started it."""
+        wait_until(lambda: self.waiting.exists() or command.poll() is not None)
+        assert self.waiting.exists(), command.stdout.read()
+        return psutil.Process(int(self.waiting.read_text()))
+
+    def open(self) -> None:
+        """Lets all trainings pass."""
+        self.gate.unlink()
+        self.gate.touch()
 
 
 def test_a_cluster_gives_the_bytes_of_a_local_run(nodes: Nodes, project: Project, tmp_path: Path) -> None:
@@ -85,34 +106,35 @@ def test_a_cluster_gives_the_bytes_of_a_local_run(nodes: Nodes, project: Project
 
 
 def test_a_training_whose_node_dies_runs_elsewhere(nodes: Nodes, project: Project, tmp_path: Path) -> None:
-    train_cnn_for(project, 50)
+    train_cnn_for(project, 2)
+    gate = Gate(project)
     here = project.clone(tmp_path / "here")
-    nodes.add_node(num_cpus=1)
+    node = nodes.add_node(num_cpus=1)
     with start(project, *ALONE, **on(nodes)) as process:
-        wait_until(trainings)
-        (training,) = trainings()
+        training = gate.wait_for_a_training(process)
         nodes.add_node(num_cpus=1)
-        (node,) = (parent for parent in training.parents() if parent.name() == "raylet")
-        node.kill()
+        nodes.remove_node(node, allow_graceful=False)
+        wait_until(lambda: not is_alive(training))
+        gate.open()
         told = process.stdout.read()
     assert process.returncode == 0, told
-    assert "trained for 50 epochs" in told
+    assert "trained for 2 epochs" in told
     here.run(*ALONE)
     assert outputs(project) == outputs(here)
 
 
 def test_ctrl_c_ends_trainings_on_all_nodes(nodes: Nodes, project: Project) -> None:
-    train_cnn_for(project, 1_000_000)
+    train_cnn_for(project, 2)
+    gate = Gate(project)
     before = (project.path / "dvc.lock").read_bytes()
     nodes.add_node(num_cpus=1)
     with start(project, *ALONE, **on(nodes)) as process:
-        wait_until(trainings)
-        (training,) = trainings()
+        training = gate.wait_for_a_training(process)
         process.send_signal(signal.SIGINT)
         told = process.stdout.read()
     assert process.returncode == 130, told
     assert "Traceback" not in told
-    training.wait(60)
+    wait_until(lambda: not is_alive(training))
     assert (project.path / "dvc.lock").read_bytes() == before
 
 

@@ -163,8 +163,8 @@ def test_two_at_once(project: Project, built_project, undisturbed, moment) -> No
 
 @pytest.mark.times
 def test_a_cancelled_download(project: Project, undisturbed, moment) -> None:
-    server = SlowServer((project.path / "digits.npz").read_bytes())
-    (project.path / "digits.npz").unlink()
+    server = SlowServer((project.path / "data/own/digits.npz").read_bytes())
+    (project.path / "data/own/digits.npz").unlink()
     project.edit(lambda params: params["data"]["sources"][0].update(places=[server.url.decode()]))
     running = BackgroundRepro.start(project)
     time.sleep(moment.uniform(0.5, 4))
@@ -173,7 +173,7 @@ def test_a_cancelled_download(project: Project, undisturbed, moment) -> None:
 
     server.slow = False
     description = "data/raw/mnist.json"
-    served = undisturbed[description].replace(b"digits.npz", server.url)
+    served = undisturbed[description].replace(b"data/own/digits.npz", server.url)
     check_completes(project, undisturbed | {description: served}, before=undisturbed)
     server.shutdown()
 

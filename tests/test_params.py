@@ -19,6 +19,7 @@ from .conftest import ROOT, TUTORIALS
 PARAMS = TUTORIALS.read_text()
 HIDDEN = "- Dense: {units: 256, activation: relu, kernel_initializer: random_normal}"
 MLP = "architectures.mlp_256"
+SEEDS = "seeds: [10, 11, 12]"
 TRAIN = re.search(r"^train:\n(?:  .*\n)+", PARAMS, re.MULTILINE)[0]
 
 # text in params.yaml, its replacement, the message

@@ -16,7 +16,7 @@ from .conftest import Project, on_terminal, shared_by_workers
 def test_a_full_run_writes_what_each_stage_owes(built_project) -> None:
     path = built_project.path
     description = json.loads((path / "data/raw/mnist.json").read_text())
-    assert description["source"] == ["digits.npz"]
+    assert description["source"] == ["data/own/digits.npz"]
     assert description["arrays"]["x_train"]["shape"] == [300, 8, 8]
 
     metrics = json.loads((path / "metrics/mlp_256.json").read_text())

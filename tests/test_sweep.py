@@ -178,6 +178,19 @@ def test_a_training_that_is_ended_resumes(project: Project, monkeypatch: pytest.
     assert ended.run(Here(1), end) > 0  # trains no more
 
 
+@pytest.mark.parametrize(("jobs", "remedy"), [(2, "rerun with JOBS=1"), (1, "close other programs, or make batches")])
+def test_a_killed_training_says_what_to_do(jobs: int, remedy: str, tmp_path: Path) -> None:
+    class Killed(Here):
+        def train(self, *_: object) -> int:
+            return -signal.SIGKILL
+
+    with pytest.raises(PipelineError, match=f"ended by SIGKILL; memory was probably short; {remedy}"):
+        Training(tmp_path, "found", 10, "").run(Killed(jobs), lambda *_: None)
+    command = ["make", "--dry-run", "sweep", "SPACE=space.yaml", "JOBS=1"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "tools.sweep space.yaml --jobs=1" in " ".join(printed.split())
+
+
 def search_without_training(project: Project, monkeypatch: pytest.MonkeyPatch, run: Any) -> Search:
     """A search whose trainings take no time."""
     monkeypatch.chdir(project.path)

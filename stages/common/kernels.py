@@ -25,11 +25,14 @@ FIXED = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     # matplotlib draws into files; a notebook's or a desktop's backend may not even be installed here
     "MPLBACKEND": "agg",
-    "MATPLOTLIBRC": os.devnull,  # matplotlib's defaults, not the user's
+    "MATPLOTLIBRC": os.devnull,  # matplotlib's defaults, not the user's; see also pictures.py
 }
-# Every other variable that may choose kernels is removed, such as ONEDNN_DEFAULT_FPMATH_MODE and XLA_FLAGS
-STEERING = re.compile(r"(ONEDNN|DNNL|OMP|GOMP|KMP|MKL|NPY|OPENBLAS|GOTO|TF2?|XLA)_")
-HARMLESS = re.compile(r"TF_CPP_|TF_GPU_|TF_FORCE_GPU_|\w*VERBOSE")  # logs, and how a GPU's memory is managed
+# Every other variable that may choose kernels, or how letters are drawn, is removed, such as XLA_FLAGS
+STEERING = re.compile(
+    r"(ONEDNN|DNNL|OMP|GOMP|KMP|MKL|NPY|OPENBLAS|GOTO|TF2?|XLA|KERAS|SCIPY|SKLEARN|HDF5|FREETYPE|HB)_"
+)
+# Logs, how a GPU's memory is managed, the place of data sets, how files are locked
+HARMLESS = re.compile(r"TF_CPP_|TF_GPU_|TF_FORCE_GPU_|\w*VERBOSE|(KERAS_HOME|HDF5_USE_FILE_LOCKING)$")
 
 
 def fix_environment() -> None:

@@ -41,10 +41,11 @@ class Earlier:
         return self.description.source[0] if self.description and self.description.source else None
 
     def is_of(self, source: Source) -> bool:
-        """Whether it came from this source. Without a description, the pinned digest decides."""
+        """Whether it came from this source: its arrays are the pinned ones, or its place is one of the source's."""
         if not self.description:
             return source.sha256 is not None
-        return self.description.dataset == source.dataset and source.sha256 in (None, self.description.sha256)
+        same = self.description.sha256 == source.sha256 if source.sha256 else self.place in source.places
+        return self.description.dataset == source.dataset and same
 
     def read(self) -> Archive:
         """Reads it from the workspace or DVC's cache. Raises `PipelineError` if it is missing or damaged."""

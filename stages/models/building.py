@@ -147,14 +147,14 @@ def load_model(path: Path, name: str, architecture: Architecture, dataset: Datas
     """
     stage = f"train@{name}"
     if not path.is_file():
-        raise PipelineError(f"{path}: no such model; {anew(stage, path)}")
+        raise PipelineError(f"{path}: no such model", anew(stage, path))
     import_keras()
     choose_kernels(kernels)
     model = Builder(name, architecture, dataset).model()
     with made_by(stage, path):
         is_same = has_layers_of(model, path)
     if not is_same:
-        raise PipelineError(f"{path}: its layers are not those of params.yaml and of the data; {anew(stage)}")
+        raise PipelineError(f"{path}: its layers are not those of params.yaml and of the data", anew(stage))
     with made_by(stage, path):
         load_weights(model, path)
     use_portable_operations(model)

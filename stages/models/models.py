@@ -38,18 +38,13 @@ def import_keras() -> ModuleType:
     """Imports Keras on TensorFlow, without TensorFlow's start-up messages unless the import fails.
 
     Keras imports scikit-learn and matplotlib if they are installed, for wrappers and galleries that no stage uses. They
-    are hidden from it, which saves a third of the import's time. Settings in the user's keras.json that could change a
-    result are reset to Keras's defaults. Raises `PipelineError` if this process may not use enough memory.
+    are hidden from it, which saves a third of the import's time. So is the user's keras.json, as settings there change
+    results. Raises `PipelineError` if this process may not use enough memory.
     """
     _check_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _stderr_held_back(), _hidden("sklearn", "matplotlib"):
+    with _stderr_held_back(), _hidden("sklearn", "matplotlib"), _no_keras_home():
         import keras
-    keras.config.set_floatx("float32")
-    keras.config.set_epsilon(1e-7)
-    keras.config.set_image_data_format("channels_last")
-    keras.config.set_max_epochs(None)
-    keras.config.set_max_steps_per_epoch(None)
     return keras
 
 
@@ -82,6 +77,18 @@ def _stderr_held_back() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextlib.contextmanager
+def _no_keras_home() -> Iterator[None]:
+    """Sets KERAS_HOME to a place where Keras neither finds its settings nor writes them."""
+    before = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        os.environ.update({"KERAS_HOME": before} if before is not None else {})
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from stages.common.files import replacing
 
 DPI = 110
+mpl.rcdefaults()  # whatever stands in a file matplotlibrc in the project's folder, which matplotlib reads first
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from stages.support.processes import end_with_parent
 
 MAX_REASON = 200  # characters
+IN_THE_PROJECT = ("params.yaml", "stages")  # in its folder
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -18,11 +19,12 @@ class PipelineError(Exception):
     """An anticipated error. The text names the key, file or URL, what was expected and found, and what to do.
 
     It is printed in one line, without a traceback; unprintable characters, such as those in names from other people's
-    files, are escaped. Any other exception is a bug and keeps its traceback.
+    files, are escaped. Any other exception is a bug and keeps its traceback. `hint` says what to do, unless the text
+    does; it is put behind a semicolon.
     """
 
-    def __init__(self, text: str) -> None:
-        super().__init__(printable(text))
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(printable(f"{text}; {hint}" if hint else text))
 
 
 def printable(text: str) -> str:
@@ -58,7 +60,7 @@ def with_hint(hint: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        raise PipelineError(f"{error}; {hint()}") from error
+        raise PipelineError(str(error), hint()) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -85,11 +87,17 @@ def anticipated(error: BaseException) -> str | None:
     return None
 
 
+def _check_folder() -> None:
+    for name in IN_THE_PROJECT:
+        if not Path(name).exists():
+            raise PipelineError(f"{name}: not in {Path.cwd()}", "run this in the project's folder")
+
+
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Decorates a command's `main`: prints an anticipated error as one line on stderr and exits with status 1.
 
-    Ctrl-C exits with 130, and a closed pipe, as behind `head`, with 141, as in a shell. A stage ends with the DVC that
-    runs it.
+    Ctrl-C exits with 130, and a closed pipe, as behind `head`, with 141, as in a shell. Every command runs in the
+    project's folder. A stage ends with the DVC that runs it.
     """
 
     @functools.wraps(main)
@@ -97,6 +105,8 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
         if "DVC_STAGE" in os.environ:
             end_with_parent()
         try:
+            if not {"-h", "--help"} & set(sys.argv):
+                _check_folder()
             main()
             sys.stdout.flush()
         except BrokenPipeError:

@@ -44,8 +44,8 @@ class Source(Section):
     sha256: Digest | None = Field(None, description="SHA-256 of the arrays, not of the file; null accepts any")
     places: list[NonEmpty] = Field(
         min_length=1,
-        description="tried in order: 'keras:FILE' (in the Keras cache), an http(s) URL, a path, "
-        "or 'embedded:digits' (scikit-learn's digits)",
+        description="tried in order: 'keras:FILE' (in the Keras cache), an http(s) URL, a path such as "
+        "'data/own/my.npz', or 'embedded:digits' (scikit-learn's digits)",
     )
 
 
@@ -184,7 +184,7 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
     try:
         content = read_yaml(path)
     except OSError as error:
-        raise PipelineError(f"{path}: cannot read: {error.strerror}; run this in the project's folder") from error
+        raise PipelineError(f"{path}: cannot read: {error.strerror}") from error
     try:
         return Params.model_validate(content)
     except ValidationError as error:

@@ -142,7 +142,7 @@ def _parse_predictions(name: str, content: bytes, where: str) -> Predictions:
 def present(path: str | Path, content: Any, stage: str) -> Any:
     """Returns what was read of a result; if that is nothing, raises `PipelineError` naming the stage that makes it."""
     if content is None:
-        raise PipelineError(f"{path}: no such file; make it with: dvc repro {stage}")
+        raise PipelineError(f"{path}: no such file", f"make it with: dvc repro {stage}")
     return content
 
 

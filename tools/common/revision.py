@@ -15,6 +15,7 @@ from typing import Any
 
 from pathspec import GitIgnoreSpec
 
+from stages.data.places import OWN
 from stages.support.errors import PipelineError, one_line, unreadable
 from stages.support.json import MAX_BYTES, parse_json
 from stages.support.params import PARAMS_PATH
@@ -55,7 +56,7 @@ def _check_complete(commit: str) -> None:
         settings = git("config", "--list", "--name-only").decode(errors="replace")
         if partial := re.search(r"^remote\.(.+)\.promisor$", settings, re.MULTILINE):
             fetch = f"git fetch --refetch --no-filter {shlex.quote(partial[1])} {commit}"
-            raise PipelineError(f"{commit[:7]}: not all of it is in this partial clone; run: {fetch}") from error
+            raise PipelineError(f"{commit[:7]}: not all of it is in this partial clone", f"run: {fetch}") from error
 
 
 @functools.lru_cache(maxsize=10_000)  # a commit does not change, and several parts of a review read the same files
@@ -134,7 +135,7 @@ class Revision:
         except PipelineError as error:
             if git("rev-parse", "--is-shallow-repository").strip() == b"true":
                 hint = "run: git fetch --unshallow (in CI: actions/checkout with fetch-depth: 0)"
-                raise PipelineError(f"{name}: not in this shallow clone; {hint}") from error
+                raise PipelineError(f"{name}: not in this shallow clone", hint) from error
             raise PipelineError(f"{name}: expected a git revision, such as main or HEAD~1 ({error})") from error
         return cls(name, commit)
 
@@ -170,9 +171,24 @@ class Revision:
         if names is None:
             content = self.read(path)
             return None if content is None else _md5(content)
-        counted = [name for name in sorted(names) if not _is_ignored(f"{path}/{name}")]
-        files = [{"md5": _md5(self.read(f"{path}/{name}") or b""), "relpath": name} for name in counted]
+        found = {name: self._md5(f"{path}/{name}") for name in names if not _is_ignored(f"{path}/{name}")}
+        for name in [name for name in found if name.endswith(".dvc")]:  # in git in place of what `dvc add` tracks
+            found.setdefault(name.removesuffix(".dvc"), self._tracked_md5(f"{path}/{name}"))
+        files = [{"md5": found[name], "relpath": name} for name in sorted(found)]
         return _md5(json.dumps(files).encode()) + ".dir"
+
+    def _md5(self, path: str) -> str:
+        if self.commit is None and OWN in Path(path).parents:  # may be large
+            with unreadable(f"{path} in {self}", "a file"), self._find(path).open("rb") as stream:
+                return hashlib.file_digest(stream, _new_md5).hexdigest()
+        return _md5(self.read(path) or b"")
+
+    def _tracked_md5(self, path: str) -> str:
+        """The MD5 that a file of `dvc add` records."""
+        try:
+            return str(self.read_yaml(path)["outs"][0]["md5"])
+        except (LookupError, TypeError) as error:
+            raise PipelineError(f"{path} in {self}: expected what dvc add writes, found something else") from error
 
     def _names(self, folder: str) -> list[str] | None:
         """The paths of all files in a folder, from there; `None` if it is no folder."""
@@ -220,5 +236,11 @@ class Revision:
 WORKSPACE = Revision("workspace", None)
 
 
+_new_md5 = functools.partial(hashlib.md5, usedforsecurity=False)
+
+
 def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return _new_md5(content).hexdigest()
+
+
+NO_FILES = f"{_md5(b'[]')}.dir"  # the digest of an empty folder

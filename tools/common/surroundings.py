@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stages.common.kernels import FIXED
+from stages.data.places import OWN
 from stages.fetch import keras_cache
 from stages.support.dvc_cache import TRAIN_ANEW
 from stages.support.errors import PipelineError
@@ -169,8 +170,17 @@ def another_processor(name: str, folder: Path, processor: str) -> Run:
     return replace(plain_user(name, folder), commands=(python.parent,))
 
 
+def copy_own_data(to: Path) -> None:
+    """Copies one's own data sets, which git ignores, into a copy of the project."""
+    for path in OWN.rglob("*.npz"):
+        copy = to / path
+        if path.is_file() and not copy.exists() and copy.parent.resolve() == to.resolve() / path.parent:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
+
+
 def copy_project(to: Path) -> None:
-    """Copies the files that git tracks or would track, with local edits, but without the results."""
+    """Copies the files that git tracks or would track and one's own data, with local edits, but without the results."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         capture_output=True,
@@ -183,3 +193,4 @@ def copy_project(to: Path) -> None:
         if Path(name).is_file() and not any(Path(name).is_relative_to(result) for result in found):
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(name, to / name)
+    copy_own_data(to)

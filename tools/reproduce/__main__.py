@@ -24,7 +24,8 @@ from tools.common import results
 from tools.common.lock import LOCK, digests, read_lock, stages_of
 from tools.common.predictions import architectures_of, describe_difference, read_predictions
 from tools.common.revision import Revision, git
-from tools.common.surroundings import Run
+from tools.common.surroundings import Run, copy_own_data
+from tools.common.unseen import unseen_by_review
 from tools.reproduce.selection import changed
 
 NOT_REPRODUCED = 3
@@ -52,6 +53,7 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
                 raise PipelineError(f"{LOCK} in {head}: expected outputs in the project's folder, found {out}")
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     (run.project / LOCK).unlink(missing_ok=True)
+    copy_own_data(run.project)
     run.execute(["dvc", "repro", "fetch"])
     old, new = head.read_json(results.DESCRIPTION) or {}, _folder(run).read_json(results.DESCRIPTION)
     if old.get("sha256") != new["sha256"]:
@@ -143,6 +145,7 @@ def main() -> None:
         names = changed(Revision(arguments.base, fork), head)
         if not names:
             print(f"nothing to run: {head} changes no architecture since it branched from {base}")
+            print("".join(f"{line}\n" for line in unseen_by_review(head)), end="")
             return
     found = reproduce(head, names)
     print(*lines(found), sep="\n")

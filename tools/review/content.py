@@ -9,6 +9,7 @@ from tools.common import results
 from tools.common.changes import NEW, REMOVED, WORSE, Change, changes, data_change
 from tools.common.comparison import stale_tables
 from tools.common.revision import Revision, git
+from tools.common.unseen import unseen_by_review
 from tools.review.differences import Difference, metrics_differences, on_one_side, params_differences
 from tools.review.reproduced import read_reproduced
 from tools.review.stages import stage_changes, stale
@@ -29,6 +30,7 @@ class Review:
         stale, base_stale: why a side's dvc.lock does not match its params, code and results, a line each.
         stale_tables: the tables of the overview that do not match the head's results, a line each.
         unreadable: what is not compared as a file is damaged, or is not what this project writes, a line each.
+        unseen: the places of the head's data set that are not compared with its dvc.lock, a line each.
         base_ahead: the number of commits that the base has and the head lacks.
         reproduced: by architecture that was run again, in what it differs from the head's records; "" if in nothing.
     """
@@ -45,6 +47,7 @@ class Review:
     base_stale: list[str]
     stale_tables: list[str]
     unreadable: list[str]
+    unseen: list[str]
     base_ahead: int
     reproduced: dict[str, str]
 
@@ -77,6 +80,7 @@ class Review:
             stale(base),
             stale_tables(head),
             list(dict.fromkeys([*unreadable, *damaged])),
+            unseen_by_review(head),
             int(git("rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit}")),
             read_reproduced(head),
         )
@@ -162,7 +166,7 @@ class Review:
         other = [f"the data set changed, so no results are compared: {self.other_data}"] if self.other_data else []
         stale = [f"dvc.lock does not match: {line}" for line in self.stale]
         unreadable = [f"not compared: {line}" for line in self.unreadable]
-        return other + unreadable + stale + self.stale_tables + self.not_reproduced
+        return other + unreadable + stale + self.unseen + self.stale_tables + self.not_reproduced
 
     @property
     def not_reproduced(self) -> list[str]:

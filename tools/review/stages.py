@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.data.places import OWN
 from stages.support.errors import PipelineError
 from stages.support.params import PARAMS_PATH
 from tools.common.definitions import Stage, lookup, stages
 from tools.common.lock import LOCK, digests, stages_of
-from tools.common.revision import Revision
+from tools.common.revision import NO_FILES, Revision
 
 PROJECT_FILE = "dvc.yaml"
 LISTED = 4  # stages or files named in a line, at most
@@ -62,10 +63,14 @@ def _reasons(
                 yield f"{path} is a URL, which a review does not ask"
             elif path not in cached:
                 try:
-                    now |= {path: found} if (found := digest(path)) else {}
-                    readable.append(path)
+                    found = digest(path)
                 except PipelineError as error:
-                    yield str(error)
+                    if path != str(OWN):
+                        yield str(error)
+                    continue
+                if (path, found) != (str(OWN), NO_FILES):  # else it is not in git; tools/common/unseen.py says so
+                    now |= {path: found} if found else {}
+                    readable.append(path)
         yield from _states(readable, digests(entry, key), now)
 
 

@@ -8,10 +8,11 @@ import yaml
 
 from stages.data.archive import Archive, write_archive
 from stages.data.offline import embedded_digits
+from stages.data.places import OWN
 from stages.support.params import PARAMS_PATH, Params, load_params
 from stages.support.yaml import parse_yaml, read_yaml
 
-DIGITS = "digits.npz"
+DIGITS = str(OWN / "digits.npz")
 TRAIN, TEST = 240, 60  # images; an emulated processor trains some hundred times slower
 MIXED = "mixed"
 MIXTURE = """\

@@ -1,0 +1,116 @@
+"""What no stage depends on decides no result: environment variables, files in a home, locale, terminal, umask."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.data.archive import write_archive
+from stages.fetch import read_place
+
+from .conftest import Project, tiny_archive
+
+VARIABLES = {
+    "COLUMNS": "40",
+    "CUDA_VISIBLE_DEVICES": "0",
+    "FORCE_COLOR": "1",
+    "FREETYPE_PROPERTIES": "truetype:interpreter-version=35",  # draws letters otherwise
+    "HB_SHAPER_LIST": "fallback",  # places letters otherwise
+    "HDF5_DRIVER": "stdio",
+    "HDF5_VOL_CONNECTOR": "no_such",
+    "JUPYTER_COLUMNS": "40",
+    "KERAS_MAX_EPOCHS": "1",
+    "KERAS_MAX_STEPS_PER_EPOCH": "many",  # no number, on which Keras would end
+    "KERAS_NNX_ENABLED": "true",
+    "LC_ALL": "C",
+    "MPLCONFIGDIR": "settings",
+    "NVIDIA_TF32_OVERRIDE": "1",
+    "PILLOW_ALIGNMENT": "64",
+    "PYTHONHASHSEED": "7",
+    "PYTHONOPTIMIZE": "2",
+    "SCIPY_ARRAY_API": "1",
+    "SKLEARN_ASSUME_FINITE": "1",
+    "SOURCE_DATE_EPOCH": "1",
+    "TERM": "dumb",
+    "TZ": "Pacific/Chatham",
+}
+PICTURES = "font.size: 17\naxes.grid: True\nsavefig.bbox: tight\n"
+FILES = {
+    "project/matplotlibrc": PICTURES,
+    "project/settings/matplotlibrc": PICTURES,
+    "home/.config/matplotlib/matplotlibrc": PICTURES,
+    "home/.keras/keras.json": '{"backend": "jax", "floatx": "bfloat16", "epsilon": 1, "image_data_format": "x"}',
+}
+
+
+@pytest.fixture
+def odd(project: Project, tmp_path: Path) -> Project:
+    """The project in odd surroundings: `VARIABLES` are for `in_odd_surroundings`."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return project
+
+
+def in_odd_surroundings(project: Project, *command: str) -> None:
+    home = project.path.parent / "home"
+    environment = os.environ | VARIABLES | {"HOME": str(home), "KERAS_HOME": str(home / ".keras")}
+    subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=project.path,
+        env=environment,
+        umask=0o077,
+        capture_output=True,
+        check=True,
+    )
+
+
+def test_data_and_pictures(odd: Project) -> None:
+    before = {path.name: path.read_bytes() for path in [*odd.path.glob("data/raw/*"), odd.path / "plots/samples.png"]}
+    in_odd_surroundings(odd, "stages.fetch", "new/mnist.npz", "new/mnist.json")
+    in_odd_surroundings(odd, "stages.preprocess", "new/mnist.npz", "new/mnist.json", "new/data", "new/samples.png")
+    assert {path.name: path.read_bytes() for path in (odd.path / "new").glob("*.*")} == before
+    for path in (odd.path / "data/prepared").iterdir():
+        assert (odd.path / "new/data" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_models_and_predictions(odd: Project) -> None:
+    model = [f"new/mlp_256/10.{suffix}" for suffix in ("keras", "txt", "csv")]
+    in_odd_surroundings(odd, "stages.train", "mlp_256", "10", "data/prepared", *model, "new/checkpoint.npz")
+    for path in (odd.path / "data/models/mlp_256").iterdir():
+        assert (odd.path / "new/mlp_256" / path.name).read_bytes() == path.read_bytes()
+    in_odd_surroundings(odd, "stages.evaluate", "mlp_256", "10", "data/prepared", model[0], model[2], "new/10.json")
+    assert (odd.path / "new/10.json").read_bytes() == (odd.path / "metrics/seeds/mlp_256/10.json").read_bytes()
+    keras = odd.path.parent / "home/.keras"
+    assert [path.name for path in keras.iterdir()] == ["keras.json"]
+    assert (keras / "keras.json").read_text() == FILES["home/.keras/keras.json"]
+
+
+def test_fonts_of_the_user(odd: Project) -> None:
+    """Such as one that has the family name of matplotlib's own."""
+    from fontTools.ttLib import TTFont
+    from matplotlib import get_data_path
+
+    font = TTFont(Path(get_data_path(), "fonts/ttf/DejaVuSerif.ttf"))
+    for record in font["name"].names:
+        name = record.toUnicode().replace("Serif", "Sans")
+        font["name"].setName(name, record.nameID, record.platformID, record.platEncID, record.langID)
+    fonts = odd.path.parent / "home/.fonts"
+    fonts.mkdir(parents=True)
+    font.save(fonts / "DejaVuSans.ttf")
+    in_odd_surroundings(
+        odd, "stages.preprocess", "data/raw/mnist.npz", "data/raw/mnist.json", "new/data", "new/samples.png"
+    )
+    assert (odd.path / "new/samples.png").read_bytes() == (odd.path / "plots/samples.png").read_bytes()
+
+
+def test_the_place_of_keras_data_is_the_users_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It decides what is read, so that data without a digest are said not to be looked at (test_own_data.py)."""
+    for home, train in (("one", 200), ("other", 300)):
+        folder = tmp_path / home / "datasets"
+        folder.mkdir(parents=True)
+        write_archive(folder / "my.npz", tiny_archive(train))
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path / home))
+        assert len(read_place("keras:my.npz").x_train) == train

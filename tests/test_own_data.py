@@ -1,0 +1,246 @@
+"""One's own data sets: what DVC sees in data/own/; what is said of data that it does not see."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages.data.archive import write_archive
+from stages.data.places import unseen
+from stages.support.params import Source
+from tools.common.revision import Revision
+from tools.common.surroundings import copy_own_data
+from tools.review.stages import stale
+
+from .conftest import Project, tiny_archive
+from .faults import outputs
+from .reviews import pages, review
+from .test_fetch import run_fetch
+
+OWN = "data/own/digits.npz"
+LINE = "not looked at: {}: it has no sha256 in params.yaml; to read it again, run: dvc repro --force fetch"
+
+
+def replace(project: Project, place: str = OWN, train: int = 200) -> str:
+    """Puts other data at a place; returns their digest."""
+    archive = tiny_archive(train)
+    (project.path / place).unlink(missing_ok=True)
+    write_archive(project.path / place, archive)
+    return archive.sha256()
+
+
+def fetched(project: Project) -> str:
+    return json.loads((project.path / "data/raw/mnist.json").read_text())["sha256"]
+
+
+def read_from(project: Project, place: str, **pinned: str) -> None:
+    """Names one place for the data, with no change of their name."""
+    source = {"dataset": "tiny digits", **pinned, "places": [place]}
+    project.edit(lambda params: params["data"].update(sources=[source]))
+
+
+def test_dvc_sees_a_replaced_file_and_fetch_takes_it(project: Project) -> None:
+    digest = replace(project)
+    assert json.loads(project.run("dvc", "status", "--json").stdout) == {
+        "fetch": [{"changed deps": {"data/own": "modified"}}]
+    }
+    assert "fetch: data/own modified" in stale(Revision("workspace", None, project.path))
+    project.repro("fetch")
+    assert fetched(project) == digest
+
+
+@pytest.mark.parametrize("place", ["data/own/new.npz", "data/own/a folder/new.npz"])
+def test_dvc_sees_a_new_file_and_what_a_link_leads_to(project: Project, tmp_path: Path, place: str) -> None:
+    (project.path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / "data.npz").write_bytes(b"1")
+    (project.path / place).symlink_to(tmp_path / "data.npz")
+    assert "data/own" in project.run("dvc", "status").stdout
+    project.run("dvc", "commit", "--force", "fetch")
+    assert "up to date" in project.run("dvc", "status").stdout
+    (tmp_path / "data.npz").write_bytes(b"22")
+    assert "data/own" in project.run("dvc", "status").stdout
+
+
+def test_nothing_else_in_the_folder_counts(project: Project) -> None:
+    folder = project.path / "data/own"
+    for stray in ("README.md", ".DS_Store", ".digits.npz.swp", "digits.npz~", ".ipynb_checkpoints/a.ipynb", "a.csv"):
+        (folder / stray).parent.mkdir(exist_ok=True)
+        (folder / stray).write_text("a stray")
+    assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
+    assert project.run("git", "status", "--porcelain").stdout == " M data/own/README.md\n"
+    assert stale(Revision("workspace", None, project.path)) == []
+    for path in folder.glob("*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    project.run("git", "checkout", "-q", "HEAD~1", "--", "data/own/README.md")
+    assert "data/own" in project.run("dvc", "status").stdout, "a folder that only has its README is a dependency too"
+
+
+def test_what_dvc_add_tracks_reaches_a_clone_and_its_review(project: Project, tmp_path: Path) -> None:
+    project.run("git", "rm", "-q", "--cached", OWN)
+    project.run("dvc", "add", "-q", OWN)
+    project.run("dvc", "commit", "--force", "-q", "fetch")
+    project.commit("tracked by DVC")
+    clone = project.git_clone(tmp_path / "clone")
+    assert not (clone.path / OWN).exists()
+    assert stale(Revision("clone", None, clone.path)) == []
+    clone.run("dvc", "cache", "dir", "--local", str(project.path / ".dvc/cache"))
+    clone.run("dvc", "checkout", "-q")
+    assert clone.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
+
+    tracked = clone.path / f"{OWN}.dvc"
+    tracked.write_text(tracked.read_text().replace("md5: ", "md5: 0", 1))
+    (clone.path / OWN).unlink()
+    assert stale(Revision("clone", None, clone.path)) == ["fetch: data/own modified"]
+
+
+def damage(path: Path) -> None:
+    path.unlink()
+    path.write_text("<html>Please log in</html>")
+
+
+@pytest.mark.parametrize(
+    ("pinned", "spoil", "reason"),
+    [
+        (False, damage, f"{OWN}: not a data set: "),
+        (False, lambda path: (path.unlink(), path.symlink_to("nowhere")), f"{OWN}: no such file"),
+        (True, lambda path: write_archive(path, tiny_archive(200)), f"{OWN}: expected arrays with SHA-256 "),
+    ],
+)
+def test_a_file_that_is_there_and_no_use_is_an_error_and_no_earlier_copy_stands_in(
+    project: Project, pinned: bool, spoil, reason: str
+) -> None:
+    right = fetched(project)
+    if pinned:
+        read_from(project, OWN, sha256=right)
+    before = outputs(project)
+    spoil(project.path / OWN)
+    done = project.run("python", "-m", "stages.fetch", "data/raw/mnist.npz", "data/raw/mnist.json", check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"could not get the data set ({reason}" in done.stderr
+    if pinned:
+        assert f"{right}, found {tiny_archive(200).sha256()}; " in done.stderr
+    assert outputs(project) == before
+
+
+def test_the_earlier_copy_stands_in_for_its_own_place_only(project: Project) -> None:
+    (project.path / OWN).unlink()
+    fetch = ("python", "-m", "stages.fetch", "data/raw/mnist.npz", "data/raw/mnist.json")
+    done = project.run(*fetch)
+    assert done.stderr == f"skipped: {OWN}: no such file\n"
+    assert done.stdout.startswith("tiny digits, from an earlier run\n")
+    read_from(project, "data/own/other.npz")
+    done = project.run(*fetch, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: params.yaml: data.sources: could not get the data set (data/own/other.npz: no"
+    )
+
+
+def test_a_folder_that_is_a_link_is_one_line(project: Project, tmp_path: Path) -> None:
+    write_archive(tmp_path / "away/digits.npz", tiny_archive())
+    (project.path / "data/own/link").symlink_to(tmp_path / "away")
+    read_from(project, place := "data/own/link/digits.npz")
+    done = project.run("python", "-m", "stages.fetch", "new.npz", "new.json", check=False)
+    assert done.returncode == 1
+    assert f"({place}: its folder is a link, where DVC sees no changes; link the file instead)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "is_seen"),
+    [
+        (OWN, True),
+        ("./data/own/sub/a.npz", True),
+        ("embedded:digits", True),
+        ("my.npz", False),
+        ("~/my.npz", False),
+        ("/srv/my.npz", False),
+        ("keras:mnist.npz", False),
+        ("https://example.org/mnist.npz", False),
+        ("data/own/my.dat", False),
+        ("data/own/../my.npz", False),
+        ("data/owned/my.npz", False),
+        ("keras:data/own/my.npz", False),
+    ],
+)
+def test_where_a_change_is_not_seen(place: str, is_seen: bool) -> None:
+    source = Source(dataset="x", places=["a.npz", place, "b.npz"])
+    assert unseen(source, place) == (["a.npz"] if is_seen else ["a.npz", place])
+    assert unseen(source.model_copy(update={"sha256": "0" * 64}), place) == []
+
+
+def test_fetch_prints_the_line_that_pins(tmp_path: Path) -> None:
+    write_archive(tmp_path / "my.npz", tiny_archive())
+    source = "    - dataset: mine\n{}      places: [my.npz]\n"
+    done = run_fetch(tmp_path, source.format(""))
+    assert done.stderr.startswith("NOTICE: changes of my.npz are not seen: ")
+    pin = done.stderr.splitlines()[-1]
+    assert pin == f'      sha256: "{tiny_archive().sha256()}"'
+    assert run_fetch(tmp_path, source.format(f"{pin}\n")).stderr == ""
+    write_archive(tmp_path / "my.npz", other := tiny_archive(200))
+    shutil.rmtree(tmp_path / "out")
+    done = run_fetch(tmp_path, source.format(f"{pin}\n"))
+    assert re.search(rf"^error: .*my.npz: expected .*{tiny_archive().sha256()}, found {other.sha256()}", done.stderr)
+
+
+def test_repro_and_review_say_what_they_did_not_look_at(project: Project) -> None:
+    replace(project, place := "my.npz", train=300)
+    read_from(project, place)
+    project.repro()
+    project.overview()
+    project.commit("an unpinned place")
+    replace(project, place)
+    assert project.run("python", "-m", "tools.repro").stdout == (
+        f"nothing to run: models and results are up to date\n{LINE.format(place)}\n"
+    )
+    assert LINE.format(place) in review(project, "HEAD~1", "--fail-on", "stale")
+    for page in pages(project):
+        assert "not looked at: my.npz: it has no sha256 in params.yaml" in page
+    project.edit(lambda params: params["report"].update(confused_pairs=4))
+    assert project.run("python", "-m", "tools.repro").stdout.endswith(f"\n{LINE.format(place)}\n")
+
+    digest = fetched(project)
+    project.repro("--force", "fetch")  # as the line advises
+    assert fetched(project) != digest
+
+
+def test_a_review_says_that_git_does_not_have_the_file(project: Project) -> None:
+    project.run("git", "rm", "-q", "--cached", OWN)
+    project.commit("not in git")
+    commit = project.run("git", "rev-parse", "--short=7", "HEAD").stdout.strip()
+    printed = review(project, "HEAD~1", "HEAD", "--fail-on", "stale")
+    assert f"not looked at: {OWN}: not in HEAD ({commit})\n" in printed
+    assert "not looked at" not in review(project, "HEAD")
+    read_from(project, OWN, sha256=fetched(project))
+    project.run("dvc", "commit", "--force", "-q", "fetch")
+    project.commit("pinned")
+    assert "not looked at" not in review(project, "HEAD~1", "HEAD")
+
+
+def test_reproduce_takes_data_that_git_ignores(project: Project) -> None:
+    project.run("git", "rm", "-q", "--cached", OWN)
+    project.edit_json("data/raw/mnist.json", lambda description: description.update(sha256="f" * 64))
+    project.commit("not in git, and another digest, so that it ends there")
+    done = project.run("python", "-m", "tools.reproduce", check=False)
+    assert "recorded with tiny digits, but found tiny digits" in done.stderr
+
+
+def test_a_copy_of_the_project_has_the_own_data_and_nothing_behind_links(tmp_path: Path, monkeypatch) -> None:
+    here, copy, away = tmp_path / "here", tmp_path / "copy", tmp_path / "away"
+    for name in ("a.npz", "sub/b.npz", "link/c.npz", "kept.npz", ".DS_Store"):
+        (here / "data/own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / "data/own" / name).write_text("here")
+    (copy / "data/own").mkdir(parents=True)
+    away.mkdir()
+    (copy / "data/own/link").symlink_to(away)
+    (copy / "data/own/kept.npz").write_text("there")
+    monkeypatch.chdir(here)
+    copy_own_data(copy)
+    assert {path.name: path.read_text() for path in (copy / "data/own").rglob("*.npz")} == {
+        "a.npz": "here",
+        "b.npz": "here",
+        "kept.npz": "there",
+    }
+    assert not any(away.iterdir())
