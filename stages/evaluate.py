@@ -16,6 +16,7 @@ from stages.common.files import write_json
 from stages.common.prepared import Dataset
 from stages.models.building import load_model
 from stages.results.predictions import HISTORY, Predictions, ensemble_accuracy
+from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, command, unreadable
 from stages.support.params import Params, load_params
 from stages.support.paths import output_path
@@ -25,15 +26,16 @@ from stages.support.versions import check_versions
 TYPES = {"epoch": "int64", "split": str, "metric": str, "value": "float64"}  # of the columns of a history
 
 
-def read_history(path: Path, seed: int, hint: str) -> list[tuple]:
+def read_history(path: Path, name: str, seed: int) -> list[tuple]:
     """Reads the history that train wrote, as rows (seed, epoch, split, metric, value).
 
-    Raises `PipelineError`, which ends with `hint`, if the file is missing or is something else.
+    Raises `PipelineError` if the file is missing or is something else.
     """
-    with unreadable(path, "the history that train writes", hint):
-        history = pd.read_csv(path, usecols=list(TYPES), dtype=TYPES)
-    if not np.isfinite(history["value"]).all() or history.empty:
-        raise PipelineError(f"{path}: expected finite numbers, found others or none", hint)
+    with made_by(f"train@{name}", path):
+        with unreadable(path, "the history that train writes"):
+            history = pd.read_csv(path, usecols=list(TYPES), dtype=TYPES)
+        if not np.isfinite(history["value"]).all() or history.empty:
+            raise PipelineError(f"{path}: expected finite numbers, found others or none")
     return list(history.assign(seed=seed)[list(HISTORY)].itertuples(index=False, name=None))
 
 
@@ -42,19 +44,19 @@ def evaluate(name: str, params: Params, data: Path, models: Path) -> tuple[Predi
 
     Raises `PipelineError` if a model or a history cannot be read, or if a prediction is not finite.
     """
-    hint = f"train it anew with: dvc repro train@{name}"
     dataset, seeds, decimals = Dataset.read(data), sorted(params.train.seeds), params.evaluate.decimals
     images, one_hot = dataset.load(data)
     labels = one_hot.argmax(axis=1)
     files = [models / f"{seed}.keras" for seed in seeds]
-    history = [row for seed in seeds for row in read_history(models / f"{seed}.csv", seed, hint)]
+    history = [row for seed in seeds for row in read_history(models / f"{seed}.csv", name, seed)]
     probabilities, parameters = [], 0
     for file in files:
         model = load_model(file, name, params.architecture(name), dataset, params.train.kernels)
         parameters = model.count_params()
         probabilities.append(model.predict(images, batch_size=params.evaluate.batch_size, verbose=0))
-        if not np.isfinite(probabilities[-1]).all():
-            raise PipelineError(f"{file}: expected finite probabilities, found others", hint)
+        with made_by(f"train@{name}", file):
+            if not np.isfinite(probabilities[-1]).all():
+                raise PipelineError(f"{file}: expected finite probabilities, found others")
     classes = list(range(dataset.classes))
     predictions = Predictions(
         name,

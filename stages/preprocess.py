@@ -13,8 +13,9 @@ from rich.progress import track
 
 from stages.common.files import read_bytes
 from stages.common.prepared import IMAGES, LABELS, Dataset, write_npy
-from stages.data.archive import ANEW, Archive, Description, map_archive
+from stages.data.archive import MADE_BY, Archive, Description, map_archive
 from stages.results.pictures import digit_sheet, save
+from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, command
 from stages.support.params import load_params, mistake
 from stages.support.paths import output_path
@@ -26,10 +27,11 @@ CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28
 
 def read_description(path: Path, archive: Archive) -> Description:
     """Reads what fetch says of the archive. Raises `PipelineError` if it is missing or damaged, or is of other data."""
-    found = Description.parse(read_bytes(path, ANEW), str(path), ANEW)
-    if found.sha256 != archive.sha256():
-        raise PipelineError(f"{path}: expected the digest of the data, {archive.sha256()}, found {found.sha256}", ANEW)
-    return found
+    with made_by(MADE_BY, path):
+        found = Description.parse(read_bytes(path), str(path))
+        if found.sha256 != archive.sha256():
+            raise PipelineError(f"{path}: expected the digest of the data, {archive.sha256()}, found {found.sha256}")
+        return found
 
 
 def scale_images(images: np.ndarray, pixel_max: float) -> np.ndarray:

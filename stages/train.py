@@ -23,7 +23,7 @@ from stages.models.identity import identities
 from stages.models.models import import_keras
 from stages.models.training import SUMMARY, Recipe
 from stages.support.architecture import Architecture
-from stages.support.dvc_cache import Cache, recorded
+from stages.support.dvc_cache import TRAIN_ANEW, Cache, recorded
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, load_params, mistake
 from stages.support.paths import output_path
@@ -35,7 +35,6 @@ from stages.support.workers import EndEpoch, train_side_by_side
 from stages.support.yaml import read_yaml, to_yaml
 
 IDENTITIES = "identities.json"  # of the trainings, by seed, in the folder with the models
-TRAIN_ANEW = "TRAIN_ANEW"  # an environment variable: set to 1, no model of an earlier run is taken over
 
 
 def check_fit(name: str, architecture: Architecture, dataset: Dataset) -> None:
@@ -128,7 +127,9 @@ def main() -> None:
     params = load_params()
     name, kernels = arguments.architecture, params.train.kernels
     architecture = params.architecture(name)
-    check_fit(name, architecture, Dataset.read(arguments.data))
+    dataset = Dataset.read(arguments.data)
+    dataset.load(arguments.data)  # raises an error if the arrays are damaged, before anything is written
+    check_fit(name, architecture, dataset)
     if why := why_not_portable(kernels):
         print(
             f"{name}: {why}: other machines give other bytes; compare with their results by: make compare",

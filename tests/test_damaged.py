@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -21,13 +20,13 @@ from stages.models.models import import_keras
 from .conftest import ROOT, Project
 from .faults import outputs
 
-MODEL, PREPARED = "data/models/cnn/10.keras", "data/prepared"
-EVALUATION = "metrics/seeds/cnn/10.json"
+MODEL, TRAIN, TEST = "data/models/cnn/10.keras", "data/prepared/train", "data/prepared/test"
+PREDICTIONS = "metrics/predictions/cnn.json"
 STAGES = {
-    "preprocess": "data/raw/mnist.npz data/raw/mnist.json data/prepared plots/samples.png",
-    "train": "cnn 10 data/prepared new/10.keras new/10.txt new/10.csv new/10.npz",
-    "evaluate": f"cnn 10 data/prepared {MODEL} data/models/cnn/10.csv new/10.json",
-    "report": "cnn data/prepared metrics/seeds new/cnn.json new",
+    "preprocess": "data/raw/mnist.npz data/raw/mnist.json new/prepared new/samples.png",
+    "train": f"cnn {TRAIN} new",
+    "evaluate": f"cnn {TEST} data/models/cnn new/predictions.json new/metrics.json",
+    "report": f"cnn {TEST} {PREDICTIONS} new",
 }
 
 
@@ -36,21 +35,16 @@ def shared(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> 
     return built_project.clone(tmp_path_factory.mktemp("damaged") / "project")
 
 
-def replaced(path: Path, content: bytes) -> None:
-    path.unlink()  # it may be a link to DVC's cache
-    path.write_bytes(content)
-
-
 def cut(path: Path) -> None:
-    replaced(path, path.read_bytes()[:-100])
+    path.write_bytes(path.read_bytes()[:-100])
 
 
 def text(path: Path) -> None:
-    replaced(path, b"<html>Please log in</html>")
+    path.write_bytes(b"<html>Please log in</html>")
 
 
 def json_with(**changed: object) -> Callable[[Path], None]:
-    return lambda path: replaced(path, json.dumps(json.loads(path.read_bytes()) | changed).encode())
+    return lambda path: path.write_text(json.dumps(json.loads(path.read_bytes()) | changed))
 
 
 def array(shape: tuple[int, ...], dtype: str = "float32") -> Callable[[Path], None]:
@@ -130,37 +124,37 @@ DAMAGED = [
     ("preprocess", "data/raw/mnist.json", text, "fetch"),
     ("preprocess", "data/raw/mnist.json", json_with(sha256="0" * 64), "fetch"),
     ("preprocess", "data/raw/mnist.json", json_with(dataset=7), "fetch"),
-    ("train", f"{PREPARED}/dataset.json", Path.unlink, "preprocess"),
-    ("train", f"{PREPARED}/dataset.json", json_with(image=[8, 8]), "preprocess"),
-    ("train", f"{PREPARED}/dataset.json", json_with(train="many"), "preprocess"),
-    ("train", f"{PREPARED}/x_train.npy", Path.unlink, "preprocess"),
-    ("train", f"{PREPARED}/x_train.npy", cut, "preprocess"),
-    ("train", f"{PREPARED}/x_train.npy", text, "preprocess"),
-    ("train", f"{PREPARED}/x_train.npy", pickled, "preprocess"),
-    ("train", f"{PREPARED}/y_train.npy", array((300, 12)), "preprocess"),
-    ("evaluate", f"{PREPARED}/x_test.npy", array((100, 8, 8, 1), "float64"), "preprocess"),
-    ("evaluate", MODEL, Path.unlink, "train@cnn-10"),
-    ("evaluate", MODEL, cut, "train@cnn-10"),
-    ("evaluate", MODEL, text, "train@cnn-10"),
-    ("evaluate", MODEL, model_of(12), "train@cnn-10"),
-    ("evaluate", MODEL, model_of("code", 10), "train@cnn-10"),
-    ("evaluate", MODEL, member("config.json", lambda _: b"{}"), "train@cnn-10"),
-    ("evaluate", MODEL, member("config.json", lambda _: b"[" * 100_000), "train@cnn-10"),
-    ("evaluate", MODEL, member("model.weights.h5", lambda found: found[:500]), "train@cnn-10"),
-    ("evaluate", MODEL, weights(huge), "train@cnn-10"),
-    ("evaluate", MODEL, weights(elsewhere), "train@cnn-10"),
-    ("evaluate", MODEL, weights(not_finite), "train@cnn-10"),
-    ("evaluate", "data/models/cnn/10.csv", Path.unlink, "train@cnn-10"),
-    ("evaluate", "data/models/cnn/10.csv", text, "train@cnn-10"),
-    ("report", EVALUATION, Path.unlink, "evaluate@cnn-10"),
-    ("report", EVALUATION, cut, "evaluate@cnn-10"),
-    ("report", EVALUATION, json_with(prediction=[11] * 100), "evaluate@cnn-10"),
-    ("report", EVALUATION, json_with(label=[1] * 100), "evaluate@cnn-10"),
-    ("report", EVALUATION, json_with(others=[[1]] * 100), "evaluate@cnn-10"),
-    ("report", EVALUATION, json_with(others=[[1.5, 0.5]] * 100), "evaluate@cnn-10"),
-    ("report", EVALUATION, json_with(probability=["x"] * 100), "evaluate@cnn-10"),
-    ("report", EVALUATION, json_with(history=[[1, "validation", "loss", 1.0]]), "evaluate@cnn-10"),
-    ("report", EVALUATION, json_with(model=[]), "evaluate@cnn-10"),
+    ("train", f"{TRAIN}/dataset.json", Path.unlink, "preprocess"),
+    ("train", f"{TRAIN}/dataset.json", json_with(image=[8, 8]), "preprocess"),
+    ("train", f"{TRAIN}/dataset.json", json_with(count="many"), "preprocess"),
+    ("train", f"{TRAIN}/images.npy", Path.unlink, "preprocess"),
+    ("train", f"{TRAIN}/images.npy", cut, "preprocess"),
+    ("train", f"{TRAIN}/images.npy", text, "preprocess"),
+    ("train", f"{TRAIN}/images.npy", pickled, "preprocess"),
+    ("train", f"{TRAIN}/labels.npy", array((300, 12)), "preprocess"),
+    ("evaluate", f"{TEST}/images.npy", array((100, 8, 8, 1), "float64"), "preprocess"),
+    ("evaluate", MODEL, Path.unlink, "train@cnn"),
+    ("evaluate", MODEL, cut, "train@cnn"),
+    ("evaluate", MODEL, text, "train@cnn"),
+    ("evaluate", MODEL, model_of(12), "train@cnn"),
+    ("evaluate", MODEL, model_of("code", 10), "train@cnn"),
+    ("evaluate", MODEL, member("config.json", lambda _: b"{}"), "train@cnn"),
+    ("evaluate", MODEL, member("config.json", lambda _: b"[" * 100_000), "train@cnn"),
+    ("evaluate", MODEL, member("model.weights.h5", lambda found: found[:500]), "train@cnn"),
+    ("evaluate", MODEL, weights(huge), "train@cnn"),
+    ("evaluate", MODEL, weights(elsewhere), "train@cnn"),
+    ("evaluate", MODEL, weights(not_finite), "train@cnn"),
+    ("evaluate", "data/models/cnn/10.csv", Path.unlink, "train@cnn"),
+    ("evaluate", "data/models/cnn/10.csv", text, "train@cnn"),
+    ("report", PREDICTIONS, Path.unlink, "evaluate@cnn"),
+    ("report", PREDICTIONS, cut, "evaluate@cnn"),
+    ("report", PREDICTIONS, json_with(prediction=[[11] * 100]), "evaluate@cnn"),
+    ("report", PREDICTIONS, json_with(label=[1] * 100), "evaluate@cnn"),
+    ("report", PREDICTIONS, json_with(seeds=[11]), "evaluate@cnn"),
+    ("report", PREDICTIONS, json_with(loss=["x"]), "evaluate@cnn"),
+    ("report", PREDICTIONS, json_with(probability=[["x"] * 100]), "evaluate@cnn"),
+    ("report", PREDICTIONS, json_with(history=[[10, 1, "validation", "loss", 1.0]]), "evaluate@cnn"),
+    ("report", PREDICTIONS, json_with(models=[]), "evaluate@cnn"),
 ]
 
 
@@ -181,14 +175,17 @@ def test_one_line_names_the_file_and_what_makes_it_anew(
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {path}: ")
-    assert re.search(rf"[^; ]; (make|train) it anew with: dvc repro {re.escape(makes)}$", line)
+    removed = f"rm -f {path} && " if spoil != Path.unlink else ""
+    run = "TRAIN_ANEW=1 dvc repro --force --single-item" if "its layers are not" in line else "dvc repro"
+    assert line.endswith(f"; make it anew with: {removed}{run} {makes}")
+    assert line.count("make it anew") == 1
     assert not (shared.path / "new").exists()
     assert outputs(shared) == before, "something good was overwritten"
 
 
 def test_dvc_repro_makes_damaged_files_anew(project: Project) -> None:
     before = outputs(project)
-    for path in (MODEL, f"{PREPARED}/x_test.npy", EVALUATION, "data/raw/mnist.npz"):
+    for path in (MODEL, f"{TEST}/images.npy", PREDICTIONS, "data/raw/mnist.npz"):
         cut(project.path / path)
     project.repro()
     assert outputs(project) == before

@@ -43,12 +43,12 @@ def _remove_leftovers(path: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def read_bytes(path: Path, hint: str) -> bytes:
-    """Reads a file. Raises `PipelineError`, which ends with `hint`, if that is not possible."""
+def read_bytes(path: Path) -> bytes:
+    """Reads a file. Raises `PipelineError` if that is not possible."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise PipelineError(f"{path}: cannot read: {error.strerror or error}", hint) from error
+        raise PipelineError(f"{path}: cannot read: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

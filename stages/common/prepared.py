@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from stages.common.files import read_bytes, replacing, write_json
+from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 
 FILES = DESCRIPTION, IMAGES, LABELS = "dataset.json", "images.npy", "labels.npy"  # of a split
 MAX_CLASSES = 256  # a label is a byte in the archive
-ANEW = "make it anew with: dvc repro preprocess"
+MADE_BY = "preprocess"  # the stage
 
 
 def write_npy(path: Path, chunks: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
@@ -51,7 +52,8 @@ class Dataset:
     def read(cls, folder: Path) -> "Dataset":
         """Reads what `write` wrote. Raises `PipelineError` if the file is missing or is something else."""
         path = folder / DESCRIPTION
-        return read_as(cls, read_bytes(path, ANEW), str(path), ANEW)
+        with made_by(MADE_BY, path):
+            return read_as(cls, read_bytes(path), str(path))
 
     def load(self, folder: Path) -> tuple[np.ndarray, np.ndarray]:
         """Memory-maps the images and one-hot labels in a folder.
@@ -64,9 +66,10 @@ class Dataset:
 
 def _map_npy(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Memory-maps an array that `write_npy` wrote."""
-    with unreadable(path, "an array", ANEW):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.memmap) or (array.dtype, array.shape) != (np.float32, shape):
-        found = f"{getattr(array, 'dtype', 'no array')} {getattr(array, 'shape', '')}"
-        raise PipelineError(f"{path}: expected float32 {shape}, found {found}", ANEW)
-    return array
+    with made_by(MADE_BY, path):
+        with unreadable(path, "an array"):
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.memmap) or (array.dtype, array.shape) != (np.float32, shape):
+            found = f"{getattr(array, 'dtype', 'no array')} {getattr(array, 'shape', '')}"
+            raise PipelineError(f"{path}: expected float32 {shape}, found {found}")
+        return array

@@ -19,10 +19,11 @@ from pydantic import Field
 
 from stages.common.files import replacing
 from stages.common.prepared import MAX_CLASSES
+from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 
-ANEW = "make it anew with: dvc repro fetch"
+MADE_BY = "fetch"  # the stage
 MEMBERS = ("x_train", "y_train", "x_test", "y_test")
 MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
 MAX_SIDE = 1000  # pixels
@@ -179,9 +180,10 @@ def map_archive(path: Path) -> Archive:
 
     Raises `PipelineError` if it is missing or damaged.
     """
-    with unreadable(path, "what fetch writes", ANEW), path.open("rb") as stream, zipfile.ZipFile(stream) as file:
-        members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
-        _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
+    with made_by(MADE_BY, path), unreadable(path, "what fetch writes"), path.open("rb") as stream:
+        with zipfile.ZipFile(stream) as file:
+            members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
+            _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
         return Archive(**{name: _map_member(member, stream, path) for name, member in members.items()})
 
 
@@ -218,13 +220,13 @@ class Description:
     arrays: dict[str, ArrayDescription]
 
     @classmethod
-    def parse(cls, content: bytes, where: str, hint: str = "") -> "Description":
+    def parse(cls, content: bytes, where: str) -> "Description":
         """Reads it from JSON. Raises `PipelineError`, which names `where` it was, if it is something else."""
-        found = read_as(cls, content, where, hint)
+        found = read_as(cls, content, where)
         if {name: len(array.shape) for name, array in found.arrays.items()} != dict(
             zip(MEMBERS, (3, 1, 3, 1), strict=True)
         ):
-            raise PipelineError(f"{where}: arrays: expected the shapes of {', '.join(MEMBERS)}, found others", hint)
+            raise PipelineError(f"{where}: arrays: expected the shapes of {', '.join(MEMBERS)}, found others")
         return found
 
     @property

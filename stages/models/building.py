@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from stages.common.kernels import Kernels, choose_kernels
 from stages.common.prepared import Dataset
-from stages.models.models import import_keras, load_weights
+from stages.models.models import has_layers_of, import_keras, load_weights
 from stages.models.portable import initialize_orthogonal, use_portable_operations
 from stages.support.architecture import Architecture, Fit
+from stages.support.dvc_cache import anew, made_by
 from stages.support.errors import PipelineError
 from stages.support.keras_api import BRANCHES, CLASSES, EPOCHS, KerasObject, definitions
 from stages.support.params import PARAMS_PATH, mistake
@@ -144,13 +145,18 @@ def load_model(path: Path, name: str, architecture: Architecture, dataset: Datas
     Raises `PipelineError` if there is no such file, if it is damaged, or if it is the model of another architecture or
     for other data.
     """
-    hint = f"train it anew with: dvc repro train@{name}"
+    stage = f"train@{name}"
     if not path.is_file():
-        raise PipelineError(f"{path}: no such model", hint)
+        raise PipelineError(f"{path}: no such model", anew(stage, path))
     import_keras()
     choose_kernels(kernels)
     model = Builder(name, architecture, dataset).model()
-    load_weights(model, path, hint)
+    with made_by(stage, path):
+        is_same = has_layers_of(model, path)
+    if not is_same:
+        raise PipelineError(f"{path}: its layers are not those of params.yaml and of the data", anew(stage))
+    with made_by(stage, path):
+        load_weights(model, path)
     use_portable_operations(model)
     return model
 

@@ -113,21 +113,27 @@ def make_deterministic(seed: int, kernels: Kernels) -> None:
     choose_kernels(kernels)
 
 
-def load_weights(model: "keras.Model", path: Path, hint: str) -> None:
-    """Gives a model the weights that `save_model` wrote for one built the same way.
+def has_layers_of(model: "keras.Model", path: Path) -> bool:
+    """Whether `save_model` wrote the file for a model with these layers.
 
-    Only numbers are read from the file; its description of the layers is compared with the model's, never followed.
-    So a file from others can neither run code nor build a model larger than params.yaml allows. Raises `PipelineError`,
-    which ends with `hint`, if the file is damaged, or is another model's.
+    Raises `PipelineError` if the file is damaged. The description of the layers in it is compared, never followed.
     """
-    with unreadable(path, "the model that train saves", hint), zipfile.ZipFile(path) as archive:
+    with unreadable(path, "the model that train saves"), zipfile.ZipFile(path) as archive:
         if sorted(archive.namelist()) != MEMBERS or any(item.compress_type for item in archive.infolist()):
             raise ValueError(f"it does not hold {', '.join(MEMBERS)}, uncompressed")
         if damaged := archive.testzip():
             raise ValueError(f"{damaged} is damaged")
-        saved = parse_json(archive.read(MEMBERS[0]), f"{path}: {MEMBERS[0]}", hint)
-        if _layers(saved) != _layers(import_keras().saving.serialize_keras_object(model)):
-            raise ValueError("its layers are not those of params.yaml and of the data")
+        saved = parse_json(archive.read(MEMBERS[0]), f"{path}: {MEMBERS[0]}")
+        return _layers(saved) == _layers(import_keras().saving.serialize_keras_object(model))
+
+
+def load_weights(model: "keras.Model", path: Path) -> None:
+    """Gives a model the weights that `save_model` wrote for one with the same layers.
+
+    Only numbers are read from the file. So a file from others can neither run code nor build a model larger than
+    params.yaml allows. Raises `PipelineError` if the file is damaged.
+    """
+    with unreadable(path, "the model that train saves"), zipfile.ZipFile(path) as archive:
         with archive.open(MEMBERS[2]) as stream, h5py.File(stream) as weights:
             weights.visititems(_check_stored)
         model.load_weights(path)

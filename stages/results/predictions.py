@@ -12,12 +12,12 @@ from pydantic import Field, FiniteFloat
 from stages.common.files import read_bytes, write_columns
 from stages.common.prepared import MAX_CLASSES
 from stages.results import tables
+from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError
 from stages.support.json import read_as
 from stages.support.params import Seed
 
 HISTORY = ("seed", "epoch", "split", "metric", "value")  # columns of the history
-ANEW = "make it anew with: dvc repro evaluate@{}"
 
 Class = Annotated[int, Field(ge=0, lt=MAX_CLASSES)]
 Epoch = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -90,13 +90,13 @@ class Predictions:
     probability: np.ndarray
 
     @classmethod
-    def parse(cls, content: bytes, name: str, where: str, hint: str = "") -> "Predictions":
+    def parse(cls, content: bytes, name: str, where: str) -> "Predictions":
         """Reads what `write` wrote. Raises `PipelineError`, which names `where` it was, if it is something else."""
-        file = read_as(_File, content, where, hint)
+        file = read_as(_File, content, where)
         try:
             file.check()
         except ValueError as error:
-            raise PipelineError(f"{where}: {error}", hint) from error
+            raise PipelineError(f"{where}: {error}") from error
         return cls(
             name,
             file.dataset,
@@ -114,13 +114,13 @@ class Predictions:
     @classmethod
     def read(cls, path: Path, name: str, seeds: list[int], label: np.ndarray | None = None) -> "Predictions":
         """Reads the file at `path`; raises `PipelineError` if it is not of these seeds and labels (n,)."""
-        hint = ANEW.format(name)
-        found = cls.parse(read_bytes(path, hint), name, str(path), hint)
-        if found.seeds != tuple(sorted(seeds)):
-            raise PipelineError(f"{path}: expected the seeds {sorted(seeds)}, found {list(found.seeds)}", hint)
-        if label is not None and not np.array_equal(found.label, label):
-            raise PipelineError(f"{path}: expected predictions for the {len(label):,} test images, found others", hint)
-        return found
+        with made_by(f"evaluate@{name}", path):
+            found = cls.parse(read_bytes(path), name, str(path))
+            if found.seeds != tuple(sorted(seeds)):
+                raise PipelineError(f"{path}: expected the seeds {sorted(seeds)}, found {list(found.seeds)}")
+            if label is not None and not np.array_equal(found.label, label):
+                raise PipelineError(f"{path}: expected predictions for the {len(label):,} test images, found others")
+            return found
 
     def write(self, path: Path, decimals: int) -> None:
         """Writes it as JSON, with rounded probabilities."""

@@ -1,20 +1,25 @@
-"""Finds outputs of the last run in DVC's cache: dvc.lock has their MD5, under which the cache keeps them.
+"""Finds outputs of the last run in DVC's cache, and says how to make damaged ones anew.
 
-The layout of both is documented (https://dvc.org/doc/user-guide/project-structure/internal-files).
+dvc.lock has the MD5 of each output, under which the cache keeps it. The layout of both is documented
+(https://dvc.org/doc/user-guide/project-structure/internal-files).
 """
 
 import hashlib
 import json
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from stages.support.errors import PipelineError
+from stages.support.errors import PipelineError, with_hint
 from stages.support.yaml import read_yaml
 
 LOCK = Path("dvc.lock")
+TRAIN_ANEW = "TRAIN_ANEW"  # an environment variable: set to 1, no model of an earlier run is taken over
 
 
 def recorded(path: Path) -> str | None:
@@ -53,3 +58,57 @@ class Cache:
         except OSError:
             return None
         return content if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5 else None
+
+
+def made_by(stage: str, path: Path) -> AbstractContextManager[None]:
+    """Adds to the message of a `PipelineError` how to make anew a file that a stage writes."""
+    return with_hint(lambda: anew(stage, path))
+
+
+def anew(stage: str, path: Path | None = None) -> str:
+    """Says how to make anew what a stage writes.
+
+    DVC restores outputs from its cache, and takes a read-only file there for intact. So what differs from its MD5 is to
+    be removed, there and in the workspace. If nothing does, damage was recorded: `path` and its copy are to be removed.
+    Without `path`, the files are whole, but not what params.yaml describes: the stage is to be run.
+    """
+    here = Path.cwd()
+    damaged = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in _damaged(stage, path)]
+    remove = f"rm -f {shlex.join(damaged)} && " if damaged else ""
+    run = f"dvc repro {stage}" if path else f"{TRAIN_ANEW}=1 dvc repro --force --single-item {stage}"
+    return f"make it anew with: {remove}{run}"
+
+
+def _damaged(stage: str, path: Path | None) -> list[Path]:
+    """The files of a stage, in the workspace and in DVC's cache, that stand between it and sound ones."""
+    try:
+        cache = Cache()
+    except (OSError, subprocess.CalledProcessError):  # not in a project: on a node of a cluster
+        return []
+    files = dict(_recorded_files(stage, cache))
+    damaged = [file for file, md5 in files.items() if file.is_file() and _md5(file) != md5]
+    if path and path.is_file() and (not damaged or path not in files):
+        damaged += [path, cache.path(_md5(path))]
+    copies = ((cache.path(md5), md5.removesuffix(".dir")) for md5 in files.values())
+    damaged += [copy for copy, md5 in copies if copy.is_file() and _md5(copy) != md5]
+    return [file for file in dict.fromkeys(damaged) if file.is_file()]
+
+
+def _recorded_files(stage: str, cache: Cache) -> Iterator[tuple[Path, str]]:
+    """Yields the outputs that dvc.lock records for a stage, and the files in those that are folders, with their MD5."""
+    try:
+        outs = {Path(out["path"]): str(out["md5"]) for out in read_yaml(LOCK)["stages"][stage]["outs"]}
+    except (OSError, PipelineError, LookupError, TypeError):
+        return
+    for path, md5 in outs.items():
+        yield path, md5
+        yield from ((path / name, of_file) for name, of_file in cache.listing(md5).items())
+
+
+def _md5(path: Path) -> str:
+    """The MD5 of a file; one that nothing has if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError:
+        return "unreadable"

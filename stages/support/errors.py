@@ -38,11 +38,11 @@ def one_line(error: BaseException | str) -> str:
 
 
 @contextlib.contextmanager
-def unreadable(where: str | Path, expected: str, hint: str = "") -> Iterator[None]:
+def unreadable(where: str | Path, expected: str) -> Iterator[None]:
     """Turns what libraries raise for a file that is missing or damaged, of a dozen classes, into a `PipelineError`.
 
-    It names where the file is, what was `expected` and the reason, and ends with `hint`. A `PipelineError` passes, and
-    so does too little memory, which is not the file's fault.
+    It names where the file is, what was `expected` and the reason. A `PipelineError` passes, and so does too little
+    memory, which is not the file's fault.
     """
     try:
         yield
@@ -51,7 +51,16 @@ def unreadable(where: str | Path, expected: str, hint: str = "") -> Iterator[Non
             raise
         strerror = error.strerror if isinstance(error, OSError) else None
         reason = f"cannot read: {strerror}" if strerror else f"not {expected}: {one_line(error)}"
-        raise PipelineError(f"{where}: {reason}", hint) from error
+        raise PipelineError(f"{where}: {reason}") from error
+
+
+@contextlib.contextmanager
+def with_hint(hint: Callable[[], str]) -> Iterator[None]:
+    """Adds what to do to the message of a `PipelineError`. `hint` is called only then, and may take a second."""
+    try:
+        yield
+    except PipelineError as error:
+        raise PipelineError(str(error), hint()) from error
 
 
 @contextlib.contextmanager

@@ -15,11 +15,11 @@ T = TypeVar("T")
 _adapter = functools.cache(TypeAdapter)  # as each takes milliseconds to make
 
 
-def parse_json(content: bytes, name: str, hint: str = "") -> Any:
+def parse_json(content: bytes, name: str) -> Any:
     """Parses a JSON document.
 
-    Raises `PipelineError`, which begins with `name` and ends with `hint`, if it is not valid JSON, if it holds a number
-    that is not finite, or if it is larger or nested more deeply than any file of this project.
+    Raises `PipelineError`, which begins with `name`, if it is not valid JSON, if it holds a number that is not finite,
+    or if it is larger or nested more deeply than any file of this project.
     """
     try:
         _check_size(content)
@@ -28,10 +28,10 @@ def parse_json(content: bytes, name: str, hint: str = "") -> Any:
         return found
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else one_line(error)
-        raise PipelineError(f"{name}: not valid JSON: {reason}", hint) from error
+        raise PipelineError(f"{name}: not valid JSON: {reason}") from error
 
 
-def read_as(kind: type[T], content: bytes, name: str, hint: str = "") -> T:
+def read_as(kind: type[T], content: bytes, name: str) -> T:
     """Parses a JSON document of a given type, as `parse_json`; the message for another type has the key's path."""
     try:
         _check_size(content)
@@ -40,9 +40,9 @@ def read_as(kind: type[T], content: bytes, name: str, hint: str = "") -> T:
         first = error.errors(include_url=False)[0]
         invalid = first["type"] == "json_invalid"
         reason = f"not valid JSON: {first['ctx']['error']}" if invalid else explain(first)
-        raise PipelineError(f"{name}: {reason}", hint) from error
+        raise PipelineError(f"{name}: {reason}") from error
     except ValueError as error:
-        raise PipelineError(f"{name}: {error}", hint) from error
+        raise PipelineError(f"{name}: {error}") from error
 
 
 def _check_size(content: bytes) -> None:

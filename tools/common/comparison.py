@@ -1,11 +1,13 @@
 """Compares the architectures by their metrics, and gives the tables that git holds of a revision."""
 
+import contextlib
+import functools
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,17 +15,18 @@ from pydantic import FiniteFloat
 
 from stages.data.archive import Description
 from stages.results.predictions import Predictions
+from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 from stages.support.params import Overview
 from tools.common import results
-from tools.common.predictions import architectures_of, read_predictions
-from tools.common.revision import Revision
+from tools.common.predictions import architectures_of
+from tools.common.revision import WORKSPACE, Revision
 from tools.common.statistics import accuracy_interval
 
+T = TypeVar("T")
 MAX_COLUMNS = 50
 COUNTS = {"seeds": "Int64"}  # the column of a history that some have; integers, or nothing
-ANEW = "make it anew with: dvc repro {}"
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,19 @@ def _position(published: float | None, low: float, high: float) -> str:
 
 def read_description(side: Revision) -> Description:
     """Reads the description of the data set that fetch wrote; raises `PipelineError` if it is missing or damaged."""
-    content = present(results.DESCRIPTION, side.read(results.DESCRIPTION), "fetch")
-    return Description.parse(content, f"{results.DESCRIPTION} in {side}", ANEW.format("fetch"))
+    return _read(side, results.DESCRIPTION, "fetch", Description.parse)
 
 
 def read_metrics(side: Revision, name: str) -> Metrics:
     """Reads what evaluate recorded; raises `PipelineError` if it is missing or damaged."""
-    path = results.metrics(name)
-    content = present(path, side.read(path), f"evaluate@{name}")
-    return read_as(Metrics, content, f"{path} in {side}", ANEW.format(f"evaluate@{name}"))
+    return _read(side, results.metrics(name), f"evaluate@{name}", functools.partial(read_as, Metrics))
+
+
+def _read(side: Revision, path: Path, stage: str, parse: Callable[[bytes, str], T]) -> T:
+    """Parses a result, given with where it was; raises `PipelineError`, which says how to make it, if that fails."""
+    content = present(path, side.read(path), stage)
+    with made_by(stage, path) if side == WORKSPACE else contextlib.nullcontext():
+        return parse(content, f"{path} in {side}")
 
 
 def tables(
@@ -113,20 +120,23 @@ def tables(
     """
     metrics = {name: read_metrics(side, name) for name in names}
     predictions = {
-        name: present(results.predictions(name), read_predictions(side, name), f"evaluate@{name}") for name in metrics
+        name: _read(side, results.predictions(name), f"evaluate@{name}", functools.partial(_parse_predictions, name))
+        for name in metrics
     }
     published = overview.get("published") or {}
     accuracies = published["accuracy"] if published.get("dataset") == description.dataset else {}
     comparison = comparison_table(metrics, predictions, overview["confidence"], accuracies)
     histories = {name: results.history(name) for name in comparison["architecture"]}  # in this order
-    read = [
-        read_table(present(path, side.read(path), f"report@{name}"), f"{path} in {side}", dtype=COUNTS)
-        for name, path in histories.items()
-    ]
+    parse = functools.partial(read_table, dtype=COUNTS)
+    read = [_read(side, path, f"report@{name}", parse) for name, path in histories.items()]
     training = pd.concat(read, ignore_index=True)
     if "seeds" in training:  # those without the column have all seeds in each row
         training["seeds"] = training["seeds"].fillna(len(predictions[comparison["architecture"][0]].seeds))
     return {results.COMPARISON: comparison, results.TRAINING: training}
+
+
+def _parse_predictions(name: str, content: bytes, where: str) -> Predictions:
+    return Predictions.parse(content, name, where)
 
 
 def present(path: str | Path, content: Any, stage: str) -> Any:

@@ -56,7 +56,7 @@ def _check_complete(commit: str) -> None:
         settings = git("config", "--list", "--name-only").decode(errors="replace")
         if partial := re.search(r"^remote\.(.+)\.promisor$", settings, re.MULTILINE):
             fetch = f"git fetch --refetch --no-filter {shlex.quote(partial[1])} {commit}"
-            raise PipelineError(f"{commit[:7]}: not all of it is in this partial clone; run: {fetch}") from error
+            raise PipelineError(f"{commit[:7]}: not all of it is in this partial clone", f"run: {fetch}") from error
 
 
 def _reason(stderr: str) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 from stages.common.kernels import FIXED
 from stages.data.places import OWN
 from stages.fetch import keras_cache
+from stages.support.dvc_cache import TRAIN_ANEW
 from stages.support.errors import PipelineError
-from stages.train import TRAIN_ANEW
 from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVER_ALL
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common.files import read_bytes
+from stages.support.errors import with_hint
 from stages.support.json import read_as
 from tools.common.results import REPRODUCED
 from tools.common.revision import Revision
@@ -22,5 +23,6 @@ def read_reproduced(head: Revision, path: Path = REPRODUCED) -> dict[str, str]:
     """
     if not path.is_file():
         return {}
-    found = read_as(_Reproduced, read_bytes(path, "delete it"), str(path), "delete it")
+    with with_hint(lambda: "delete it"):
+        found = read_as(_Reproduced, read_bytes(path), str(path))
     return found.results if found.commit == head.commit else {}
