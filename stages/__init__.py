@@ -1,5 +1,7 @@
 """What DVC runs: fetch → preprocess → train → evaluate → report (see dvc.yaml)."""
 
+import getpass
+import os
 import sys
 
 from stages.common.kernels import fix_environment
@@ -20,5 +22,19 @@ def save_address_space() -> None:
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
+def name_user() -> None:
+    """Gives a user without an entry in /etc/passwd a name and a home folder, both of which DVC needs.
+
+    `docker run --user 1234` has such a user, and so has OpenShift.
+    """
+    try:
+        getpass.getuser()
+    except (ImportError, KeyError, OSError):  # the last since Python 3.13
+        os.environ["LOGNAME"] = str(getattr(os, "getuid", int)())
+    if os.path.expanduser("~") == "~":  # noqa: PTH111
+        os.environ["HOME"] = "/"  # as in Docker
+
+
 fix_environment()  # before any stage or tool imports NumPy, which reads it then
 save_address_space()
+name_user()

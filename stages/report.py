@@ -12,6 +12,7 @@ from stages.results import pictures, tables, tiles
 from stages.results.predictions import Predictions
 from stages.support.errors import command
 from stages.support.params import Report, load_params
+from stages.support.paths import output_path
 from stages.support.progress import finish
 from stages.support.versions import check_versions
 
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("architecture", help="its name in params.yaml")
     parser.add_argument("data", type=Path, help="the folder of test images that preprocess wrote")
     parser.add_argument("predictions", type=Path, help="the predictions that evaluate wrote, .json")
-    parser.add_argument("plots", type=Path, help="the folder of the pictures and tables to write")
+    parser.add_argument("plots", type=output_path, help="the folder of the pictures and tables to write")
     arguments = parser.parse_args()
     check_versions("common", "results")
 

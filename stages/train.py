@@ -13,13 +13,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
-import yaml
 from pydantic_core import PydanticCustomError
 
 from stages.common.files import replacing, write_json
 from stages.common.kernels import why_not_portable
-from stages.common.prepared import Dataset
+from stages.common.prepared import IMAGES, Dataset
 from stages.models.building import train_count
 from stages.models.identity import identities
 from stages.models.models import import_keras
@@ -28,12 +26,13 @@ from stages.support.architecture import Architecture
 from stages.support.dvc_cache import Cache, recorded
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, load_params, mistake
+from stages.support.paths import output_path
 from stages.support.progress import TrainingBars, finish
-from stages.support.resources import cluster_address, trainings_at_once
+from stages.support.resources import cluster_address, total_memory, trainings_at_once
 from stages.support.sizes import MOST, check_sizes
 from stages.support.versions import check_versions
 from stages.support.workers import EndEpoch, train_side_by_side
-from stages.support.yaml import read_yaml
+from stages.support.yaml import read_yaml, to_yaml
 
 IDENTITIES = "identities.json"  # of the trainings, by seed, in the folder with the models
 TRAIN_ANEW = "TRAIN_ANEW"  # an environment variable: set to 1, no model of an earlier run is taken over
@@ -49,7 +48,7 @@ def check_fit(name: str, architecture: Architecture, dataset: Dataset) -> None:
         if label >= dataset.classes:
             raise mistake(f"{key}.class_weight", f"classes from 0 to {dataset.classes - 1}", label)
     try:
-        check_sizes(architecture, dataset.image, dataset.classes, min(MOST, psutil.virtual_memory().total))
+        check_sizes(architecture, dataset.image, dataset.classes, min(MOST, total_memory()))
     except PydanticCustomError as error:
         where, message = error.context["where"], error.context["message"]
         raise PipelineError(f"{PARAMS_PATH}: architectures.{name}.{where}: {message}") from error
@@ -98,7 +97,7 @@ def train(recipe: Recipe, wanted: dict[int, str], epochs: int) -> None:
         else:
             import_keras()
             train_one = functools.partial(_train_one, recipe, wanted)
-            count = 1 if recipe.kernels == "native" else trainings_at_once(Dataset.read(recipe.data))
+            count = 1 if recipe.kernels == "native" else trainings_at_once((recipe.data / IMAGES).stat().st_size)
             train_side_by_side(list(wanted), train_one, bars.end_epoch, count)
 
 
@@ -106,7 +105,7 @@ def params_with_seed(seed: int) -> str:
     """The text of params.yaml with one seed."""
     content = read_yaml(PARAMS_PATH)
     content["train"]["seeds"] = [seed]
-    return yaml.safe_dump(content)
+    return to_yaml(content)
 
 
 def _train_one(recipe: Recipe, wanted: dict[int, str], seed: int, end_epoch: EndEpoch) -> None:
@@ -119,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("architecture", help="its name in params.yaml")
     parser.add_argument("data", type=Path, help="the folder of training images that preprocess wrote")
-    parser.add_argument("output", type=Path, help="the folder to write: models, histories, summary")
+    parser.add_argument("output", type=output_path, help="the folder to write: models, histories, summary")
     arguments = parser.parse_args()
     check_versions("common", "models")
 

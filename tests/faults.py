@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import yaml
 
-from stages.support.yaml import read_yaml
+from stages.support.yaml import read_yaml, to_yaml
 from tools.common.lock import read_lock
 
 from .conftest import Project, made_once
@@ -53,7 +52,7 @@ def make_stale(project: Project, stage: str) -> None:
     path = project.path / "dvc.lock"
     content = read_yaml(path)
     entry = content["stages"].pop(stage)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(to_yaml(content))
     for out in entry["outs"]:
         target = project.path / out["path"]
         shutil.rmtree(target) if target.is_dir() else target.unlink()
@@ -75,12 +74,19 @@ def duration(project: Project, stage: str) -> float:
     return float((made_once(project.path.parent / f"timed-{stage}", measure) / "seconds").read_text())
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; a zombie, which nobody may ever wait for, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def is_alive_in(session: int, process: psutil.Process) -> bool:
     """Whether a process belongs to a session, which outlives its leader."""
-    try:
-        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        return False
+    with contextlib.suppress(ProcessLookupError):  # has just ended
+        return os.getsid(process.pid) == session and is_alive(process)
+    return False
 
 
 @dataclass
@@ -121,8 +127,10 @@ class BackgroundRepro:
     def kill_stage(self) -> None:
         """The kernel's out-of-memory killer takes the stage; DVC sees it fail."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                child.kill()
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):  # has just ended; the others are still to be killed
+                    child.kill()
 
     def kill_dvc(self) -> None:
         """DVC dies; the stage runs on beside the next `dvc repro`."""

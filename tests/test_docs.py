@@ -1,6 +1,7 @@
-"""Every YAML block in docs, as printed: added to params.yaml, built, trained for an epoch, and evaluated."""
+"""Every architecture in docs, as printed: added to params.yaml, built, trained for an epoch, and evaluated."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from tools.sweep.report import block_text
 from tools.sweep.space import Choice, Range, Space
 
 from .conftest import ROOT, TUTORIALS, tiny_archive
+from .reviews import of_models
 
 TRAIN, TEST = 60, 20
 DATASET = Dataset("tiny digits", 10, (28, 28, 1), count=TRAIN)
@@ -32,10 +34,9 @@ SPACE, SOURCE = re.compile(r"\b(choice|range):"), re.compile(r" *- dataset:")
 
 
 def printed() -> dict[str, str]:
-    """The text of each block, by the page or file and the name of the architecture."""
-    texts = [(page, text) for page in PAGES for text in BLOCK.findall(page.read_text())]
-    texts += [(path, path.read_text()) for path in sorted((ROOT / "docs/recipes").glob("*.yaml"))]
-    return {f"{path.relative_to(ROOT)}: {name_of(text)}": text for path, text in texts if not SOURCE.match(text)}
+    """The text of each block of an architecture, by the page and its name."""
+    texts = [(page, text) for page in PAGES for text in BLOCK.findall(page.read_text()) if "layers:" in text]
+    return {f"{page.relative_to(ROOT)}: {name_of(text)}": text for page, text in texts}
 
 
 def name_of(text: str) -> str:
@@ -73,19 +74,28 @@ def check_it_runs(name: str, params: Params, folder: Path) -> None:
     one_epoch = architecture.fit.model_copy(update={"epochs": 1})
     checkpoint = Checkpoint(folder / "kept.npz", "")
     history = fit_model(model, images[:TRAIN], labels[:TRAIN], one_epoch, 10, checkpoint, lambda *_: None)
-    assert {split for _, split, *_ in history} == {"train", *(["validation"] if one_epoch.validation_split else [])}
     save_model(model, folder / "10.keras")
 
     loaded = load_model(folder / "10.keras", name, architecture, DATASET, "native")
     probabilities = loaded.predict(images[TRAIN:], verbose=0)
     np.testing.assert_allclose(probabilities, model.predict(images[TRAIN:], verbose=0), atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    rows = [(10, epoch, split, metric, float(value)) for epoch, split, metric, value in history]
+    label, prediction = labels[TRAIN:].argmax(axis=1), probabilities.argmax(axis=1)
+    found = replace(of_models(label, prediction, probabilities.max(axis=1)), history=rows)
+    assert ("gap" in found.metrics(1.0)) == bool(architecture.fit.validation_split)
 
 
 @pytest.mark.parametrize("where", ARCHITECTURES)
 def test_an_architecture_in_docs_runs_as_printed(where: str, tmp_path: Path) -> None:
     text = ARCHITECTURES[where]
     check_it_runs(name_of(text), with_(text, tmp_path), tmp_path)
+
+
+def test_docs_give_the_number_of_parameters(tmp_path: Path) -> None:
+    text = PRINTED["docs/architectures.md: cnn_best"]
+    model = build_model("cnn_best", with_(text, tmp_path).architecture("cnn_best"), DATASET)
+    assert f"# {model.count_params():,} parameters\n" in text
 
 
 def first(_: str, options: Choice | Range) -> float:

@@ -95,7 +95,8 @@ def test_a_hostile_server_is_one_line_and_the_next_place_serves(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(download, "MAX_BYTES", 1_000_000)
-    monkeypatch.setattr(download, "MAX_SECONDS", 2)
+    if "seconds" in reason:
+        monkeypatch.setattr(download, "MAX_SECONDS", 2)
     write_archive(tmp_path / "good.npz", tiny_archive())
     url = f"{server}/{path}.npz"
     assert fetch([source(url, str(tmp_path / "good.npz"))])[2] == str(tmp_path / "good.npz")

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -19,8 +20,8 @@ import pytest
 from .conftest import ROOT
 
 LOCKS = ("requirements.txt", "tests/requirements.txt")
-ENVIRONMENTS = ("created", "installed", "installed-sweep", "installed-cluster", "installed-audit", "installed-dev")
-OPTIONAL = ("tools/sweep/requirements.txt", "tools/cluster/requirements.txt", "tools/audit/requirements.txt")
+ENVIRONMENTS = ("created", "installed", "installed-sweep", "installed-cluster", "installed-dev")
+OPTIONAL = ("tools/sweep/requirements.txt", "tools/cluster/requirements.txt")
 RESULTS = sorted(ROOT.glob("stages/*/requirements.txt"))
 UV = importlib.metadata.version("uv")
 PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", re.MULTILINE)
@@ -205,6 +206,16 @@ def test_a_direct_requirement_that_does_not_exist_is_told_in_one_line(locked: Sm
     assert "there is no version of snow==7.0" in told[0]
 
 
+def test_a_damaged_lock_is_named_and_not_its_copy(locked: Small) -> None:
+    with (locked.path / "requirements.txt").open("a") as lock:
+        lock.write("snow===one\n")
+    done = locked.make("check")
+    assert done.returncode != 0
+    assert "error: requirements.txt: cannot be made from requirements.in: " in done.stderr
+    assert "in `requirements.txt` at" in done.stderr
+    assert tempfile.gettempdir() not in done.stderr.replace(str(locked.path), "")
+
+
 def test_what_is_uploaded_later_changes_no_lock_until_asked(locked: Small, registry: Registry) -> None:
     """Another wheel of a locked version, and a newer version of what is not pinned directly."""
     (locked.path / "requirements.in").write_text(f"uv=={UV}\nsled==1.0\n")  # snow comes with it
@@ -227,8 +238,7 @@ def test_what_is_uploaded_later_changes_no_lock_until_asked(locked: Small, regis
 
 
 def test_make_check_needs_no_network_once_the_registry_was_asked(locked: Small, registry: Registry) -> None:
-    registry.server.shutdown()
-    registry.server.server_close()
+    registry.server.finish_request = lambda *_: None  # hangs up, and keeps its port, which nobody else then gets
     assert locked.make("check").returncode == 0
     locked.forget()
     done = locked.make("check")
@@ -272,6 +282,48 @@ def test_the_environment_comes_from_the_registry_that_is_configured(locked: Smal
     assert done.returncode != 0
     assert "Hash mismatch for `sled==1.0`" in done.stderr
     assert not (locked.path / ".venv/installed-dev").exists()
+
+
+ELSEWHERE = {  # lines of pip.conf below [global], and variables; {} is a folder
+    "user": ("user = true", {}),
+    "prefix": ("[install]\nprefix = {}", {}),
+    "target": ("target = {}", {}),
+    "variables": ("", {"PIP_USER": "1", "PIP_TARGET": "{}", "PIP_PREFIX": "{}"}),
+    "root": ("[install]\nroot = {}", {"PIP_ROOT": "{}"}),
+    "other versions": ("constraint = {}.txt\nno-binary = :all:", {"PIP_REQUIREMENT": "{}.txt"}),
+    "nothing": ("quiet = 3\nlog = /nowhere/log\ndry-run = true", {"PIP_PYTHON": "/nowhere/python"}),
+}
+
+
+def test_the_environment_is_installed_here_whatever_pip_is_told(locked: Small, registry: Registry) -> None:
+    (locked.path / ".venv").unlink()
+    locked.options = [f"PYTHON={Path(sys.base_prefix, 'bin/python3')}"]
+    del locked.environment["PIP_INDEX_URL"]
+    elsewhere, config = locked.path / "elsewhere", locked.path / "pip.conf"
+    elsewhere.with_suffix(".txt").write_text("uv==0.1\n")
+    python, before = str(locked.path / ".venv/bin/python"), dict(locked.environment)
+    for name, (text, variables) in ELSEWHERE.items():
+        config.write_text(f"[global]\nindex-url = {registry.url}\n{text.format(elsewhere)}\n")
+        locked.environment = before | {key: value.format(elsewhere) for key, value in variables.items()}
+        locked.environment["PIP_CONFIG_FILE"] = str(config)
+        done = locked.make(".venv/installed")
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        code = "import snow; print(snow.__file__)"
+        assert (locked.path / ".venv/bin/uv").exists()
+        assert str(locked.path / ".venv/lib") in subprocess.check_output([python, "-c", code], text=True)
+        assert not elsewhere.exists()
+        subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", "uv", "snow"], env=before, check=True)
+        (locked.path / ".venv/installed").unlink()
+
+
+def test_settings_that_pip_cannot_read_are_one_line(locked: Small) -> None:
+    (locked.path / "pip.conf").write_text("user = true\n")
+    locked.environment["PIP_CONFIG_FILE"] = str(locked.path / "pip.conf")
+    told = [line for line in locked.make("lock").stderr.splitlines() if not line.startswith("make")]
+    assert len(told) == 1
+    assert told[0].startswith(
+        "error: pip cannot read its settings: Configuration file could not be loaded. File contains"
+    )
 
 
 def test_a_project_without_the_pin_of_uv_is_told_in_one_line(small: Small) -> None:

@@ -25,8 +25,6 @@ from tools.overview.readme import results_table
 from tools.review.content import Review
 from tools.review.page import html, markdown
 from tools.review.sections import Section, Training
-from tools.study import claims
-from tools.study.honesty import honesty_table
 from tools.sweep.report import _counts
 
 from .conftest import Project
@@ -250,18 +248,6 @@ def test_digits_are_looked_up(case: str, capsys: pytest.CaptureFixture) -> None:
 def test_the_only_model_is_not_called_all(project: Project) -> None:
     printed = project.run("python", "-m", "tools.digits", "common", "--architecture", "cnn", "--count", "1").stdout
     assert re.search(r"^showing 1 of \d+ test images that the only model gets wrong$", printed, re.MULTILINE)
-
-
-def test_a_study_with_one_seed_has_no_spread() -> None:
-    names = dict.fromkeys(name for claim in claims.CLAIMS for name in claim[:2])
-    label = np.array([0, 1, 2])
-    models = {name: of_models(label, label, np.ones(3)) for name in names}
-    honesty = honesty_table(models, 0.95)
-    text = claims.page(models, claims.claims_table(models, 0.95), honesty, 0.95)
-    assert "| `cnn` | 100.00 % | 43.85 % – 100.00 % | – | 100.00 % – 100.00 % |" in text
-    assert "mean test accuracy, one seed" in text
-    assert "honest?" not in text, "no groups of seeds can be compared"
-    claims.chart(models, 0.95)
 
 
 def test_a_search_of_one_trial_says_so() -> None:

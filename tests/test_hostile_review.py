@@ -52,7 +52,7 @@ def review(project: Project, environment: dict[str, str], *arguments: str, statu
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -10,7 +10,7 @@ import pytest
 from stages.data.archive import ArrayDescription, Description
 from stages.report import report
 from stages.results.predictions import Predictions
-from stages.support.errors import PipelineError
+from stages.support.errors import PipelineError, printable
 from stages.support.params import Report
 from tools.common.comparison import Metrics, comparison_table
 from tools.overview.drawing import Overview
@@ -51,6 +51,14 @@ def test_the_page_escapes_the_name_of_the_data_set() -> None:
     page = page_of_a_perfect_model("<script>")
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
+
+
+@pytest.mark.parametrize(
+    "dataset", ["Ba$$in digits", r"$\frac{$ {_^ %", "🙂 手写数字", "أرقام عربية", "a\n\tb", "W" * 300]
+)
+def test_pictures_and_page_show_any_name_of_a_data_set(dataset: str) -> None:
+    page = page_of_a_perfect_model(dataset)
+    assert f"<h1>{printable(dataset)}: 1 architecture compared</h1>" in page
 
 
 def test_predictions_that_are_not_there_are_one_line() -> None:

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stages.support import resources as machine
+from stages.support.resources import short_of_memory
 from tools.repro.schedule import Plan, Schedule
 
 from .conftest import ROOT, Project, on_terminal
@@ -109,6 +110,25 @@ def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> 
     assert project.run(*REPRO).stderr == ""
     project.edit_json("metrics/cnn.json", lambda metrics: metrics.update(accuracy=1.0))
     assert "accuracy" in project.run("dvc", "metrics", "diff").stdout
+
+
+@pytest.mark.parametrize("command", ["tools.repro", "tools.review HEAD", "tools.compare HEAD"])
+def test_a_repository_of_another_user_is_told_with_the_remedy(project: Project, tmp_path: Path, command: str) -> None:
+    """Its path is longer than messages may be."""
+    far = project.clone(tmp_path / ("a long name " * 15) / "it's here").path
+    (home := tmp_path / "home").mkdir()
+    other = ("env", f"HOME={home}", "GIT_TEST_ASSUME_DIFFERENT_OWNER=1")  # as git's own tests do
+    environment = {**project.environment, "DVC_SITE_CACHE_DIR": str(tmp_path / "site-cache")}
+
+    def run(*line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*other, *line], cwd=far, env=environment, capture_output=True, text=True)
+
+    done = run("python", "-m", *command.split())
+    assert done.returncode == (0 if command == "tools.repro" else 1)
+    assert done.stderr.count("\n") == 1
+    told = re.search("the repository belongs to another user; if you trust it, run: (git config .*)", done.stderr)
+    run("sh", "-c", told[1])
+    assert "belongs" not in run("python", "-m", *command.split()).stderr
 
 
 def test_a_terminal_shows_what_runs_and_what_each_stage_printed(project: Project) -> None:
@@ -256,7 +276,7 @@ def plan() -> Plan:
     return Plan(upstream, set(upstream) - {"prepare"}, dict.fromkeys(upstream, 1) | {"train@b": 2})
 
 
-def started(plan: Plan, jobs: int, folder: Path, fails: str = "") -> list[set[str]]:
+def started(plan: Plan, jobs: Callable[[], int], folder: Path, fails: str = "") -> list[set[str]]:
     """The stages that run together, moment by moment, as the schedule runs them."""
     dvc = [sys.executable, "-c", f"import sys; sys.exit(sys.argv[-1] == {fails!r})"]
     moments: list[set[str]] = []
@@ -269,25 +289,45 @@ def started(plan: Plan, jobs: int, folder: Path, fails: str = "") -> list[set[st
 
 
 def test_heavy_stages_with_many_dependents_come_first(plan, tmp_path) -> None:
-    order = [stage for moment in started(plan, 1, tmp_path) for stage in moment]
+    order = [stage for moment in started(plan, lambda: 1, tmp_path) for stage in moment]
     assert list(dict.fromkeys(order)) == ["train@b", "train@a", "report@a", "report@b"]
 
 
 def test_no_more_than_the_jobs_run_at_once(plan, tmp_path) -> None:
-    assert max(map(len, started(plan, 1, tmp_path))) == 1
-    assert {"train@a", "train@b"} in started(plan, 2, tmp_path)
+    assert max(map(len, started(plan, lambda: 1, tmp_path))) == 1
+    assert {"train@a", "train@b"} in started(plan, lambda: 2, tmp_path)
 
 
 def test_dependents_of_a_failure_are_not_started(plan, tmp_path) -> None:
-    moments = started(plan, 2, tmp_path, fails="train@a")
+    moments = started(plan, lambda: 2, tmp_path, fails="train@a")
     assert set().union(*moments) == {"train@a", "train@b", "report@b"}
 
 
-def test_as_many_stages_at_once_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_(cores: int, gigabytes: float) -> int:
-        memory = type("", (), {"available": gigabytes * 1e9})
-        monkeypatch.setattr(machine, "cores", lambda: cores)
-        monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: memory)
-        return machine.at_once()
+def test_jobs_are_counted_anew_when_nothing_runs(plan, tmp_path) -> None:
+    plan.outdated.add("prepare")  # the first; there may be other data when it has ended
+    counts = iter([1, 2, 2])
+    assert {"train@a", "train@b"} in started(plan, lambda: next(counts), tmp_path)
 
-    assert [with_(8, 64), with_(8, 6.1), with_(2, 64), with_(2, 0.1)] == [8, 4, 2, 1]
+
+def test_a_killed_training_is_told_with_a_command_that_runs_fewer(project: Project) -> None:
+    module = project.path / "stages/models/training.py"
+    before, line, after = module.read_text().partition("        make_deterministic(seed, self.kernels)\n")
+    dies = "        import os\n        if not Path('enough memory').exists():\n            os.kill(os.getpid(), 9)\n"
+    module.write_text(before + dies + line + after)
+    done = project.run(*REPRO, "--jobs", "2", "train", check=False)
+    assert done.returncode == 1
+    assert (
+        done.stdout.count("error: seed 10: the training was killed; memory was probably short; rerun with JOBS=1") == 2
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    (project.path / "enough memory").touch()
+    make = ["make", "-f", str(ROOT / "Makefile"), "--assume-old=.venv/installed", "JOBS=1"]
+    project.ordinary.run(*make, "repro")
+    for command in ("repro", "reproduce"):
+        printed = " ".join(project.run(*make, command, "--dry-run").stdout.split())
+        assert f"tools.{command} --jobs=1" in printed
+
+
+def test_who_already_runs_one_at_a_time_is_not_told_to() -> None:
+    assert "JOBS=1" in short_of_memory(2)
+    assert "JOBS=1" not in short_of_memory(1)

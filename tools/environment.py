@@ -2,7 +2,8 @@
 
 Runs before anything is installed, so it needs the standard library alone. uv gets the registry that pip is configured
 for (pip.conf, `PIP_INDEX_URL`), and pip, which installs uv, the one that uv is configured for (`UV_INDEX_URL`); where
-both are, each keeps its own.
+both are, each keeps its own. Other settings of pip, such as `user`, `prefix` and `target`, would install elsewhere than
+into .venv, or something else. They do not count.
 """
 
 import argparse
@@ -16,13 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-# The first constrains the others; all others constrain the last
+# The first constrains the others
 LOCKS = (
     Path("requirements.txt"),
     Path("tools/sweep/requirements.txt"),
     Path("tools/cluster/requirements.txt"),
     Path("tests/requirements.txt"),
-    Path("tools/audit/requirements.txt"),
 )
 COMPILE = ("pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes")
 COMPILE += ("--custom-compile-command", "make lock", "--quiet")
@@ -37,16 +37,34 @@ SETTINGS = {
     "timeout": ("UV_HTTP_TIMEOUT",),
     "default-timeout": ("UV_HTTP_TIMEOUT",),
 }
+# pip's further settings that say where packages come from
+SOURCES = {"extra-index-url", "no-index", "find-links", "client-cert", "keyring-provider", "retries"}
+SOURCES |= {"cache-dir", "no-cache-dir", "use-feature", "use-deprecated"}  # the last two: the system's certificates
+# For `pip config list`, which has these options, too: settings for other commands must not hide any of the list
+ALL_OF_THEM = dict.fromkeys(("PIP_USER", "PIP_SITE", "PIP_GLOBAL", "PIP_QUIET", "PIP_VERBOSE"), "0")
+ALL_OF_THEM["PIP_LOG"] = os.devnull
 
 
 def pip_settings() -> dict[str, str]:
-    """What pip's configuration files and variables set, as pip weighs them: its variables last."""
-    told = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=True).stdout
-    found = [re.fullmatch(r"(global|install|:env:)\.([\w-]+)=('.*'|\".*\")", line) for line in told.splitlines()]
-    ranked = sorted(
-        (match for match in found if match), key=lambda match: ("global", "install", ":env:").index(match[1])
-    )
-    return {match[2]: ast.literal_eval(match[3]) for match in ranked}
+    """What pip's configuration files and variables set of `SETTINGS` and `SOURCES`; its variables win."""
+    environment = without_pip() | ALL_OF_THEM
+    if "PIP_CONFIG_FILE" in os.environ:
+        environment["PIP_CONFIG_FILE"] = os.environ["PIP_CONFIG_FILE"]
+    done = subprocess.run([*PIP, "config", "list"], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"error: pip cannot read its settings: {' '.join(done.stderr.split())}")
+    found = [re.fullmatch(r"(global|install)\.([\w-]+)=('.*'|\".*\")", line) for line in done.stdout.splitlines()]
+    ranked = sorted((match for match in found if match), key=lambda match: match[1])  # 'install' wins over 'global'
+    settings = {match[2]: ast.literal_eval(match[3]) for match in ranked}
+    for name, value in os.environ.items():
+        if name.startswith("PIP_") and value:
+            settings[name.removeprefix("PIP_").lower().replace("_", "-")] = value
+    return {name: value for name, value in settings.items() if name in SETTINGS or name in SOURCES}
+
+
+def without_pip() -> dict[str, str]:
+    """The environment without pip's variables."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
 
 
 def uv(*arguments: str | Path, settings: dict[str, str], **options: object) -> subprocess.CompletedProcess:
@@ -86,7 +104,9 @@ def install_uv(settings: dict[str, str]) -> None:
             alone = Path(folder, "uv.txt")
             alone.write_text(pin[0])
             command = [*PIP, "install", "--quiet", "--require-hashes", *options, "-r", alone]
-            done = subprocess.run(command, check=False)
+            ours = {f"PIP_{name.upper().replace('-', '_')}": value for name, value in settings.items()}
+            environment = without_pip() | {"PIP_CONFIG_FILE": os.devnull} | ours
+            done = subprocess.run(command, env=environment, check=False)
         if done.returncode:
             sys.exit(f"error: uv {pin[1]}: pip cannot install it; see above")
 
@@ -121,7 +141,7 @@ def check(settings: dict[str, str]) -> None:
                 if not done.returncode:
                     break
             if done.returncode:
-                told = " ".join(done.stderr.split()).removeprefix("error: ")
+                told = " ".join(done.stderr.split()).removeprefix("error: ").replace(str(anew), str(lock))
                 sys.exit(f"error: {lock}: cannot be made from {direct}: {told}")
             if anew.read_bytes() != lock.read_bytes():
                 sys.exit(f"error: {lock}: out of date with {direct}; run: make lock")

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stages.support.progress import DVC_STAGE, REPRO_FOLDER, StageProgress
+from stages.support.resources import RAY_ADDRESS
 from stages.support.workers import Slots
 
 OUTPUT = "models"  # what the stage writes, in the folder
 MOMENT = 0.1  # seconds between two looks at how far it is
-RAY_ADDRESS = "RAY_ADDRESS"  # Ray's environment variable: the cluster that trains
 
 EndEpoch = Callable[[int, int, dict[str, float]], None]  # the epoch from 1, the number of epochs, and what Keras logs
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from stages.support.errors import PipelineError, anticipated
 from stages.support.processes import end_with_parent
 from stages.support.progress import REPRO_FOLDER
+from stages.support.resources import short_of_memory
 
 MOMENT = 0.1  # seconds between two looks for a free slot
 
@@ -39,7 +40,9 @@ class Slots:
 
     @classmethod
     def make(cls, folder: Path, count: int) -> "Slots":
-        """Makes slots in a folder."""
+        """Makes slots in a folder, in place of any there."""
+        for file in folder.glob("slot-*"):
+            file.unlink()
         for number in range(count):
             (folder / f"slot-{number:04}").touch()
         return cls(folder)
@@ -111,6 +114,7 @@ def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, c
     """
     waiting, running = list(seeds), list[_Worker]()
     with slots(count) as available:
+        count = min(count, len(available.files))
         try:
             while waiting or running:
                 while waiting and len(running) < count and (slot := available.take()) is not None:
@@ -119,7 +123,7 @@ def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, c
                     time.sleep(MOMENT)
                 ready = wait([worker.messages for worker in running], timeout=MOMENT if waiting else None)
                 for worker in [each for each in running if each.messages in ready]:
-                    if not _receive(worker, end_epoch):
+                    if not _receive(worker, end_epoch, count):
                         running.remove(worker)
                         worker.end()
         finally:
@@ -127,7 +131,7 @@ def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, c
                 worker.end()
 
 
-def _receive(worker: _Worker, end_epoch: EpochOfSeed) -> bool:
+def _receive(worker: _Worker, end_epoch: EpochOfSeed, count: int) -> bool:
     """Reads a message. Returns whether the worker goes on. Raises `PipelineError` if it failed."""
     try:
         message = worker.messages.recv()
@@ -135,7 +139,7 @@ def _receive(worker: _Worker, end_epoch: EpochOfSeed) -> bool:
         worker.process.join()
         if worker.done:
             return False
-        raise PipelineError(f"seed {worker.seed}: {_how_it_ended(worker.process.exitcode)}") from None
+        raise PipelineError(f"seed {worker.seed}: {_how_it_ended(worker.process.exitcode, count)}") from None
     if isinstance(message, PipelineError):
         raise message
     if message == "done":
@@ -145,9 +149,9 @@ def _receive(worker: _Worker, end_epoch: EpochOfSeed) -> bool:
     return True
 
 
-def _how_it_ended(status: int) -> str:
+def _how_it_ended(status: int, count: int) -> str:
     if status == -signal.SIGKILL:
-        return "the training was killed, probably as memory was short; rerun with fewer at once: make repro JOBS=1"
+        return f"the training was killed; {short_of_memory(count)}"
     if status < 0:
         return f"the training was ended by {signal.Signals(-status).name}; rerun to continue"
     return "the training failed, see above"

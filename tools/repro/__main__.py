@@ -8,11 +8,12 @@ import argparse
 import subprocess
 import sys
 
+from stages.common.prepared import IMAGES
 from stages.support.errors import PipelineError, command
 from stages.support.params import load_params
-from stages.support.resources import at_once, cluster_address
+from stages.support.resources import MNIST_BYTES, cluster_address, trainings_at_once
 from tools.common.arguments import number
-from tools.common.results import COMPARISON, overview_is_current
+from tools.common.results import COMPARISON, TRAINING_DATA, overview_is_current
 from tools.common.revision import WORKSPACE
 from tools.common.unseen import unseen_by_dvc
 from tools.repro import no_git
@@ -49,10 +50,10 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     unseen = [] if "fetch" in plan.outdated else unseen_by_dvc(WORKSPACE)  # fetch says so itself
     if plan.outdated:
         alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
-        jobs = arguments.jobs or (1 if alone else at_once())
+        jobs = arguments.jobs or (1 if alone else None)
         trains = any(map(plan.trains, plan.outdated))
         address = cluster_address(params.train.kernels) if trains else None
-        reproduce(plan, jobs, _cpus(address) if address else jobs, arguments.verbose)
+        reproduce(plan, lambda: jobs or at_once(), _cpus(address) if address else 0, arguments.verbose)
     else:
         print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
     if not arguments.targets and not overview_is_current(params):
@@ -61,6 +62,12 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         sys.stdout.flush()
         subprocess.run([sys.executable, "-m", "tools.repro.summary"], check=False)
     print("".join(f"{line}\n" for line in unseen), end="")
+
+
+def at_once() -> int:
+    """How many trainings to run at once on the prepared images; on as many as MNIST's, if none are prepared yet."""
+    images = TRAINING_DATA / IMAGES
+    return trainings_at_once(images.stat().st_size if images.exists() else MNIST_BYTES)
 
 
 def _cpus(address: str) -> int:

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -23,10 +23,12 @@ from tools.repro.schedule import Schedule, Stage
 EVERY = 10  # moments of the schedule: five times a second
 
 
-def reproduce(plan: Plan, jobs: int, training: int, verbose: bool = False) -> None:
+def reproduce(plan: Plan, jobs: Callable[[], int], on_cluster: int = 0, verbose: bool = False) -> None:
     """Runs what is outdated. For each stage that ended, prints what it did and how long it took.
 
-    What a stage printed is shown in full if it failed, or if `verbose`. On a terminal, bars show what runs.
+    What a stage printed is shown in full if it failed, or if `verbose`. On a terminal, bars show what runs. `jobs` and
+    `on_cluster` are those of `Schedule`.
+
     Raises `PipelineError` with the names of the stages that failed, after the rest that could run.
     """
     sys.stdout.reconfigure(errors="replace")  # a terminal may not know the letters of a name
@@ -34,7 +36,7 @@ def reproduce(plan: Plan, jobs: int, training: int, verbose: bool = False) -> No
     with (
         tempfile.TemporaryDirectory(prefix="repro-", ignore_cleanup_errors=True) as folder,
         _in_order(plan),
-        Schedule(plan, jobs, Path(folder), training) as schedule,
+        Schedule(plan, jobs, Path(folder), on_cluster) as schedule,
         Live(console=console, auto_refresh=False, transient=True) as live,
     ):
         total = len(schedule.waiting)

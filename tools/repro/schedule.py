@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,14 +58,15 @@ class Schedule:
 
     Args:
         plan: the stages.
-        jobs: how many trainings and other stages may run at once on this machine.
+        jobs: gives how many trainings and other stages may run at once on this machine; called whenever none runs, as
+            the data may be others then.
         folder: an empty folder for slots, progress, what the stages print, and their temporary files.
-        training: how many stages that train may run at once; their trainings wait for slots, or for a cluster.
+        on_cluster: how many trainings may run at once on a cluster; 0 if there is none.
     """
 
-    def __init__(self, plan: Plan, jobs: int, folder: Path, training: int) -> None:
-        self.plan, self.folder, self.training = plan, folder, training
-        self.slots = Slots.make(folder, jobs)
+    def __init__(self, plan: Plan, jobs: Callable[[], int], folder: Path, on_cluster: int = 0) -> None:
+        self.plan, self.jobs, self.folder, self.on_cluster = plan, jobs, folder, on_cluster
+        self.slots = Slots.make(folder, jobs())
         temporary = folder / "tmp"  # is removed with the folder, whatever killed processes leave in it
         temporary.mkdir()
         self.environment = {
@@ -107,11 +108,14 @@ class Schedule:
 
     def _start(self) -> None:
         """Starts stages that wait for none."""
+        if not self.running:
+            self.slots = Slots.make(self.folder, self.jobs())
         unfinished = {*self.waiting, *(stage.name for stage in self.running)}
         for name in [name for name in self.waiting if not self.plan.upstream[name] & unfinished]:
             slot = None
             if self.plan.trains(name):
-                if sum(self.plan.trains(stage.name) for stage in self.running) >= self.training:
+                training = sum(self.plan.trains(stage.name) for stage in self.running)
+                if training >= (self.on_cluster or len(self.slots.files)):  # their trainings wait for slots
                     continue
             elif (slot := self.slots.take()) is None:
                 continue

@@ -14,12 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from stages.common.prepared import IMAGES
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, load_params
-from stages.support.resources import at_once, cluster_address
+from stages.support.resources import cluster_address, trainings_at_once
 from stages.support.yaml import read_yaml
 from tools.common.arguments import number
 from tools.common.recipes import add_architecture, check_is_new
+from tools.common.results import TRAINING_DATA
 from tools.sweep.report import finalists_table, write_report
 from tools.sweep.search import Search
 from tools.sweep.space import Space
@@ -75,7 +77,7 @@ def _place(jobs: int | None, kernels: str) -> Place:
     address = cluster_address(kernels)
     if address:
         return OnCluster(address)
-    return Here(jobs or (1 if kernels == "native" else at_once()))
+    return Here(jobs or (1 if kernels == "native" else trainings_at_once((TRAINING_DATA / IMAGES).stat().st_size)))
 
 
 def _lock(lock: object, folder: Path) -> None:

@@ -1,0 +1,65 @@
+"""A user without an entry in /etc/passwd, as in `docker run --user 1234` or on OpenShift, without USER and HOME."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import Project
+from .faults import make_stale
+from .test_sweep import SIMPLE
+
+UNSET = ("USER", "LOGNAME", "LNAME", "USERNAME")  # what getpass.getuser reads first
+OTHER_USER = ("unshare", "--user", "--map-user=12345", "--map-group=12345")
+NO_ENTRY = """\
+import pwd
+def getpwuid(number):
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+pwd.getpwuid = getpwuid
+"""
+
+
+@pytest.fixture(params=["/", None], ids=["HOME is /", "no HOME"])
+def nameless(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """The beginning of a command line that runs as a user of another number, or where there seems to be no entry."""
+    home = f"HOME={request.param}" if request.param else "--unset=HOME"
+    options = [*(f"--unset={name}" for name in UNSET), home]
+    if shutil.which("unshare") and not subprocess.run([*OTHER_USER, "true"], capture_output=True).returncode:
+        return ["env", *options, *OTHER_USER]
+    (tmp_path / "sitecustomize.py").write_text(NO_ENTRY)
+    return ["env", *options, f"PYTHONPATH={tmp_path}"]
+
+
+def test_plain_dvc_needs_a_name(nameless: list[str], project: Project) -> None:
+    """So these tests have a user without one."""
+    done = project.ordinary.run(*nameless, "dvc", "status", check=False)
+    assert done.returncode
+    assert "getpwuid" in done.stderr or "could not determine the home directory" in done.stderr
+
+
+def test_make_repro_runs(nameless: list[str], project: Project) -> None:
+    make_stale(project, "report@cnn")
+    project.ordinary.run(*nameless, "python", "-m", "tools.repro")
+    assert (project.path / "metrics/cnn.json").exists()
+
+
+@pytest.mark.parametrize("nameless", ["/"], indirect=True)
+def test_sweep_and_reproduce_run(nameless: list[str], project: Project) -> None:
+    (project.path / "space.yaml").write_text(SIMPLE)
+    sweep = ("python", "-m", "tools.sweep", "space.yaml", "--trials", "1", "--finalists", "1")
+    project.ordinary.run(*nameless, *sweep)
+    printed = project.ordinary.run(*nameless, "python", "-m", "tools.reproduce").stdout
+    assert "cnn: reproduced byte for byte" in printed
+
+
+@pytest.mark.parametrize("nameless", [None], indirect=True)
+@pytest.mark.parametrize("command", ["tools.plots.preview", "tools.review HEAD", "stages.fetch new.npz new.json"])
+def test_other_commands_run(nameless: list[str], project: Project, command: str) -> None:
+    project.ordinary.run(*nameless, "python", "-m", *command.split())
+
+
+def test_a_name_and_a_home_are_kept(project: Project, tmp_path: Path) -> None:
+    code = "import stages, os; print(os.environ.get('LOGNAME'), os.environ['USER'], os.environ['HOME'])"
+    names = ("--unset=LOGNAME", "USER=ann", f"HOME={tmp_path}")
+    assert project.run("env", *names, "python", "-c", code).stdout == f"None ann {tmp_path}\n"

@@ -1,0 +1,173 @@
+"""How many trainings run side by side: limits of control groups, which are faked, and of a process, which are real."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stages.support import resources
+from stages.support.resources import cores, free_memory, total_memory, trainings_at_once
+from tools.repro.__main__ import at_once
+
+from .conftest import ROOT
+
+GB = 10**9
+IMAGES_64 = 60_000 * 64 * 64 * 4  # bytes of as many images as MNIST has, of 64 x 64 pixels
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for the files of control groups, on a machine with 8 cores and 64 GB, of which 60 are free."""
+    memory = type("", (), {"total": 64 * GB, "available": 60 * GB})
+    monkeypatch.setattr(resources.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(resources.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(resources, "_ulimits", list)
+    return tmp_path
+
+
+def limited(machine: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
+    """Writes the files of control groups; returns where they are, and the list of the process's own."""
+    for name, text in files.items():
+        (machine / name).parent.mkdir(parents=True, exist_ok=True)
+        (machine / name).write_text(f"{text}\n")
+    (machine / "own").write_text(own)
+    return machine, machine / "own"
+
+
+V2, V1 = "0::/\n", "4:memory:/\n3:cpuset:/\n2:cpu,cpuacct:/\n1:name=systemd:/\n"
+NESTED = "0::/kubepods/pod1/container\n"
+# the process's groups, their files, and how many trainings on MNIST run at once: each takes 1.36 GB
+CASES = {
+    "no control groups": ("", {}, 8),
+    "version 2, nothing limited": (V2, {"memory.max": "max", "memory.high": "max", "cpu.max": "max 100000"}, 8),
+    "version 2, a container with 1.4 GB": (V2, {"memory.max": "1400000000", "memory.current": "30000000"}, 1),
+    "version 2, 4.2 GB": (V2, {"memory.max": "4200000000", "memory.current": "100000000"}, 3),
+    "version 2, most of it in use": (V2, {"memory.max": "4200000000", "memory.current": "2000000000"}, 1),
+    "version 2, in use by the page cache": (
+        V2,
+        {
+            "memory.max": "4200000000",
+            "memory.current": "4000000000",
+            "memory.stat": "anon 100\nactive_file 3000000000\ninactive_file 900000000",
+        },
+        3,
+    ),
+    "version 2, throttled": (V2, {"memory.max": "max", "memory.high": "2800000000", "memory.current": "0"}, 2),
+    "version 2, the pod's limit": (
+        NESTED,
+        {"kubepods/pod1/container/memory.max": "max", "kubepods/pod1/memory.max": "2800000000"},
+        2,
+    ),
+    "version 2, the smallest of three": (
+        NESTED,
+        {
+            "kubepods/pod1/container/memory.max": "9000000000",
+            "kubepods/pod1/memory.max": "4200000000",
+            "kubepods/pod1/memory.current": "1400000000",  # by another container of the pod, too
+            "kubepods/memory.max": "50000000000",
+        },
+        2,
+    ),
+    "version 2, groups out of sight": ("0::/../../elsewhere\n", {"memory.max": "2800000000"}, 2),
+    "version 2, two cores": (V2, {"cpu.max": "200000 100000"}, 2),
+    "version 2, a core and a half": (V2, {"cpu.max": "150000 100000"}, 2),
+    "version 2, a tenth of a core": (V2, {"cpu.max": "10000 100000"}, 1),
+    "version 2, the pod's cores": (NESTED, {"kubepods/pod1/cpu.max": "300000 100000"}, 3),
+    "version 1, nothing limited": (
+        V1,
+        {"memory/memory.limit_in_bytes": "9223372036854771712", "cpu/cpu.cfs_quota_us": "-1"},
+        8,
+    ),
+    "version 1, a container with 1.4 GB": (V1, {"memory/memory.limit_in_bytes": "1400000000"}, 1),
+    "version 1, docker without name spaces": (
+        V1.replace("memory:/", "memory:/docker/1234"),
+        {
+            "memory/memory.limit_in_bytes": "4200000000",
+            "memory/memory.usage_in_bytes": "4100000000",
+            "memory/memory.stat": "active_file 1\ntotal_active_file 2000000000\ntotal_inactive_file 2000000000",
+        },
+        3,
+    ),
+    "version 1, a group out of sight": (
+        V1,
+        {
+            "memory/memory.limit_in_bytes": "9223372036854771712",
+            "memory/memory.stat": "hierarchical_memory_limit 2800000000",
+        },
+        2,
+    ),
+    "version 1, two cores": (
+        V1,
+        {"cpu,cpuacct/cpu.cfs_quota_us": "200000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+        2,
+    ),
+    "version 1, Slurm's job": (
+        "5:memory:/slurm/uid_1/job_2/step_0\n",
+        {"memory/slurm/uid_1/job_2/memory.limit_in_bytes": "2800000000"},
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize(("own", "files", "expected"), CASES.values(), ids=CASES)
+def test_control_groups_limit_the_trainings_at_once(machine: Path, own: str, files: dict, expected: int) -> None:
+    assert trainings_at_once(root=(places := limited(machine, own, files))[0], own=places[1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "gigabytes", "expected"),
+    [
+        (resources.MNIST_BYTES, 2.7, 1),
+        (resources.MNIST_BYTES, 2.8, 2),
+        (IMAGES_64, 7.4, 1),  # in which two trainings were killed: each takes 3.6
+        (IMAGES_64, 7.6, 2),
+        (0, 0.1, 1),
+        (10**12, 60, 1),
+    ],
+)
+def test_a_training_takes_memory_as_its_images_do(machine: Path, images: int, gigabytes: float, expected: int) -> None:
+    root, own = limited(machine, V2, {"memory.max": str(int(gigabytes * GB))})
+    assert trainings_at_once(images, root, own) == expected
+
+
+def test_the_prepared_images_count(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(machine)
+    monkeypatch.setattr(resources, "_groups", lambda *_: [])
+    monkeypatch.setattr(resources.psutil, "virtual_memory", lambda: type("", (), {"available": 7 * GB}))
+    assert at_once() == 5  # of MNIST
+    Path("data/prepared").mkdir(parents=True)
+    with Path("data/prepared/x_train.npy").open("wb") as file:
+        file.truncate(IMAGES_64)
+    assert at_once() == 1
+
+
+def test_a_network_is_checked_against_the_memory_of_the_container(machine: Path) -> None:
+    root, own = limited(machine, NESTED, {"kubepods/memory.max": "1400000000", "kubepods/memory.current": "700000000"})
+    assert total_memory(root, own) == 1_400_000_000
+    assert free_memory(root, own) == 700_000_000
+    assert total_memory(root, Path(os.devnull)) == 64 * GB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets limits that only Linux has")
+@pytest.mark.parametrize("option", ["-v", "-d"])
+def test_ulimit_counts(option: str) -> None:
+    code = "from stages.support.resources import *; print(total_memory(), free_memory(), trainings_at_once())"
+    command = ["bash", "-c", f'ulimit {option} 1000000; exec "$0" -c "{code}"', sys.executable]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["1024000000", "1024000000", "1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="sets limits that only Linux has")
+def test_a_set_of_processors_counts() -> None:
+    """Of the process, or of its control group (cpuset), which the kernel applies to the process."""
+    code = "import os; from stages.support.resources import *; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])"
+    code += "; print(cores(), trainings_at_once())"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "1 1\n"
+
+
+def test_cores_are_those_of_this_machine_where_nothing_limits_them() -> None:
+    assert 1 <= cores() <= psutil.cpu_count()
