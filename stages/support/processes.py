@@ -1,6 +1,7 @@
 """Ends processes together with the one that started them."""
 
 import ctypes
+import os
 import signal
 import sys
 
