@@ -5,13 +5,12 @@ RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
 SWEEP := $(VENV)/installed-sweep
 CLUSTER := $(VENV)/installed-cluster
-AUDIT := $(VENV)/installed-audit
 TRAINS := $(RUN) $(if $(RAY_ADDRESS),$(CLUSTER)) # what trains, here or on a Ray cluster
 ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify operations recipe sweep study bench test chaos fuzz check lock audit format schema readme clean clean-results help
+.PHONY: repro overview compare reproduce review preview verify sweep test check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects; fewer trainings at once: JOBS=1
@@ -24,7 +23,7 @@ compare: $(RUN) ## compare results with those of a git revision: make compare [B
 	@python -m tools.compare $(BASE)
 
 reproduce: $(RUN) ## rerun a commit and compare the bytes: make reproduce [HEAD=...] [BASE=origin/main, to rerun only what changed since]
-	@python -m tools.reproduce $(HEAD) $(if $(BASE),--base $(BASE))
+	@python -m tools.reproduce $(HEAD) $(if $(BASE),--base $(BASE)) $(JOBS:%=--jobs=%)
 
 review: $(RUN) ## write what a change did to review/review.html and .md: make review [BASE=main] [HEAD=...] [FAIL_ON="regression stale"]
 	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))
@@ -35,29 +34,11 @@ preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after:
 verify: $(RUN) ## prove that reruns give the same bytes, on other processors too, with a small configuration; on some: PROCESSORS="Haswell"
 	@python -m tools.verify $(PROCESSORS:%=--processor=%)
 
-operations: $(RUN) ## find which Keras objects give other bytes on other, emulated processors; takes an hour each: PROCESSORS="Haswell"
-	@python -m tools.verify.operations $(PROCESSORS:%=--processor=%)
-
-recipe: $(RUN) ## add a recipe of docs/recipes/ to params.yaml: make recipe NAME=cnn_best
-	@python -m tools.recipe $(NAME)
-
 sweep: $(TRAINS) $(SWEEP) ## search for the best architecture of a space with Optuna: make sweep SPACE=docs/sweeps/small_cnn.yaml [TRIALS=30] [FINALISTS=3] [SEEDS="10 11"] [WRITE=1]
 	@python -m tools.sweep $(SPACE) $(TRIALS:%=--trials=%) $(FINALISTS:%=--finalists=%) $(if $(SEEDS),--seeds $(SEEDS)) $(JOBS:%=--jobs=%) $(if $(WRITE),--write)
 
-study: $(RUN) ## train many seeds, to settle the tutorials' claims and test the comparison of recipes; takes about half an hour
-	@python -m tools.study
-
-bench: $(RUN) ## measure speed against the tutorials' scripts; takes hours; some parts: make bench PARTS="loop memory"
-	@python -m tools.bench $(PARTS)
-
 test: $(DEV) ## install the environment, then run all tests
 	python -m pytest --numprocesses auto --dist worksteal
-
-fuzz: $(DEV) ## read damaged and hostile files with every reader, and count what goes wrong; takes hours: make fuzz [TARGETS="archives params"] [COUNT=1000]
-	@python -m tests.fuzz $(TARGETS) $(COUNT:%=--count=%)
-
-chaos: $(DEV) ## inject each fault of tests/test_faults.py at 20 random moments; takes about half an hour
-	python -m pytest tests/test_faults.py --times 20 --numprocesses auto
 
 check: $(DEV) ## check lint, format, and that generated files are up to date
 	ruff check .
@@ -69,9 +50,6 @@ check: $(DEV) ## check lint, format, and that generated files are up to date
 
 lock: $(VENV)/created ## write requirements.txt and tests/requirements.txt from their .in; newer versions: UPGRADE=1 or UPGRADE="numpy"
 	$(ENVIRONMENT) lock $(if $(UPGRADE),--upgrade $(UPGRADE))
-
-audit: $(AUDIT) ## check the locked requirements for known vulnerabilities; asks https://osv.dev, or another: OSV_URL=https://…
-	@python -m tools.audit $(OSV_URL:%=--osv-url=%) $(wildcard requirements.txt */requirements.txt */*/requirements.txt)
 
 format: $(DEV) ## format the code, and fix what lint can fix
 	ruff check --fix .
@@ -109,10 +87,6 @@ $(SWEEP): $(RUN) tools/sweep/requirements.txt
 
 $(CLUSTER): $(RUN) tools/cluster/requirements.txt
 	$(ENVIRONMENT) install tools/cluster/requirements.txt
-	@touch $@
-
-$(AUDIT): tools/audit/requirements.txt | $(VENV)/created # alone, as it runs nothing of what it checks
-	$(ENVIRONMENT) install tools/audit/requirements.txt
 	@touch $@
 
 $(DEV): $(SWEEP) $(CLUSTER) tests/requirements.txt

@@ -19,6 +19,7 @@ from stages.results.predictions import HISTORY, Predictions, ensemble_accuracy
 from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, command, unreadable
 from stages.support.params import Params, load_params
+from stages.support.paths import output_path
 from stages.support.progress import finish
 from stages.support.versions import check_versions
 
@@ -80,8 +81,8 @@ def main() -> None:
     parser.add_argument("architecture", help="its name in params.yaml")
     parser.add_argument("data", type=Path, help="the folder of test images that preprocess wrote")
     parser.add_argument("models", type=Path, help="the folder that train wrote")
-    parser.add_argument("predictions", type=Path, help="the predictions to write, .json")
-    parser.add_argument("metrics", type=Path, help="the metrics to write, .json")
+    parser.add_argument("predictions", type=output_path, help="the predictions to write, .json")
+    parser.add_argument("metrics", type=output_path, help="the metrics to write, .json")
     arguments = parser.parse_args()
     check_versions("common", "models", "results")
 

@@ -23,8 +23,9 @@ from stages.data.archive import MEMBERS, Archive, ArrayDescription, Description,
 from stages.data.download import download
 from stages.data.earlier import Earlier
 from stages.data.places import EMBEDDED, OWN, check_own, is_own, unseen
-from stages.support.errors import PipelineError, command
+from stages.support.errors import PipelineError, command, named
 from stages.support.params import PARAMS_PATH, Source, load_params
+from stages.support.paths import output_path
 from stages.support.progress import finish
 from stages.support.versions import check_versions
 
@@ -36,7 +37,7 @@ NOTICE: this is NOT {wanted}. It could not be reached, so the pipeline uses {dat
 UNSEEN = """\
 NOTICE: changes of {places} are not seen: DVC looks at .npz files in {own}/, and elsewhere at none.
         Move the file there, or pin what was read with this line in params.yaml, below "dataset: {dataset}":
-      sha256: "{sha256}"
+sha256: "{sha256}"
 """
 
 
@@ -99,10 +100,8 @@ def _read_url(url: str) -> Archive:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "data.npz")
         download(url, path)
-        try:
+        with named(path, url):
             return read_archive(path)
-        except PipelineError as error:
-            raise PipelineError(str(error).replace(str(path), url)) from error
 
 
 def keras_cache() -> Path:
@@ -144,8 +143,8 @@ def _describe_array(array: np.ndarray) -> ArrayDescription:
 def main() -> None:
     """Fetch the data set that params.yaml names."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("archive", type=Path, help="the .npz file to write")
-    parser.add_argument("description", type=Path, help="the .json file to write")
+    parser.add_argument("archive", type=output_path, help="the .npz file to write")
+    parser.add_argument("description", type=output_path, help="the .json file to write")
     arguments = parser.parse_args()
     check_versions("common", "data")
 

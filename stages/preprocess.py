@@ -18,6 +18,7 @@ from stages.results.pictures import digit_sheet, save
 from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, command
 from stages.support.params import load_params, mistake
+from stages.support.paths import output_path
 from stages.support.progress import finish
 from stages.support.versions import check_versions
 
@@ -72,8 +73,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("archive", type=Path, help="the .npz that fetch wrote")
     parser.add_argument("description", type=Path, help="the .json that fetch wrote")
-    parser.add_argument("folder", type=Path, help="where to write the folders train and test")
-    parser.add_argument("sheet", type=Path, help="the sample sheet to write, .png")
+    parser.add_argument("folder", type=output_path, help="where to write the folders train and test")
+    parser.add_argument("sheet", type=output_path, help="the sample sheet to write, .png")
     arguments = parser.parse_args()
     check_versions("common", "data", "results")
 

@@ -11,9 +11,21 @@ from stages.common.prepared import Dataset
 from stages.results import pictures, tables, tiles
 from stages.results.predictions import Predictions
 from stages.support.errors import command
-from stages.support.params import load_params
+from stages.support.params import Report, load_params
+from stages.support.paths import output_path
 from stages.support.progress import finish
 from stages.support.versions import check_versions
+
+
+def report(predictions: Predictions, images: np.ndarray, settings: Report, plots: Path) -> None:
+    """Writes the pictures and tables of one architecture; `images`: test images, float32 (n, height, width, 1)."""
+    name = predictions.name
+    _write_table(predictions.curves, plots / "history" / f"{name}.csv")
+    write_confusion(predictions, plots / "confusion" / f"{name}.json")
+    draw_confusion(predictions, plots / "confusion" / f"{name}.png")
+    draw_worst_errors(predictions, images, settings.worst_errors, plots / "worst_errors" / f"{name}.png")
+    write_errors(predictions, images, settings.kept_errors, plots / "errors" / f"{name}.png")
+    write_tables(predictions, settings.confused_pairs, plots / "tables" / name)
 
 
 def write_confusion(predictions: Predictions, path: Path) -> None:
@@ -81,21 +93,16 @@ def main() -> None:
     parser.add_argument("architecture", help="its name in params.yaml")
     parser.add_argument("data", type=Path, help="the folder of test images that preprocess wrote")
     parser.add_argument("predictions", type=Path, help="the predictions that evaluate wrote, .json")
-    parser.add_argument("plots", type=Path, help="the folder of the pictures and tables to write")
+    parser.add_argument("plots", type=output_path, help="the folder of the pictures and tables to write")
     arguments = parser.parse_args()
     check_versions("common", "results")
 
     params = load_params()
-    name, plots, settings = arguments.architecture, arguments.plots, params.report
+    name = arguments.architecture
     params.architecture(name)
     images, one_hot = Dataset.read(arguments.data).load(arguments.data)
     predictions = Predictions.read(arguments.predictions, name, params.train.seeds, one_hot.argmax(axis=1))
-    _write_table(predictions.curves, plots / "history" / f"{name}.csv")
-    write_confusion(predictions, plots / "confusion" / f"{name}.json")
-    draw_confusion(predictions, plots / "confusion" / f"{name}.png")
-    draw_worst_errors(predictions, images, settings.worst_errors, plots / "worst_errors" / f"{name}.png")
-    write_errors(predictions, images, settings.kept_errors, plots / "errors" / f"{name}.png")
-    write_tables(predictions, settings.confused_pairs, plots / "tables" / name)
+    report(predictions, images, params.report, arguments.plots)
     finish(f"{name}: {len(predictions.errors):,} of {len(images):,} test images wrong with a seed")
 
 

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
 from pydantic_core import PydanticCustomError
 
 from stages.common.files import replacing, write_json
@@ -27,12 +26,13 @@ from stages.support.architecture import Architecture
 from stages.support.dvc_cache import TRAIN_ANEW, Cache, recorded
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, load_params, mistake
+from stages.support.paths import output_path
 from stages.support.progress import TrainingBars, finish
 from stages.support.resources import cluster_address, total_memory, trainings_at_once
 from stages.support.sizes import MOST, check_sizes
 from stages.support.versions import check_versions
 from stages.support.workers import EndEpoch, train_side_by_side
-from stages.support.yaml import read_yaml
+from stages.support.yaml import read_yaml, to_yaml
 
 IDENTITIES = "identities.json"  # of the trainings, by seed, in the folder with the models
 
@@ -94,17 +94,20 @@ def train(recipe: Recipe, wanted: dict[int, str], epochs: int) -> None:
             params = {seed: params_with_seed(seed) for seed in wanted}
             train_on_cluster(address, recipe.name, params, recipe.data, recipe.output, bars.end_epoch)
         else:
-            import_keras()
             train_one = functools.partial(_train_one, recipe, wanted)
-            count = 1 if recipe.kernels == "native" else trainings_at_once((recipe.data / IMAGES).stat().st_size)
-            train_side_by_side(list(wanted), train_one, bars.end_epoch, count)
+            if recipe.kernels == "native":  # takes all cores, and the GPU, which no fork could use
+                train_side_by_side(list(wanted), train_one, bars.end_epoch, count=1, method="spawn")
+            else:
+                import_keras()
+                count = trainings_at_once((recipe.data / IMAGES).stat().st_size)
+                train_side_by_side(list(wanted), train_one, bars.end_epoch, count)
 
 
 def params_with_seed(seed: int) -> str:
     """The text of params.yaml with one seed."""
     content = read_yaml(PARAMS_PATH)
     content["train"]["seeds"] = [seed]
-    return yaml.safe_dump(content)
+    return to_yaml(content)
 
 
 def _train_one(recipe: Recipe, wanted: dict[int, str], seed: int, end_epoch: EndEpoch) -> None:
@@ -117,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("architecture", help="its name in params.yaml")
     parser.add_argument("data", type=Path, help="the folder of training images that preprocess wrote")
-    parser.add_argument("output", type=Path, help="the folder to write: models, histories, summary")
+    parser.add_argument("output", type=output_path, help="the folder to write: models, histories, summary")
     arguments = parser.parse_args()
     check_versions("common", "models")
 

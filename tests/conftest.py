@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import settings
 from sklearn.datasets import load_digits
 
 from stages.data.archive import Archive, write_archive
-from stages.support.yaml import parse_yaml, read_yaml
+from stages.support.yaml import parse_yaml, read_yaml, to_yaml
 from tools.common.arguments import number
 
 from . import forked
@@ -37,7 +36,6 @@ COPIED = (
     ".gitattributes",
     ".gitignore",
     "data/own",
-    "docs/recipes",
     "dvc.yaml",
     "stages",
     "tools",
@@ -171,7 +169,7 @@ class Project:
         self.write_params(content)
 
     def write_params(self, content: dict[str, Any]) -> None:
-        self.params.write_text(f"# a comment\n{yaml.safe_dump(content, sort_keys=False)}")
+        self.params.write_text(f"# a comment\n{to_yaml(content)}")
 
     def edit_json(self, path: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Changes a result by hand."""

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import yaml
 
-from stages.support.yaml import read_yaml
+from stages.support.yaml import read_yaml, to_yaml
 from tools.common.lock import read_lock
-from tools.repro.ending import is_alive
 
 from .conftest import Project, made_once
 
@@ -54,7 +52,7 @@ def make_stale(project: Project, stage: str) -> None:
     path = project.path / "dvc.lock"
     content = read_yaml(path)
     entry = content["stages"].pop(stage)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(to_yaml(content))
     for out in entry["outs"]:
         target = project.path / out["path"]
         shutil.rmtree(target) if target.is_dir() else target.unlink()
@@ -74,6 +72,14 @@ def duration(project: Project, stage: str) -> float:
         (folder / "seconds").write_text(str(time.monotonic() - start))
 
     return float((made_once(project.path.parent / f"timed-{stage}", measure) / "seconds").read_text())
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; a zombie, which nobody may ever wait for, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def is_alive_in(session: int, process: psutil.Process) -> bool:

@@ -1,4 +1,6 @@
-"""Reads many damaged and hostile inputs with what reads other people's files, and counts what happens (`make fuzz`).
+"""Reads many damaged and hostile inputs with what reads other people's files, and counts what happens.
+
+Run it by: python -m tests.fuzz [TARGET …] [--count N]
 
 Hypothesis (https://hypothesis.readthedocs.io) draws each input: a valid file with a few edits. Each must be read, or
 refused by one line; what else happens is a fault, and its input is kept in fuzz/.

@@ -1,4 +1,4 @@
-"""What `make fuzz` reads with damaged and hostile files; each target writes valid ones into an empty folder first."""
+"""What tests/fuzz.py reads with damaged and hostile files; each target writes valid ones into an empty folder first."""
 
 import io
 import json

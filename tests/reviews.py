@@ -1,8 +1,13 @@
-"""Runs `tools.review` and reads what it wrote."""
+"""Runs `tools.review` and reads what it wrote; makes results to review."""
+
+from pathlib import Path
 
 import numpy as np
 
-from stages.results.predictions import Predictions
+from stages.common.files import write_json, write_text
+from stages.results.predictions import Predictions, ensemble_accuracy
+from tools.common import results
+from tools.common.revision import Revision
 
 from .conftest import Project
 
@@ -26,21 +31,38 @@ def predictions(project: Project, revision: str, name: str) -> Predictions:
     return Predictions.parse(content.encode(), name, name)
 
 
-def of_models(label: np.ndarray, prediction: np.ndarray, probability: np.ndarray) -> Predictions:
-    """The predictions of one model (n,), or of several (seeds, n)."""
+def of_models(
+    label: np.ndarray, prediction: np.ndarray, probability: np.ndarray, name: str = "net", classes: int = 10
+) -> Predictions:
+    """The predictions of one model (n,), or of several (seeds, n), each trained for an epoch without validation."""
     prediction = np.atleast_2d(prediction)
     seeds = tuple(range(10, 10 + len(prediction)))
-    history = [(seed, 1, "train", metric, 0.5) for seed in seeds for metric in ("accuracy", "loss")]
     return Predictions(
-        "tested",
+        name,
         "tiny digits",
-        10,
+        classes,
         seeds,
         tuple(f"{seed:032x}" for seed in seeds),
         7,
         tuple(0.5 for _ in seeds),
-        history,
+        [(seed, 1, "train", metric, 0.5) for seed in seeds for metric in ("accuracy", "loss")],
         label,
         prediction,
         np.broadcast_to(probability, prediction.shape),
     )
+
+
+def write_results(folder: Path, *architectures: Predictions) -> Revision:
+    """Writes a params.yaml and, as evaluate and report do, what reviews and the overview read of each architecture."""
+    for predictions in architectures:
+        name = predictions.name
+        predictions.write(folder / results.predictions(name), 6)
+        ensemble = ensemble_accuracy(predictions.label, np.eye(predictions.classes)[predictions.prediction])
+        write_json(folder / results.metrics(name), predictions.metrics(ensemble))
+        write_text(folder / results.history(name), predictions.curves.to_csv(index=False, lineterminator="\n"))
+    params = {
+        "train": {"seeds": list(architectures[0].seeds)},
+        "architectures": {predictions.name: {} for predictions in architectures},
+    }
+    write_json(folder / "params.yaml", params)
+    return Revision("a folder", None, folder)

@@ -16,8 +16,7 @@ from .conftest import ROOT
 
 COMMANDS = {
     "make repro": (["tools.repro", "--jobs"], "-1"),
-    "make bench": (["tools.bench", "--rounds"], "0"),
-    "make chaos": (["pytest", "tests/test_arguments.py", "--times"], "-1"),
+    "chaos": (["pytest", "tests/test_arguments.py", "--times"], "-1"),
 }
 
 

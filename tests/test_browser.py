@@ -60,7 +60,7 @@ def pages(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> d
         project = built_project.clone(folder / "project")
         history = project.path / "plots/history/cnn.csv"
         history.write_text(history.read_text().replace(",0.", ",0.1"))
-        project.edit_json("metrics/seeds/cnn/10.json", lambda columns: columns["prediction"].reverse())
+        project.edit_json("metrics/predictions/cnn.json", lambda file: file["prediction"][0].reverse())
         project.run("dvc", "plots", "show", "--out", "shown")
         project.run("dvc", "plots", "diff", "HEAD", "--out", "diffed")
         project.run("python", "-m", "tools.review", "HEAD")

@@ -24,7 +24,7 @@ SEEDS = {
         np.array([[3, 3, 5, 1], [8, 3, 5, 7], [8, 3, 5, 7]]),
         np.array([[0.9, 0.8, 0.7, 0.99], [0.6, 0.8, 0.7, 0.5], [0.4, 0.8, 0.7, 0.5]]),
     ),
-    "ensemble": of_models(LABEL, np.array([8, 3, 5, 7]), np.array([0.7, 0.8, 0.7, 0.6])),
+    "one": of_models(LABEL, np.array([8, 3, 5, 7]), np.array([0.7, 0.8, 0.7, 0.6])),
 }
 
 
@@ -71,13 +71,13 @@ def test_digits_that_all_or_some_architectures_read_wrong() -> None:
     assert lookups.common(MODELS, 1)["index"].tolist() == [0, 2, 3]
 
 
-def test_an_image_that_seeded_get_wrong_is_one_error_and_stands_first() -> None:
+def test_an_image_that_several_seeds_get_wrong_is_one_error_and_stands_first() -> None:
     found = lookups.errors(SEEDS)
     assert list(found) == ["architecture", "index", "label", "prediction", "seeds", "probability"]
     assert found.to_numpy().tolist() == [
         ["many", 0, 5, 8, 3, 0.5],
         ["many", 3, 7, 1, 1, 0.99],
-        ["ensemble", 0, 5, 8, 1, 0.7],
+        ["one", 0, 5, 8, 1, 0.7],
     ]
     assert lookups.select(found, None, None, 0, 1, seeds=2)["index"].tolist() == [0]
     assert lookups.titles(found, ())[:2] == ["0: l=5,p=8\n3 seeds, 50.0%", "3: l=7,p=1\n1 seed, 99.0%"]
@@ -87,16 +87,19 @@ def test_common_counts_models_and_tells_all_seeds_from_one() -> None:
     found = lookups.common(SEEDS, 1)
     assert found[["index", "wrong"]].to_numpy().tolist() == [[0, 4], [3, 1]]
     assert found["many"].tolist() == ["8 (3/3)", "1 (1/3)"]
-    assert found["ensemble"].tolist() == [8, 7]
+    assert found["one"].tolist() == [8, 7]
     assert lookups.common(SEEDS, 4)["index"].tolist() == [0]
 
 
-def evaluation(project: Project, path: str) -> dict:
-    return json.loads((project.path / path).read_text())
+def recorded(project: Project, name: str, seed: int = 10) -> dict[str, list]:
+    """Label, prediction and probability of each test image."""
+    file = json.loads((project.path / f"metrics/predictions/{name}.json").read_text())
+    row = file["seeds"].index(seed)
+    return {"label": file["label"], **{key: file[key][row] for key in ("prediction", "probability")}}
 
 
 def test_show_prints_labels_and_what_an_architecture_recorded(project) -> None:
-    columns = evaluation(project, "metrics/seeds/cnn/10.json")
+    columns = recorded(project, "cnn")
     heading, *found, count = rows(digits(project, "show", "7", "--count", "3", "--architecture", "cnn"))
     assert heading == ["index", "label", "prediction", "probability"]
     assert found == [
@@ -112,9 +115,8 @@ def test_show_prints_labels_and_what_an_architecture_recorded(project) -> None:
 
 
 def test_show_asks_the_model_for_training_images(project) -> None:
-    project.run("dvc", "repro")
     _, *found, _ = rows(digits(project, "show", "298", "--split", "train", "--architecture", "mlp_256"))
-    labels = np.load(project.path / "data/prepared/y_train.npy").argmax(1)
+    labels = np.load(project.path / "data/prepared/train/labels.npy").argmax(1)
     assert [row[:2] for row in found] == [["298", str(labels[298])], ["299", str(labels[299])]]
     assert all(0.1 <= float(probability) <= 1 for *_, probability in found)
 
@@ -122,8 +124,7 @@ def test_show_asks_the_model_for_training_images(project) -> None:
 def test_errors_and_common_answer_from_the_project(project) -> None:
     tables = {}
     for name in ("cnn", "mlp_256"):
-        columns = evaluation(project, f"metrics/seeds/{name}/10.json")
-        tables[name] = pd.DataFrame({key: columns[key] for key in ("label", "prediction")})
+        tables[name] = pd.DataFrame(recorded(project, name))
     wrong = {name: set(table.index[table["label"] != table["prediction"]]) for name, table in tables.items()}
 
     printed = digits(project, "errors", "--architecture", "cnn", "--count", "2")
@@ -152,7 +153,7 @@ def test_each_look_up_writes_a_picture_of_its_digits(project, command: str) -> N
     ("command", "expected"),
     [
         ("show 100", "first: expected an index below 100, the number of test images, found 100"),
-        ("show 0 --architecture cnnn", "no architecture or ensemble 'cnnn'; did you mean 'cnn'?"),
+        ("show 0 --architecture cnnn", "no architecture 'cnnn'; did you mean 'cnn'?"),
         ("show 0 --architecture cnn --seed 7", "--seed: expected one of train.seeds (10), found 7"),
         ("show 0 --seed 10", "--seed: expected an architecture too; add --architecture NAME"),
         ("errors --min-seeds 2", "--min-seeds: expected at most 1, the number of seeds, found 2"),
@@ -169,44 +170,32 @@ def test_a_mistake_is_one_line(project, command: str, expected: str) -> None:
 
 
 def test_missing_or_other_predictions_are_one_line(project) -> None:
-    project.edit_json("metrics/seeds/cnn/10.json", lambda columns: columns["label"].reverse())
-    assert "metrics/seeds/cnn: made from other test images" in digits(project, "errors", status=1)
-    (project.path / "metrics/seeds/cnn/10.json").unlink()
-    assert "metrics/seeds/cnn: no such predictions; run: dvc repro report@cnn" in digits(project, "common", status=1)
+    path = "metrics/predictions/cnn.json"
+    hint = "make it anew with: dvc repro evaluate@cnn\n"
+    project.edit_json(path, lambda file: file["label"].reverse())
+    line = f"error: {path}: expected predictions for the 100 test images, found others; {hint}"
+    assert digits(project, "errors", status=1) == line
+    (project.path / path).unlink()
+    assert digits(project, "common", status=1) == f"error: {path}: cannot read: No such file or directory; {hint}"
 
 
-def test_show_asks_one_seed_or_an_ensemble(seeded: Project) -> None:
+def test_show_prints_what_one_seed_recorded(seeded: Project) -> None:
     def shown(*arguments: str) -> list[list[str]]:
-        return [row[2:] for row in rows(digits(seeded, "show", "7", "--count", "3", *arguments))[1:-1]]
+        printed = digits(seeded, "show", "7", "--count", "3", "--architecture", "cnn", *arguments)
+        return [row[2:] for row in rows(printed)[1:-1]]
 
-    def recorded(path: str) -> list[list[str]]:
-        columns = evaluation(seeded, path)
+    def expected(seed: int) -> list[list[str]]:
+        columns = recorded(seeded, "cnn", seed)
         return [[str(columns["prediction"][i]), f"{columns['probability'][i]:.4f}"] for i in (7, 8, 9)]
 
-    assert shown("--architecture", "cnn") == recorded("metrics/seeds/cnn/10.json")
-    assert shown("--architecture", "cnn", "--seed", "11") == recorded("metrics/seeds/cnn/11.json")
-    assert shown("--architecture", "both") == recorded("metrics/ensembles/both.json")
-    refused = digits(seeded, "show", "7", "--architecture", "both", "--seed", "10", status=1)
-    assert refused == "error: --seed: both is an ensemble, which has none of its own; leave --seed out\n"
-
-
-def test_an_ensemble_averages_its_members_where_nothing_is_recorded(seeded: Project) -> None:
-    def shown(*arguments: str) -> np.ndarray:
-        """Prediction and probability of each training image."""
-        printed = digits(seeded, "show", "0", "--split", "train", "--count", "40", "--architecture", *arguments)
-        return np.array([[float(cell) for cell in row[2:]] for row in rows(printed)[1:-1]]).T
-
-    one, other, both = shown("mlp_256", "--seed", "10"), shown("mlp_256", "--seed", "11"), shown("both")
-    agree = (one[0] == other[0]) & (one[0] == both[0])
-    assert agree.any()
-    assert (one[1] != other[1])[agree].any()
-    np.testing.assert_allclose(both[1][agree], (one[1] + other[1])[agree] / 2, atol=1e-4)
+    assert shown() == expected(10)
+    assert shown("--seed", "11") == expected(11) != expected(10)
 
 
 def test_errors_and_common_tell_seeds_from_architectures(seeded: Project) -> None:
     wrong = []
     for seed in (10, 11):
-        columns = evaluation(seeded, f"metrics/seeds/cnn/{seed}.json")
+        columns = recorded(seeded, "cnn", seed)
         wrong.append({i for i, label in enumerate(columns["label"]) if label != columns["prediction"][i]})
     heading, *found, _ = rows(digits(seeded, "errors", "--architecture", "cnn", "--count", "100"))
     assert heading == ["architecture", "index", "label", "prediction", "seeds", "probability"]
@@ -216,13 +205,13 @@ def test_errors_and_common_tell_seeds_from_architectures(seeded: Project) -> Non
     printed = digits(seeded, "errors", "--architecture", "cnn", "--count", "100", "--min-seeds", "2")
     assert {int(row[1]) for row in rows(printed)[1:-1]} == wrong[0] & wrong[1]
     printed = digits(seeded, "common", "--at-least", "1")
-    assert "at least 1 of 5 models" in printed.splitlines()[-1]
-    assert rows(printed)[0] == ["index", "label", "wrong", "mlp_256", "cnn", "both"]
+    assert "at least 1 of 4 models" in printed.splitlines()[-1]
+    assert rows(printed)[0] == ["index", "label", "wrong", "mlp_256", "cnn"]
 
 
 def digit_picture(project: Project, index: int, name: str, scale: int = 20) -> str:
     """Writes a test image as a person's picture, and returns its name."""
-    image = np.load(project.path / "data/prepared/x_test.npy")[index, ..., 0]
+    image = np.load(project.path / "data/prepared/test/images.npy")[index, ..., 0]
     paper = 255 - np.kron(np.pad(image, 4), np.ones((scale, scale))) * 200
     (project.path / name).parent.mkdir(exist_ok=True)
     Image.fromarray(paper.astype(np.uint8)).save(project.path / name)
@@ -242,10 +231,11 @@ def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project)
 def test_ones_own_picture_is_classified_by_the_seed_that_is_asked_for(seeded: Project, tmp_path: Path) -> None:
     project = seeded.clone(tmp_path / "project")
     name = digit_picture(project, 0, "0.png")
-    told = [digits(project, "classify", name, "--architecture", *more) for more in (("cnn", "--seed", "11"), ("both",))]
-    assert [each.splitlines()[0] for each in told] == [
-        f"{model}, trained on tiny digits:" for model in ("cnn, seed 11", "both")
+    printed = [digits(project, "classify", name, "--architecture", "cnn", *seed) for seed in ([], ["--seed", "11"])]
+    assert [each.splitlines()[0] for each in printed] == [
+        f"cnn, seed {seed}, trained on tiny digits:" for seed in (10, 11)
     ]
+    assert rows(printed[0])[2][2] != rows(printed[1])[2][2], "the probabilities of two models"
 
 
 def test_pictures_that_cannot_be_read_are_reported_and_the_others_classified(project) -> None:

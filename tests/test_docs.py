@@ -1,40 +1,42 @@
-"""Every YAML block in docs, as printed: added to params.yaml, built, trained for an epoch, and evaluated."""
+"""Every architecture in docs, as printed: added to params.yaml, built, trained for an epoch, and evaluated."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from stages.results.evaluation import Evaluation
 
 from stages.common.prepared import Dataset
+from stages.data.archive import write_archive
+from stages.fetch import fetch
 from stages.models.building import build_model, load_model
 from stages.models.checkpoint import Checkpoint
 from stages.models.models import save_model
-from stages.report import Findings
+from stages.models.training import fit_model
 from stages.support.errors import PipelineError
 from stages.support.params import Params, load_params
 from stages.support.yaml import parse_yaml
-from stages.train import check_fit, fit_model
+from stages.train import check_fit
 from tools.common.recipes import with_block
 from tools.sweep.report import block_text
 from tools.sweep.space import Choice, Range, Space
 
-from .conftest import ROOT, TUTORIALS
+from .conftest import ROOT, TUTORIALS, tiny_archive
+from .reviews import of_models
 
 TRAIN, TEST = 60, 20
-DATASET = Dataset("tiny digits", 10, (28, 28, 1), train=TRAIN, test=TEST, sha256="")
+DATASET = Dataset("tiny digits", 10, (28, 28, 1), count=TRAIN)
 BLOCK = re.compile(r"^```ya?ml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SPACE = re.compile(r"\b(choice|range):")
+SPACE, SOURCE = re.compile(r"\b(choice|range):"), re.compile(r" *- dataset:")
 
 
 def printed() -> dict[str, str]:
-    """The text of each block, by the page or file and the name of the architecture."""
-    texts = [(page, text) for page in PAGES for text in BLOCK.findall(page.read_text())]
-    texts += [(path, path.read_text()) for path in sorted((ROOT / "docs/recipes").glob("*.yaml"))]
-    return {f"{path.relative_to(ROOT)}: {name_of(text)}": text for path, text in texts}
+    """The text of each block of an architecture, by the page and its name."""
+    texts = [(page, text) for page in PAGES for text in BLOCK.findall(page.read_text()) if "layers:" in text]
+    return {f"{page.relative_to(ROOT)}: {name_of(text)}": text for page, text in texts}
 
 
 def name_of(text: str) -> str:
@@ -70,24 +72,30 @@ def check_it_runs(name: str, params: Params, folder: Path) -> None:
     images, labels = images_and_labels()
     model = build_model(name, architecture, DATASET)
     one_epoch = architecture.fit.model_copy(update={"epochs": 1})
-    history = fit_model(model, images[:TRAIN], labels[:TRAIN], one_epoch, 10, Checkpoint(folder / "kept.npz", ""))
+    checkpoint = Checkpoint(folder / "kept.npz", "")
+    history = fit_model(model, images[:TRAIN], labels[:TRAIN], one_epoch, 10, checkpoint, lambda *_: None)
     save_model(model, folder / "10.keras")
 
     loaded = load_model(folder / "10.keras", name, architecture, DATASET, "native")
     probabilities = loaded.predict(images[TRAIN:], verbose=0)
     np.testing.assert_allclose(probabilities, model.predict(images[TRAIN:], verbose=0), atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    rows = [(epoch, split, metric, float(value)) for epoch, split, metric, value in history]
-    label, count = labels[TRAIN:].argmax(axis=1), loaded.count_params()
-    evaluation = Evaluation.of("tiny digits", label, probabilities, loss=1.0, parameters=count, history=rows)
-    metrics = Findings(name, 10, [evaluation]).metrics()
-    assert ("train_validation_gap" in metrics) == bool(architecture.fit.validation_split)
+    rows = [(10, epoch, split, metric, float(value)) for epoch, split, metric, value in history]
+    label, prediction = labels[TRAIN:].argmax(axis=1), probabilities.argmax(axis=1)
+    found = replace(of_models(label, prediction, probabilities.max(axis=1)), history=rows)
+    assert ("gap" in found.metrics(1.0)) == bool(architecture.fit.validation_split)
 
 
 @pytest.mark.parametrize("where", ARCHITECTURES)
 def test_an_architecture_in_docs_runs_as_printed(where: str, tmp_path: Path) -> None:
     text = ARCHITECTURES[where]
     check_it_runs(name_of(text), with_(text, tmp_path), tmp_path)
+
+
+def test_docs_give_the_number_of_parameters(tmp_path: Path) -> None:
+    text = PRINTED["docs/architectures.md: cnn_best"]
+    model = build_model("cnn_best", with_(text, tmp_path).architecture("cnn_best"), DATASET)
+    assert f"# {model.count_params():,} parameters\n" in text
 
 
 def first(_: str, options: Choice | Range) -> float:
@@ -112,6 +120,17 @@ def test_the_blocks_are_all_there() -> None:
     assert {"softmax", "residual", "cnn_best", "small_cnn"} <= {where.rpartition(": ")[2] for where in PRINTED}
     space = (ROOT / "docs/sweeps/small_cnn.yaml").read_text()
     assert space.endswith(PRINTED["docs/searching.md: small_cnn"]), "docs/searching.md prints the file"
+
+
+def test_a_source_in_docs_is_read_where_the_page_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (text,) = filter(SOURCE.match, BLOCK.findall((ROOT / "docs/data.md").read_text()))
+    first = "    - dataset: MNIST\n"
+    Path("params.yaml").write_text(TUTORIALS.read_text().replace(first, text + first))
+    write_archive(Path("data/own/my.npz"), tiny_archive())
+    archive, source, place = fetch(load_params().data.sources)
+    assert (source.dataset, place) == ("my digits", "data/own/my.npz")
+    assert len(archive.x_test) == len(tiny_archive().x_test)
 
 
 # block, its edit, as the page describes it

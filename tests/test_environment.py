@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -19,8 +20,8 @@ import pytest
 from .conftest import ROOT
 
 LOCKS = ("requirements.txt", "tests/requirements.txt")
-ENVIRONMENTS = ("created", "installed", "installed-sweep", "installed-cluster", "installed-audit", "installed-dev")
-OPTIONAL = ("tools/sweep/requirements.txt", "tools/cluster/requirements.txt", "tools/audit/requirements.txt")
+ENVIRONMENTS = ("created", "installed", "installed-sweep", "installed-cluster", "installed-dev")
+OPTIONAL = ("tools/sweep/requirements.txt", "tools/cluster/requirements.txt")
 RESULTS = sorted(ROOT.glob("stages/*/requirements.txt"))
 UV = importlib.metadata.version("uv")
 PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", re.MULTILINE)
@@ -203,6 +204,16 @@ def test_a_direct_requirement_that_does_not_exist_is_told_in_one_line(locked: Sm
     assert len(told) == 1
     assert told[0].startswith("error: requirements.txt: cannot be made from requirements.in: ")
     assert "there is no version of snow==7.0" in told[0]
+
+
+def test_a_damaged_lock_is_named_and_not_its_copy(locked: Small) -> None:
+    with (locked.path / "requirements.txt").open("a") as lock:
+        lock.write("snow===one\n")
+    done = locked.make("check")
+    assert done.returncode != 0
+    assert "error: requirements.txt: cannot be made from requirements.in: " in done.stderr
+    assert "in `requirements.txt` at" in done.stderr
+    assert tempfile.gettempdir() not in done.stderr.replace(str(locked.path), "")
 
 
 def test_what_is_uploaded_later_changes_no_lock_until_asked(locked: Small, registry: Registry) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.common.statistics import holm, mcnemar, wilson_interval
+from tools.common.statistics import accuracy_interval, difference, holm, mcnemar, wilson_interval
 
 
 def test_wilson_interval_is_the_published_example() -> None:
@@ -41,3 +41,36 @@ def test_holm_only_raises_p_and_does_not_depend_on_the_order(values: list[float]
     order = random.sample(range(len(values)), len(values))
     shuffled = holm([values[place] for place in order])
     assert np.allclose(shuffled, [adjusted[place] for place in order])
+
+
+def draw(rate: np.ndarray, seeds: int, random: np.random.Generator) -> np.ndarray:
+    """Models that are right on each image with its own probability, and differ as a whole by seed."""
+    luck = random.normal(0, 0.3, (seeds, 1))
+    return random.random((seeds, len(rate))) < 1 / (1 + np.exp(-np.log(rate / (1 - rate)) - luck))
+
+
+@pytest.mark.parametrize("seeds", [(3, 3), (1, 3), (2, 5)])
+def test_recipes_that_are_the_same_are_seldom_said_to_differ(seeds: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    rates = [1 - random.beta(0.05, 1, 2000).clip(1e-6, 1 - 1e-6) for _ in range(200)]
+    found = [difference(*(draw(rate, count, random) for count in seeds)).p for rate in rates]
+    assert np.mean(np.array(found) < 0.05) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / len(found))
+
+
+def test_recipes_that_differ_are_told_apart_and_intervals_cover_the_truth() -> None:
+    random = np.random.default_rng(0)
+    told, covered = 0, 0
+    for _ in range(100):
+        rate = 1 - random.beta(0.05, 1, 2000).clip(1e-6, 1 - 1e-6)
+        better = rate + 0.6 * (1 - rate)
+        told += difference(draw(rate, 3, random), draw(better, 3, random)).p < 0.05
+        low, high = accuracy_interval(draw(rate, 3, random), 0.95)
+        covered += low < 0.953 < high  # the mean rate of any images
+    assert told >= 90
+    assert covered >= 90
+
+
+def test_one_seed_on_each_side_is_mcnemars_test() -> None:
+    base, head = np.zeros((1, 100), bool), np.zeros((1, 100), bool)
+    head[0, :8] = base[0, 8] = True
+    assert difference(base, head).p == pytest.approx(2 * 10 / 2**9)

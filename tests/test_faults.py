@@ -1,6 +1,6 @@
 """A pipeline that is cut short, by real faults to real processes, is completed by plain `dvc repro`.
 
-Each fault strikes the tiny project at a random moment (`--times N`: at N of them; `make chaos`).
+Each fault strikes the tiny project at a random moment (`--times N`: at N of them).
 Whatever it strikes, afterwards no final name bears a half-written file, a plain `dvc repro`
 completes, and every output is the same bytes as in an undisturbed run. (One case is DVC's own: it
 writes its own files in place. A kill within those milliseconds needs tools/repro/mend.py, as `make repro`

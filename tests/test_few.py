@@ -1,6 +1,5 @@
 """Results of which there is nothing or one: no figure is made up, no NaN is written, no warning is shown."""
 
-import json
 import re
 from dataclasses import replace
 from html import unescape
@@ -10,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from optuna.trial import create_trial
-from stages.results.evaluation import Evaluation
 
-from stages.common.files import write_json
 from stages.data.archive import ArrayDescription, Description
-from stages.report import Findings, draw_confusion, draw_worst_errors, write_confusion, write_errors, write_tables
+from stages.report import report
+from stages.results.predictions import Predictions
+from stages.support.params import Report
 from tools.common import comparison, results
 from tools.common.changes import SAME, Change, changes
 from tools.common.revision import Revision
@@ -26,17 +25,15 @@ from tools.overview.readme import results_table
 from tools.review.content import Review
 from tools.review.page import html, markdown
 from tools.review.sections import Section, Training
-from tools.study import claims
-from tools.study.honesty import honesty_table
 from tools.sweep.report import _counts
 
 from .conftest import Project
-from .reviews import of_models
+from .reviews import of_models, write_results
 from .test_pipeline import vega_svg
 
 pytestmark = pytest.mark.filterwarnings("error")
 CLASSES = 3
-PUBLISHED = {"dataset": "tiny", "accuracy": {"net": 0.9}}
+PUBLISHED = {"dataset": "tiny digits", "accuracy": {"net": 0.9}}
 
 # labels, and the predictions of each seed
 CASES = {
@@ -58,47 +55,30 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
 
 
-def findings(label: list[int], predictions: list[list[int]], name: str = "net", epochs: int = 1) -> Findings:
-    """What models found that give these predictions, after trainings of an epoch."""
-    rows = [(epoch, "train", metric, 0.5) for metric in ("accuracy", "loss") for epoch in range(1, epochs + 1)]
-    models = [
-        Evaluation.of("tiny", np.array(label), np.eye(CLASSES)[each] * 0.9, loss=0.1, parameters=1, history=rows)
-        for each in predictions
-    ]
-    return Findings(name, CLASSES, models)
+def net(case: str) -> Predictions:
+    """The predictions of a case."""
+    label, predictions = map(np.array, CASES[case])
+    return of_models(label, predictions, np.full(len(label), 0.9), classes=CLASSES)
 
 
 def description(images: int) -> Description:
     arrays = {
         name: ArrayDescription([count, 8, 8], "uint8", "") for name, count in (("x_train", 9), ("x_test", images))
     }
-    return Description("tiny", [], "", CLASSES, arrays)
+    return Description("tiny digits", [], "", CLASSES, arrays)
 
 
-def written(found: Findings, folder: Path) -> Revision:
-    """A folder with all that report writes, and the predictions."""
-    images, plots = np.zeros((len(found.models[0].label), 8, 8, 1), np.float32), folder / "plots"
-    seeds = [10 + seed for seed in range(len(found.models))]
-    for seed, model in zip(seeds, found.models, strict=True):
-        model.write(folder / results.evaluation(found.name, seed), 6)
-    metrics = {key: round(value, 6) if isinstance(value, float) else value for key, value in found.metrics().items()}
-    write_json(folder / results.metrics(found.name), metrics)
-    history = folder / results.history(found.name)
-    history.parent.mkdir(parents=True, exist_ok=True)
-    found.history.to_csv(history, index=False)
-    write_confusion(found, plots / f"confusion/{found.name}.json")
-    draw_confusion(found, plots / f"confusion/{found.name}.png")
-    draw_worst_errors(found, images, 10, plots / f"worst_errors/{found.name}.png")
-    write_errors(found, images, 25, plots / f"errors/{found.name}.png")
-    write_tables(found, 5, plots / "tables" / found.name)
-    (folder / "params.yaml").write_text(json.dumps({"train": {"seeds": seeds}, "architectures": {found.name: {}}}))
-    return Revision("a folder", None, folder)
+def written(predictions: Predictions, folder: Path) -> Revision:
+    """A folder with all that evaluate and report write."""
+    images = np.zeros((len(predictions.label), 8, 8, 1), np.float32)
+    report(predictions, images, Report(confused_pairs=5, worst_errors=10, kept_errors=25), folder / "plots")
+    return write_results(folder, predictions)
 
 
-def overview(found: Findings, folder: Path) -> Overview:
-    side, described = written(found, folder), description(len(found.models[0].label))
-    drawn = comparison.tables(side, described, [found.name], {"confidence": 0.95, "published": PUBLISHED})
-    shown = Overview(described, drawn[results.COMPARISON], drawn[results.TRAINING], [found], 5)
+def overview(predictions: Predictions, folder: Path) -> Overview:
+    side, described = written(predictions, folder), description(len(predictions.label))
+    drawn = comparison.tables(side, described, [predictions.name], {"confidence": 0.95, "published": PUBLISHED})
+    shown = Overview(described, drawn[results.COMPARISON], drawn[results.TRAINING], [predictions], 5)
     shown.draw()
     return shown
 
@@ -115,8 +95,7 @@ def is_clean(text: str) -> bool:
 
 @pytest.mark.parametrize("case", CASES)
 def test_report_and_overview_write_no_nan(case: str, tmp_path: Path) -> None:
-    found = findings(*CASES[case])
-    shown = overview(found, tmp_path)
+    shown = overview(net(case), tmp_path)
     text = shown_text(shown.page(""))
     assert is_clean(text)
     files = [path for path in tmp_path.rglob("*") if path.suffix in (".csv", ".json")]
@@ -128,7 +107,7 @@ def test_report_and_overview_write_no_nan(case: str, tmp_path: Path) -> None:
 
 
 def test_a_class_without_test_images_has_no_recall_and_is_not_the_worst(tmp_path: Path) -> None:
-    found = findings(*CASES["a class without test images"])
+    found = net("a class without test images")
     text = shown_text(overview(found, tmp_path).page(""))
     assert "Best class: 0 (75.0% found). Worst class: 1 (50.0% found)." in text
     assert "class images errors recall precision 0 4 1 75.0% 75.0% 1 2 1 50.0% 50.0% 2 0 0 – –" in text
@@ -139,14 +118,14 @@ def test_a_class_without_test_images_has_no_recall_and_is_not_the_worst(tmp_path
 
 
 def test_a_class_that_is_never_predicted_has_no_precision() -> None:
-    found = findings(*CASES["a class that is never predicted"]).class_figures.set_index("class")
+    found = net("a class that is never predicted").class_figures.set_index("class")
     assert found.loc[2, "recall"] == 0, "it has an image, which is wrong"
     assert np.isnan(found.loc[2, "precision"])
 
 
 @pytest.mark.parametrize("case", ["all images of one class", "one image that is wrong", "no errors", "no image right"])
 def test_no_class_is_best_or_worst_where_none_is_better(case: str, tmp_path: Path) -> None:
-    assert "class:" not in overview(findings(*CASES[case]), tmp_path).page("")
+    assert "class:" not in overview(net(case), tmp_path).page("")
 
 
 @pytest.mark.parametrize(
@@ -160,11 +139,11 @@ def test_no_class_is_best_or_worst_where_none_is_better(case: str, tmp_path: Pat
     ],
 )
 def test_one_is_said_as_one(case: str, sentence: str, tmp_path: Path) -> None:
-    assert sentence in shown_text(overview(findings(*CASES[case]), tmp_path).page(""))
+    assert sentence in shown_text(overview(net(case), tmp_path).page(""))
 
 
 def test_one_image_on_which_seeds_differ_gives_no_interval(tmp_path: Path) -> None:
-    shown = overview(findings(*CASES["one image that some seeds get wrong"]), tmp_path)
+    shown = overview(net("one image that some seeds get wrong"), tmp_path)
     row = shown.comparison.iloc[0]
     assert np.isnan([row["low"], row["high"]]).all()
     assert row["published_is"] == "", "there is no interval that it could be in"
@@ -190,8 +169,7 @@ def test_one_image_shows_no_change(seeds: tuple[int, int]) -> None:
 
 def change(case: str, other: str) -> Change:
     """A change between two cases with the same labels."""
-    label = np.array(CASES[case][0])
-    base, head = (of_models(label, np.array(CASES[each][1]), np.full(len(label), 0.9)) for each in (case, other))
+    base, head = net(case), net(other)
     found = None if np.array_equal(base.prediction, head.prediction) else difference(base.right, head.right)
     return Change("net", base, head, difference=found)
 
@@ -205,7 +183,7 @@ def reviewed(item: Change) -> tuple[str, str]:
         0.95,
         "",
         [item, replace(item, name="other", note="new", base=None, difference=None)],
-        *([] for _ in range(7)),
+        *([] for _ in range(8)),
         0,
         {},
     )
@@ -247,7 +225,7 @@ def test_one_image_is_no_evidence_and_has_no_margin() -> None:
 
 def test_changes_of_one_image_are_read_from_files(tmp_path: Path) -> None:
     sides = [
-        written(findings(*CASES[case]), tmp_path / name)
+        written(net(case), tmp_path / name)
         for name, case in (("base", "one image that is right"), ("head", "one image that is wrong"))
     ]
     (found,) = changes(*sides)
@@ -256,16 +234,12 @@ def test_changes_of_one_image_are_read_from_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_digits_are_looked_up(case: str, capsys: pytest.CaptureFixture) -> None:
-    label, predictions = map(np.array, CASES[case])
-    models = {
-        "net": of_models(label, predictions, np.full(len(label), 0.9)),
-        "perfect": of_models(label, label, np.ones(len(label))),
-    }
+    models = {"net": net(case), "perfect": of_models(net(case).label, net(case).label, np.ones(1))}
     found = lookups.errors(models)
-    assert len(found) == (predictions != label).any(axis=0).sum()
+    assert len(found) == (~models["net"].right).any(axis=0).sum()
     assert len(lookups.select(found, 0, 1, 0, 1)) <= len(found)
     assert len(lookups.titles(found, ())) == len(found)
-    assert lookups.common(models, len(predictions) + 1).empty, "one of the models is perfect"
+    assert lookups.common(models, len(net(case).seeds) + 1).empty, "one of the models is perfect"
     digits.print_first(found, 25, "error")
     count = len(found)
     assert capsys.readouterr().out.endswith(f"{count or 'no'} error{'' if count == 1 else 's'}\n")
@@ -274,18 +248,6 @@ def test_digits_are_looked_up(case: str, capsys: pytest.CaptureFixture) -> None:
 def test_the_only_model_is_not_called_all(project: Project) -> None:
     printed = project.run("python", "-m", "tools.digits", "common", "--architecture", "cnn", "--count", "1").stdout
     assert re.search(r"^showing 1 of \d+ test images that the only model gets wrong$", printed, re.MULTILINE)
-
-
-def test_a_study_with_one_seed_has_no_spread() -> None:
-    names = dict.fromkeys(name for claim in claims.CLAIMS for name in claim[:2])
-    label = np.array([0, 1, 2])
-    models = {name: of_models(label, label, np.ones(3)) for name in names}
-    honesty = honesty_table(models, 0.95)
-    text = claims.page(models, claims.claims_table(models, 0.95), honesty, 0.95)
-    assert "| `cnn` | 100.00 % | 43.85 % – 100.00 % | – | 100.00 % – 100.00 % |" in text
-    assert "mean test accuracy, one seed" in text
-    assert "honest?" not in text, "no groups of seeds can be compared"
-    claims.chart(models, 0.95)
 
 
 def test_a_search_of_one_trial_says_so() -> None:

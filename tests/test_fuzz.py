@@ -1,4 +1,4 @@
-"""A short run of `make fuzz`."""
+"""A short run of tests/fuzz.py."""
 
 from pathlib import Path
 

@@ -14,9 +14,9 @@ from stages.models.models import import_keras, model_summary, save_model
 from stages.support.architecture import Architecture
 from stages.support.errors import PipelineError
 from stages.support.params import load_params
-from tools.verify.operations import DATASET, example, names
 
 from .conftest import TUTORIALS
+from .keras_objects import DATASET, example, names
 
 MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
 # ../shared/design and the tutorials' own model.summary()

@@ -177,11 +177,11 @@ def test_fetch_prints_the_line_that_pins(tmp_path: Path) -> None:
     done = run_fetch(tmp_path, source.format(""))
     assert done.stderr.startswith("NOTICE: changes of my.npz are not seen: ")
     pin = done.stderr.splitlines()[-1]
-    assert pin == f'      sha256: "{tiny_archive().sha256()}"'
-    assert run_fetch(tmp_path, source.format(f"{pin}\n")).stderr == ""
+    assert pin == f'sha256: "{tiny_archive().sha256()}"'
+    assert run_fetch(tmp_path, source.format(f"      {pin}\n")).stderr == ""
     write_archive(tmp_path / "my.npz", other := tiny_archive(200))
     shutil.rmtree(tmp_path / "out")
-    done = run_fetch(tmp_path, source.format(f"{pin}\n"))
+    done = run_fetch(tmp_path, source.format(f"      {pin}\n"))
     assert re.search(rf"^error: .*my.npz: expected .*{tiny_archive().sha256()}, found {other.sha256()}", done.stderr)
 
 

@@ -371,6 +371,31 @@ def test_a_format_that_starts_a_program_is_refused(tmp_path) -> None:
         read(tmp_path / "seven.eps")
 
 
+@pytest.mark.parametrize(
+    ("name", "brands", "command"),
+    [
+        ("seven.heic", b"heic\0\0\0\0mif1heicmiaf", "heif-convert seven.heic seven.jpg"),
+        ("seven.HEIC", b"mif1\0\0\0\0mif1heic", "heif-convert seven.HEIC seven.jpg"),  # as some programs write it
+        ("my seven.jpg", b"heix\0\0\0\0mif1heix", "heif-convert 'my seven.jpg' 'my seven.jpeg'"),
+        ("seven.heics", b"hevc\0\0\0\0msf1hevc", "heif-convert seven.heics seven.jpg"),  # a sequence
+        ("seven.avif", b"mif1\0\0\0\0mif1avif", None),
+        ("seven.mp4", b"isom\0\0\0\0isomavc1", None),
+        ("seven.png", b"", None),
+    ],
+)
+def test_a_picture_of_an_iphone_is_told_with_how_to_convert_it(
+    tmp_path, monkeypatch, name: str, brands: bytes, command: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    box = b"ftyp" + brands
+    Path(name).write_bytes((len(box) + 4).to_bytes(4) + box + bytes(100))
+    with pytest.raises(PipelineError) as error:
+        read(Path(name))
+    expected = f"found HEIC, in which iPhones take pictures; convert it, by: {command}, on a Mac by: sips "
+    assert (expected in str(error.value)) == (command is not None)
+    assert str(error.value).startswith(f"{name}: ")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 def test_a_small_picture_for_which_a_decoder_takes_much_memory_is_refused(tmp_path, monkeypatch) -> None:
     count = 15_000_000

@@ -12,9 +12,9 @@ from stages.support.keras_api import SCHEMA_PATH
 from stages.support.params import load_params
 from stages.support.yaml import parse_yaml
 from tools.schema.__main__ import json_schema
-from tools.verify.operations import example, names
 
 from .conftest import ROOT, TUTORIALS
+from .keras_objects import example, names
 
 PARAMS = TUTORIALS.read_text()
 HIDDEN = "- Dense: {units: 256, activation: relu, kernel_initializer: random_normal}"

@@ -1,5 +1,6 @@
 """Consistency of dvc.yaml, the committed results, the documentation and the Makefile."""
 
+import html
 import json
 import os
 import re
@@ -23,7 +24,9 @@ from tools.overview.readme import results_table, with_table
 from .conftest import ROOT, TUTORIALS
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, *sorted((ROOT / "research").rglob("*.md"))]
+CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what is gone
 # Measured with the tutorials' own fit call on real MNIST (Keras 3.15, TensorFlow 2.21), seed 10. The last is the mean
 # of three unseeded runs: with a seed, Keras's fit repeats one order of the images in every epoch, which costs it .003.
 REFERENCE = {
@@ -107,7 +110,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
         path, _, anchor = link.partition("#")
@@ -116,19 +119,19 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", CURRENT, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_files_that_a_page_names_exist(page: Path) -> None:
     assert set(re.findall(r"(?:`|^|\$ )make ([a-z]+)", code(page), re.MULTILINE)) <= set(make_targets())
-    for module in re.findall(r"python -m ((?:tools|stages)[\w.]*)", code(page)):
+    for module in re.findall(r"python -m ((?:tools|stages|research|tests)[\w.]*)", code(page)):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
-    for path in re.findall(r"`((?:stages|tools|tests|bench|\.github)/[\w./-]*)`", page.read_text()):
+    for path in re.findall(r"`((?:stages|tools|tests|research|\.github)/[\w./-]*)`", page.read_text()):
         assert (ROOT / path).exists(), path
 
 
 def test_the_readme_links_to_every_page() -> None:
     readme = (ROOT / "README.md").read_text()
-    for page in PAGES[1:]:
+    for page in DOCS:
         assert f"](docs/{page.name})" in readme
 
 
@@ -151,6 +154,14 @@ def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
     once = with_table(before, table)
     assert with_table(once, table) == once
     assert with_table(once, "the table\n").replace("the table\n", table) == once
+
+
+@pytest.mark.parametrize("dataset", ["a|b", "Ba$$in $x$", "*a* `b` _c_ ~~d~~", "one\ntwo", "<b>", "@user", "[a](b)"])
+def test_the_results_table_shows_any_name_of_a_data_set(dataset: str) -> None:
+    comparison = read_table((ROOT / "plots/comparison.csv").read_bytes(), "comparison.csv").assign(dataset=dataset)
+    shown = results_table(comparison).splitlines()[0].partition("test accuracy on ")[2].partition(", mean of")[0]
+    assert html.unescape(shown) == dataset.replace("\n", " ")
+    assert not re.search(r"[|$*`<@\[]|_c|~~", shown)
 
 
 @pytest.mark.parametrize(("version", "accepted"), [((3, 10), False), ((3, 11), True), ((3, 14), False)])

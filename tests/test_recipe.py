@@ -1,47 +1,142 @@
-"""`make recipe` adds a block to params.yaml, and nothing else changes."""
+"""A block that is added to params.yaml is indented as it is there, and nothing else changes."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from stages.common.prepared import Dataset
-from stages.models.building import build_model
+from stages.support.errors import PipelineError
 from stages.support.params import load_params
-from tools.common.recipes import with_block
-from tools.recipe.__main__ import FOLDER
+from stages.support.yaml import parse_yaml, read_yaml, to_yaml
+from tools.common.recipes import add_architecture, with_block
 
-from .conftest import ROOT, Project
+from .conftest import TINY_PARAMS
 
-MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
-RECIPES = sorted(path.stem for path in (ROOT / FOLDER).glob("*.yaml"))
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_is_added_once_and_can_be_built(name: str, project: Project) -> None:
-    path = project.path / "params.yaml"
-    before, names = path.read_text(), list(load_params(path).architectures)
-    done = project.run("python", "-m", "tools.recipe", name)
-    assert f"added architectures.{name}" in done.stdout
-    block = (ROOT / FOLDER / f"{name}.yaml").read_text()
-    assert path.read_text().replace(block, "").split() == before.split()
-    params = load_params(path)
-    assert list(params.architectures) == [*names, name]
-    assert build_model(name, params.architecture(name), MNIST).output_shape == (None, 10)
-
-    again = project.run("python", "-m", "tools.recipe", name, check=False)
-    assert again.returncode == 1
-    assert again.stderr.startswith(f"error: params.yaml: architectures.{name} is there already")
-
-
-def test_an_unknown_recipe_is_one_line(project: Project) -> None:
-    before = (project.path / "params.yaml").read_text()
-    done = project.run("python", "-m", "tools.recipe", "cnn_bets", check=False)
-    assert done.returncode == 1
-    assert done.stderr == "error: docs/recipes: no recipe 'cnn_bets'; did you mean 'cnn_best'?\n"
-    assert (project.path / "params.yaml").read_text() == before
+RECIPE = """\
+  cnn_best:
+    layers:
+      - Conv2D: {filters: 4, kernel_size: 3, activation: relu}
+      - Flatten
+      - Dense: {units: classes, activation: softmax}
+    fit: {epochs: 1, batch_size: 50}
+"""
+TINY = parse_yaml(TINY_PARAMS.encode(), "TINY_PARAMS")
+BLOCK = """\
+  three:
+    # a comment
+    layers:
+      - Add:
+          branches:
+            - []
+            - - Dense: {units: 9}
+              - Flatten
+      - Flatten
+    fit: {class_weight: {8: 1e-5}}
+"""
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\n# the end\n\n", "\nensembles: {}\n"])
+@pytest.mark.parametrize("end", ["", "\n", "\n    # of two\n", "\n# the end\n\n", "\nensembles: {}\n", "\n...\n"])
 def test_a_block_stands_behind_the_last_architecture(end: str) -> None:
     text = f"architectures:\n  one: {{a: 1}}\n\n  # the second\n  two:\n    b: 2{end}"
     added = with_block(text, "  three:\n    c: 3\n")
-    assert "    b: 2\n\n  three:\n    c: 3\n" in added.replace("\n# the end\n", "\n").replace("\n\n\n", "\n\n")
+    of_two = "\n    # of two" if "of two" in end else ""
+    assert f"    b: 2{of_two}\n\n  three:\n    c: 3\n" in added
     assert added.replace("  three:\n    c: 3\n", "").split() == text.split()
+
+
+def indented(text: str, **indent: int) -> str:
+    """A params.yaml with other indentation, as ruamel.yaml writes it."""
+    yaml, stream = YAML(), io.StringIO()
+    yaml.indent(**indent)
+    yaml.dump(yaml.load(text), stream)
+    return stream.getvalue()
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "four spaces": lambda text: indented(text, mapping=4, sequence=6, offset=4),
+    "four spaces, lists not indented": lambda text: indented(text, mapping=4, sequence=2, offset=0),
+    "three spaces": lambda text: indented(text, mapping=3, sequence=5, offset=3),
+    "one space": lambda text: indented(text, mapping=1, sequence=2, offset=0),
+    "tabs in comments": lambda text: "#\t of\ttabs\n" + text.replace(": ", ":\t").replace("\n", "\t#\tx\n"),
+    "line ends of Windows": lambda text: text.replace("\n", "\r\n"),
+    "a byte order mark": lambda text: f"\ufeff{text}",
+    "a quoted key and an anchor": lambda text: text.replace("architectures:", '"architectures": &nets'),
+    "each architecture in flow style": lambda text: (
+        text.partition("  mlp_256:")[0] + "    cnn: {layers: [Flatten]} # 🙂"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_block_is_indented_as_the_file_is(form: str) -> None:
+    text = FORMS[form](TINY_PARAMS)
+    added = with_block(text, BLOCK)
+    before, after = (parse_yaml(each.encode(), form) for each in (text, added))
+    assert after["architectures"].pop("three") == parse_yaml(BLOCK.encode(), form)["three"]
+    assert after == before
+    lines = iter(added.splitlines())
+    assert all(line in lines for line in text.splitlines()), "another line has changed"
+    assert ("\r\n" in added) == ("\r\n" in text)
+    columns = {name: len(line) - len(line.lstrip()) for line in added.splitlines() for name in line.split(":")[:1]}
+    columns = {name.strip(): column for name, column in columns.items()}
+    assert columns["three"] == columns["cnn"]
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "params.yaml"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        to_yaml({key: value for key, value in TINY.items() if key != "architectures"})
+        + f"architectures: {to_yaml(TINY['architectures'], flow=True)}",
+        to_yaml(TINY, flow=True),
+        json.dumps(TINY, indent=2),
+    ],
+    ids=["architectures in flow style", "all in flow style", "JSON"],
+)
+def test_in_flow_style_a_block_is_printed_to_be_pasted(
+    text: str, params: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params.write_text(text)
+    with pytest.raises(PipelineError, match="flow style; nothing was written: paste the text above behind the opening"):
+        add_architecture("cnn_best", RECIPE)
+    assert params.read_text() == text
+    place = text.index("{", text.index("architectures")) + 1
+    params.write_text(text[:place] + capsys.readouterr().out + text[place:])
+    assert list(load_params(params).architectures) == ["cnn_best", "mlp_256", "cnn"]
+    assert read_yaml(params)["architectures"]["cnn_best"] == parse_yaml(RECIPE.encode(), "")["cnn_best"]
+
+
+def test_a_file_in_which_the_place_is_not_found_is_left_alone(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = TINY_PARAMS.replace("architectures:\n  mlp_256:\n", "architectures:\n  ? mlp_256\n  :\n")
+    params.write_text(text)
+    with pytest.raises(PipelineError, match="nothing was written: paste the text above into architectures"):
+        add_architecture("cnn_best", RECIPE)
+    assert params.read_text() == text
+    assert capsys.readouterr().out == f"{RECIPE}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("  cnn:", "  CNN_best:", "architectures.cnn_best: the same file name as 'CNN_best' on macOS"),
+        ("ensembles: {}", "ensembles: {cnn_best: {members: [cnn]}}", "ensembles.cnn_best: expected a name of its own"),
+        ("seeds: [10]", f"seeds: {list(range(4000))}", "architectures: expected at most 10,000 models"),
+    ],
+)
+def test_a_block_that_is_not_valid_there_is_an_error_of_params_yaml(
+    before: str, after: str, message: str, params: Path
+) -> None:
+    text = TINY_PARAMS.replace(before, after)
+    params.write_text(text)
+    with pytest.raises(PipelineError) as error:
+        add_architecture("cnn_best", RECIPE)
+    assert str(error.value).startswith(f"params.yaml: {message}")
+    assert params.read_text() == text

@@ -1,21 +1,21 @@
 """Report and overview where there is little or nothing to tell, and when the overview is drawn again."""
 
 import json
-import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from stages.results.evaluation import Evaluation
 
 from stages.data.archive import ArrayDescription, Description
-from stages.report import Findings, draw_confusion, draw_worst_errors, write_tables
-from stages.support.errors import PipelineError
-from stages.support.params import load_params
+from stages.report import report
+from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError, printable
+from stages.support.params import Report
 from tools.common.comparison import Metrics, comparison_table
 from tools.overview.drawing import Overview
 
-from .conftest import TUTORIALS, Project
+from .conftest import Project
 from .reviews import of_models
 
 
@@ -27,19 +27,14 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def page_of_a_perfect_model(dataset: str) -> str:
     """The page of one architecture without errors, after its report was written."""
     labels = np.arange(3)
-    history = [(1, "train", metric, 1.0) for metric in ("accuracy", "loss")]
-    model = Evaluation.of(dataset, labels, np.eye(3, dtype=np.float32), loss=0.0, parameters=1, history=history)
-    findings = Findings("perfect", 3, [model])
-    draw_confusion(findings, Path("plots/confusion/perfect.png"))
-    draw_worst_errors(findings, np.zeros((3, 8, 8, 1)), 10, Path("plots/worst_errors/perfect.png"))
-    write_tables(findings, 5, Path("plots/tables/perfect"))
+    perfect = replace(of_models(labels, labels, np.ones(3), "perfect", classes=3), dataset=dataset)
+    report(perfect, np.zeros((3, 8, 8, 1)), Report(confused_pairs=5, worst_errors=10, kept_errors=25), Path("plots"))
 
     arrays = {"x_train": ArrayDescription([9, 8, 8], "uint8", ""), "x_test": ArrayDescription([3, 8, 8], "uint8", "")}
     description = Description(dataset, [], "", 3, arrays)
-    predictions = {"perfect": of_models(labels, labels, np.ones(3))}
-    metrics = Metrics(dataset, accuracy=1.0, loss=0.0, errors=0, parameters=1)
-    comparison = comparison_table({"perfect": metrics}, predictions, 0.95, {})
-    overview = Overview(description, comparison, findings.history, [findings], 5)
+    metrics = Metrics((dataset,), accuracy=1.0, loss=0.0, errors=0, parameters=1)
+    comparison = comparison_table({"perfect": metrics}, {"perfect": perfect}, 0.95, {})
+    overview = Overview(description, comparison, perfect.curves, [perfect], 5)
     overview.draw()
     return overview.page(inputs="")
 
@@ -58,12 +53,19 @@ def test_the_page_escapes_the_name_of_the_data_set() -> None:
     assert "<script>" not in page
 
 
-def test_results_that_are_not_there_are_one_line() -> None:
-    with pytest.raises(
-        PipelineError,
-        match=r"10\.json: cannot read: No such file or directory; make it anew with: dvc repro evaluate@cnn-10",
-    ):
-        Findings.read("cnn", Path("metrics/seeds"), load_params(TUTORIALS), classes=10)
+@pytest.mark.parametrize(
+    "dataset", ["Ba$$in digits", r"$\frac{$ {_^ %", "🙂 手写数字", "أرقام عربية", "a\n\tb", "W" * 300]
+)
+def test_pictures_and_page_show_any_name_of_a_data_set(dataset: str) -> None:
+    page = page_of_a_perfect_model(dataset)
+    assert f"<h1>{printable(dataset)}: 1 architecture compared</h1>" in page
+
+
+def test_predictions_that_are_not_there_are_one_line() -> None:
+    path, hint = Path("metrics/predictions/cnn.json"), "make it anew with: dvc repro evaluate@cnn"
+    with pytest.raises(PipelineError) as caught:
+        Predictions.read(path, "cnn", [10])
+    assert str(caught.value) == f"{path}: cannot read: No such file or directory; {hint}"
 
 
 VIEWS = ("comparison.csv", "training.csv", "comparison.png", "training.png", "report.html")
@@ -96,8 +98,7 @@ def test_the_overview_is_drawn_again_only_when_something_changed(project: Projec
 
 
 def test_the_overview_needs_git_alone(built_project: Project, tmp_path: Path) -> None:
-    subprocess.run(["git", "clone", "-q", built_project.path, tmp_path / "clone"], check=True)
-    clone = Project(tmp_path / "clone")
+    clone = built_project.git_clone(tmp_path / "clone")
     clone.run("python", "-m", "tools.overview", "--check")
     clone.overview()
     assert views(clone) == views(built_project)

@@ -1,12 +1,15 @@
 """`make reproduce`: finds results that a commit's own params and code do not give, and confirms those that they do."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from stages.support.errors import PipelineError
+from tools.common.lock import read_lock
 from tools.common.revision import Revision
 from tools.reproduce import __main__ as tool
-from tools.reproduce.__main__ import NOT_REPRODUCED
+from tools.reproduce.__main__ import NOT_REPRODUCED, checked_out
 
 from .conftest import Project
 from .reviews import pages, review
@@ -125,6 +128,32 @@ def test_other_data_are_reported_before_anything_is_trained(reviewer: Project) -
     output = reproduce(reviewer, status=1)
     expected = "recorded with MNIST, but found tiny digits; put the data set at a place listed in data.sources"
     assert output.startswith(f"error: data/raw/mnist.json: {expected}")
+
+
+def test_a_data_set_that_is_gone_is_named_where_it_should_be(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.edit(lambda params: params["data"]["sources"][0].update(places=["keras:gone.npz", "gone/digits.npz"]))
+    project.commit("another place")
+    (tmp_path / "TMPDIR").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "TMPDIR"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    output = reproduce(project, status=1)
+    assert f"{tmp_path}/keras/datasets/gone.npz: no such file; gone/digits.npz: no such file" in output
+    assert str(tmp_path / "TMPDIR") not in output
+
+
+def test_a_damaged_file_of_the_rerun_is_named_without_its_folder(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_damaged() -> None:
+        with checked_out(Revision.find("HEAD")) as tree:
+            (tree / "dvc.lock").write_text("[")
+            read_lock(tree / "dvc.lock")
+
+    monkeypatch.chdir(project.path)
+    with pytest.raises(PipelineError, match=r"^the rerun/dvc\.lock: not valid YAML"):
+        read_damaged()
 
 
 def test_another_environment_is_reported(reviewer: Project) -> None:

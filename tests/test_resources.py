@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tools.common.cores import at_once
 
-from stages.common import resources
+from stages.support import resources
 from stages.support.resources import cores, free_memory, total_memory, trainings_at_once
+from tools.repro.__main__ import at_once
 
 from .conftest import ROOT
 

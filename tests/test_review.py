@@ -117,10 +117,10 @@ def test_a_fresh_clone_tells_the_change_from_git_alone(reviewer) -> None:
         assert page.count("mlp_256: compares two trained models, not two recipes") == 1
         assert "dvc.lock matches params, code and results" in page
     assert "| architectures.mlp_256.fit.epochs | 2 | 1 |" in markdown
-    assert "| train@mlp_256-10 | architectures.mlp_256 |" in markdown
-    assert "| train@softmax-10 | added |" in markdown
-    assert "| train@cnn-10 | removed |" in markdown
-    assert re.search(r"\| mlp_256 \| train_validation_gap \| \S+ \| \S+ \| [+-]\S+ \|", markdown)
+    assert "| train@mlp_256 | architectures.mlp_256 |" in markdown
+    assert "| train@softmax | added |" in markdown
+    assert "| train@cnn | removed |" in markdown
+    assert re.search(r"\| mlp_256 \| gap \| \S+ \| \S+ \| [+-]\S+ \|", markdown)
     assert not (reviewer.path / "data/prepared").exists()
 
 
@@ -130,7 +130,7 @@ def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewer, chang
     assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
 
     before, after = (predictions(reviewer, side, "mlp_256") for side in ("HEAD~1", "HEAD"))
-    images = np.load(changed.path / "data/prepared/x_test.npy")
+    images = np.load(changed.path / "data/prepared/test/images.npy")
     shown = dict(re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="test image (\d+),', html))
     shown = {int(index): np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for png, index in shown.items()}
     assert set(shown) == set(np.flatnonzero(before.right[0] != after.right[0]))
@@ -147,7 +147,7 @@ def test_no_change_is_told_as_none(reviewer) -> None:
 
 
 def test_the_workspace_is_compared_as_it_stands(reviewer) -> None:
-    reviewer.edit_json("metrics/seeds/softmax/10.json", lambda columns: columns.update(prediction=columns["label"]))
+    reviewer.edit_json("metrics/predictions/softmax.json", lambda file: file.update(prediction=[file["label"]]))
     printed = review(reviewer, "HEAD")
     assert re.search(
         r"softmax: \S+ % → 100.00 %, fixed \d+, broke 0, evidence of a change for the better\n"
@@ -158,20 +158,3 @@ def test_the_workspace_is_compared_as_it_stands(reviewer) -> None:
     assert list(rows(markdown)) == ["architecture", "---", "softmax"]
     for page in (markdown, html):
         assert "Same predictions as in base: mlp_256." in page
-
-
-def test_a_base_with_metrics_in_the_old_form_is_one_line(reviewer) -> None:
-    def older(metrics: dict) -> None:
-        metrics["test_images"] = 100
-        metrics |= {key: {str(digit): 0.5 for digit in range(10)} for key in ("precision", "recall")}
-
-    reviewer.edit_json("metrics/mlp_256.json", older)
-    reviewer.edit_json("metrics/softmax.json", older)
-    reviewer.commit("metrics in the old form")
-    reviewer.run("git", "checkout", "-q", "HEAD~1", "--", "metrics/mlp_256.json")
-    reviewer.edit_json("metrics/softmax.json", lambda metrics: metrics["recall"].update({"3": 0.6}))
-    review(reviewer, "HEAD")
-    for page in pages(reviewer):
-        told = [line for line in page.splitlines() if "recall" in line and "recall, %" not in line]
-        assert len(told) == 1
-        assert "Only in base: precision, recall, test_images (metrics/mlp_256.json)" in unescape(told[0])

@@ -1,11 +1,14 @@
 """`make review`: what it refuses to compare, warns of, fails on, and leaves alone."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tools.common.changes import percent
 
 from .conftest import Project
 from .reviews import pages, predictions, review
@@ -34,20 +37,20 @@ def delete_picture(project: Project) -> None:
 
 def rerun_train_alone(project: Project) -> None:
     lock = project.path / "dvc.lock"
-    before, entry, after = re.split(r"(?m)^(  evaluate@softmax-10:.*?)(?=^  \w)", lock.read_text(), flags=re.DOTALL)
-    entry = re.sub(r"(path: data/models/softmax/10.keras\s+hash: md5\s+md5: )\w+", r"\g<1>" + "f" * 32, entry)
+    before, entry, after = re.split(r"(?m)^(  evaluate@softmax:.*?)(?=^  \w)", lock.read_text(), flags=re.DOTALL)
+    entry = re.sub(r"(path: data/models/softmax\s+hash: md5\s+md5: )\w+", r"\g<1>" + "f" * 32, entry)
     lock.write_text(before + entry + after)
 
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (edit_params, "train@softmax-10: architectures.softmax modified"),
-        (add_architecture, "evaluate@other-10: not in dvc.lock"),
-        (edit_code, "train@mlp_256-10, train@softmax-10: stages/train.py modified"),
-        (edit_metrics, "report@softmax: metrics/softmax.json modified"),
+        (edit_params, "train@softmax: architectures.softmax modified"),
+        (add_architecture, "evaluate@other: not in dvc.lock"),
+        (edit_code, "train@mlp_256, train@softmax: stages/train.py modified"),
+        (edit_metrics, "evaluate@softmax: metrics/softmax.json modified"),
         (delete_picture, "report@softmax: plots/confusion/softmax.png deleted"),
-        (rerun_train_alone, "evaluate@softmax-10: ran before data/models/softmax/10.keras changed"),
+        (rerun_train_alone, "evaluate@softmax: ran before data/models/softmax changed"),
     ],
 )
 def test_a_stale_lock_is_told_with_its_reason(reviewer, fault: Callable[[Project], None], reason: str) -> None:
@@ -74,7 +77,7 @@ def test_stale_tables_of_all_architectures_are_told(reviewer) -> None:
 
 def test_another_data_set_is_not_compared(reviewer) -> None:
     reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="KMNIST", sha256="f" * 64))
-    reviewer.edit_json("metrics/seeds/mlp_256/10.json", lambda columns: columns.update(prediction=columns["label"]))
+    reviewer.edit_json("metrics/predictions/mlp_256.json", lambda file: file.update(prediction=[file["label"]]))
     printed = review(reviewer, "HEAD", "--fail-on", "regression")
     assert "mlp_256: 100.00 %, not compared: another data set" in printed
     assert printed.count("not compared: another data set") == 2
@@ -86,22 +89,55 @@ def test_another_data_set_is_not_compared(reviewer) -> None:
 
 
 def test_what_cannot_be_compared_is_one_line_and_the_rest_is_compared(reviewer) -> None:
-    def shorten(columns: dict) -> None:
-        columns.update({key: columns[key][:-1] for key in ("label", "prediction", "probability")})
+    def shorten(file: dict) -> None:
+        file.update(label=file["label"][:-1])
+        file.update({key: [file[key][0][:-1]] for key in ("prediction", "probability")})
 
-    reviewer.edit_json("metrics/seeds/softmax/10.json", shorten)
-    (reviewer.path / "metrics/seeds/mlp_256/10.json").unlink()
+    reviewer.edit_json("metrics/predictions/softmax.json", shorten)
+    (reviewer.path / "metrics/predictions/mlp_256.json").unlink()
     reviewer.commit("a base with other test images, and without predictions")
     reviewer.run("git", "checkout", "HEAD~1", "--", "metrics", "plots")
     lines = review(reviewer, "HEAD").splitlines()
     assert lines[0].startswith("mlp_256: ")
-    assert lines[0].endswith(f"not compared: no predictions (metrics/seeds/mlp_256/) in HEAD ({head(reviewer)})")
+    assert lines[0].endswith(
+        f"not compared: no predictions (metrics/predictions/mlp_256.json) in HEAD ({head(reviewer)})"
+    )
     assert lines[1].endswith("not compared: other test images (base 99, now 100)")
 
-    (reviewer.path / "metrics/seeds/mlp_256/10.json").write_text('{"label": [0], "prediction": ["x"]}')
-    assert "mlp_256: not compared: metrics/seeds/mlp_256/10.json in workspace: prediction[0]: expected a" in review(
-        reviewer, "HEAD"
-    )
+    reviewer.edit_json("metrics/predictions/mlp_256.json", lambda file: file.update(prediction=[["x"]]))
+    line = "mlp_256: not compared: metrics/predictions/mlp_256.json in workspace: prediction[0][0]: expected a"
+    assert line in review(reviewer, "HEAD")
+
+
+OLDER = """
+stages:
+  train:
+    matrix: {architecture: "${architectures}", seed: "${train.seeds}"}
+    cmd: train ${item.architecture} ${item.seed}
+"""
+
+
+def test_a_base_in_an_older_layout_is_one_line_for_each_architecture(reviewer) -> None:
+    names = ("mlp_256", "softmax")
+    reviewer.run("git", "rm", "-qr", "metrics/predictions")
+    for name in names:
+        reviewer.edit_json(f"metrics/{name}.json", lambda file: file.update(dataset="tiny digits", recall={"0": 0.5}))
+    (reviewer.path / "dvc.yaml").write_text(OLDER)
+    entries = {f"train@{name}-10": {"cmd": f"train {name} 10"} for name in names}
+    (reviewer.path / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": entries}))
+    reviewer.commit("as it was when each seed was a stage")
+    base = head(reviewer)
+    reviewer.run("git", "checkout", "HEAD~1", "--", ".")
+    reviewer.commit("the present layout")
+    without = f"not compared: HEAD~1 ({base}) has results in an older layout, without metrics/predictions"
+    accuracies = [percent(predictions(reviewer, "HEAD", name).accuracy) for name in names]
+    expected = [f"{name}: {now}, {without}/{name}.json" for name, now in zip(names, accuracies, strict=True)]
+    assert review(reviewer, "HEAD~1", "HEAD").splitlines()[:-1] == expected
+    for page in pages(reviewer):
+        plain = page.replace("\\", "")
+        assert plain.count(without) == 2
+        assert "Only in base: recall (metrics/mlp_256.json, metrics/softmax.json)" in plain
+        assert "The base's own dvc.lock does not match" not in plain
 
 
 def head(project: Project) -> str:
@@ -174,8 +210,8 @@ def test_a_partial_clone_is_one_line_that_leads_out(
 
 def test_the_gates_fail_on_what_they_name_and_nothing_else(reviewer) -> None:
     reviewer.edit_json(
-        "metrics/seeds/softmax/10.json",
-        lambda columns: columns.update(prediction=[(label + 1) % 10 for label in columns["label"]]),
+        "metrics/predictions/softmax.json",
+        lambda file: file.update(prediction=[[(label + 1) % 10 for label in file["label"]]]),
     )
     assert "gate failed: significantly worse: softmax" in review(reviewer, "HEAD", "--fail-on", "regression", status=3)
     assert "gate failed" not in review(reviewer, "HEAD")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 from optuna.trial import TrialState
 from rich.progress import Progress
 
@@ -34,7 +33,7 @@ found:
     - Flatten
     - Dense: {units: classes, activation: softmax}
   compile: {optimizer: {Adam: {learning_rate: {range: [1e-3, 1e-1], log: true}}}}
-  fit: {epochs: 2, batch_size: 50, validation_split: 0.2}
+  fit: {epochs: 2, batch_size: 50, validation_split: 0.2, class_weight: {1: {choice: [1.0, 1.5]}, 9: 1.5}}
 """
 SIMPLE = """\
 found:
@@ -91,6 +90,7 @@ def test_a_chosen_branch_stays_a_branch(tmp_path: Path) -> None:
         ("Activation:", "Aktivation:", "unknown name 'Aktivation'; did you mean 'Activation'?"),
         (", validation_split: 0.2", "", "found.fit.validation_split: expected more than 0"),
         ("found:", "a: {}\nfound:", "expected one architecture, as in params.yaml"),
+        ("found:", "7:", "space.yaml: 7: expected text, found the int 7; put it in quotes"),
     ],
 )
 def test_a_mistake_in_any_option_is_one_line(before: str, after: str, message: str, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_file_without_choices_is_one_line(project: Project) -> None:
 def test_a_block_is_read_as_it_was_searched(tmp_path: Path) -> None:
     block = read(SPACE, tmp_path).filled(last)
     text = block_text("found", block)
-    assert yaml.safe_load(text) == {"found": block}
+    assert parse_yaml(text.encode(), "") == {"found": block}
     assert "    - Conv2D: {filters: 4, kernel_size: 20}\n" in text
 
 
@@ -181,14 +181,28 @@ def test_a_training_that_is_ended_resumes(project: Project, monkeypatch: pytest.
 @pytest.mark.parametrize(("jobs", "remedy"), [(2, "rerun with JOBS=1"), (1, "close other programs, or make batches")])
 def test_a_killed_training_says_what_to_do(jobs: int, remedy: str, tmp_path: Path) -> None:
     class Killed(Here):
-        def train(self, *_: object) -> int:
-            return -signal.SIGKILL
+        def train(self, *_: object) -> tuple[int, str]:
+            return -signal.SIGKILL, ""
 
     with pytest.raises(PipelineError, match=f"ended by SIGKILL; memory was probably short; {remedy}"):
         Training(tmp_path, "found", 10, "").run(Killed(jobs), lambda *_: None)
     command = ["make", "--dry-run", "sweep", "SPACE=space.yaml", "JOBS=1"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "tools.sweep space.yaml --jobs=1" in " ".join(printed.split())
+
+
+@pytest.mark.parametrize("dataset", ["2020-01-01", "1e-5", "017", "null", "0o7", "🙂 \n\x85"])
+def test_a_training_gets_params_as_they_were(dataset: str, project: Project) -> None:
+    content = read_yaml(project.params)
+    content["data"]["sources"] = [{"dataset": dataset, "sha256": f"1e{'1' * 62}", "places": ["digits.npz"]}]
+    content["train"]["seeds"] = [2**32 - 1]
+    del content["architectures"]["mlp_256"]
+    content["architectures"]["cnn"]["fit"]["class_weight"] = {8: 1e-5}
+    training = Training.of(content, "", project.path)
+    path = project.path / "params.yaml"
+    path.write_text(training.params)
+    assert read_yaml(path) == content
+    assert load_params(path).data.sources[0].dataset == dataset
 
 
 def search_without_training(project: Project, monkeypatch: pytest.MonkeyPatch, run: Any) -> Search:
@@ -214,6 +228,42 @@ def test_a_trial_that_is_worse_than_most_is_ended_early(project: Project, monkey
     search.run(10)
     assert [trial.state for trial in search.finished] == [TrialState.COMPLETE] * 9 + [TrialState.PRUNED]
     assert {each.trial for each in search.finalists(2, [10, 11])} == {7, 8}, "the best that were not ended"
+
+
+ODD = """\
+found:
+  layers:
+    - Flatten
+    - Dense: {units: classes, activation: softmax, activity_regularizer: {choice: [null, L2]}}
+  compile: {optimizer: {SGD: {learning_rate: {choice: [1e-5, 0.1]}, momentum: 1e-5}}}
+  fit:
+    epochs: 3
+    batch_size: {choice: [2, 100000000000000000000]}
+    validation_split: 0.2
+    class_weight: {choice: [{8: 1.5}, {0: 1.25, 9: {range: [1, 2]}}, null]}
+"""
+
+
+def test_finalists_are_what_was_searched(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.test_sweep.SIMPLE", ODD)
+    trained: list[tuple[int, dict]] = []
+
+    def run(training: Training, _: Place, __: EndEpoch) -> float:
+        content = parse_yaml(training.params.encode(), "")
+        trained.append((content["train"]["seeds"][0], content["architectures"]["found"]))
+        return len(trained) / 100
+
+    search = search_without_training(project, monkeypatch, run)
+    search.run(20)
+    searched = [block for _, block in trained]
+    assert {8: 1.5} in [block["fit"]["class_weight"] for block in searched]
+    assert any(type(block["fit"]["batch_size"]) is int and block["fit"]["batch_size"] > 2**64 for block in searched)
+    found = [each.block for each in search_without_training(project, monkeypatch, run).finalists(20, [10, 11])]
+    assert all(block in searched for block in found)
+    assert len(found) == len({repr(block) for block in searched})
+    assert all(parse_yaml(block_text("found", block).encode(), "") == {"found": block} for block in found)
+    assert [seed for seed, _ in trained[20:]] == [10, 11] * len(found)
+    assert all(block in found for _, block in trained)
 
 
 def test_a_search_in_which_nothing_can_be_trained_is_one_line(

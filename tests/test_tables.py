@@ -1,14 +1,14 @@
 """Checks the figures of metrics and report on cases small enough to work out by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from stages.results.evaluation import Evaluation, read_evaluation
 
-from stages.report import overfitting
 from stages.results import tables
+from stages.results.predictions import Predictions, ensemble_accuracy
 from tools.common.comparison import Metrics, comparison_table
 
 from .reviews import of_models
@@ -53,11 +53,22 @@ def test_errors_name_the_test_index() -> None:
     assert set(wrong["seeds"]) == {1}
 
 
+def test_errors_of_most_seeds_come_first_with_the_wrong_prediction_that_most_give() -> None:
+    label = np.array([0, 0, 0, 0])
+    prediction = np.array([[0, 3, 2, 1], [0, 3, 0, 4], [0, 5, 0, 1]])
+    probability = np.array([[1, 0.5, 0.99, 0.6], [1, 0.7, 1, 0.9], [1, 0.9, 1, 0.8]])
+    assert tables.errors(label, prediction, probability).to_numpy().tolist() == [
+        [3, 0, 1, 3, 0.7],
+        [1, 0, 3, 3, 0.6],
+        [2, 0, 2, 1, 0.99],
+    ]
+
+
 def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> None:
-    figures = {"dataset": "d", "loss": 0.1, "parameters": 5}
+    figures = {"dataset": ("d",), "loss": 0.1, "parameters": 5}
     metrics = {
         "b": Metrics(**figures, accuracy=0.9, errors=10),
-        "c": Metrics(**figures, accuracy=0.95, errors=5, train_validation_gap=0.02),
+        "c": Metrics(**figures, accuracy=0.95, errors=5, gap=0.02),
         "a": Metrics(**figures, accuracy=0.9, errors=10),
     }
     predictions = {
@@ -74,34 +85,38 @@ def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> 
     pd.testing.assert_frame_equal(table, comparison_table(reverse, predictions, 0.95, published))
 
 
-PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.4, 0.1], [0.6, 0.2, 0.2]], np.float32)
-LABELS = np.array([0, 1, 1, 2])
+def test_predictions_are_read_as_they_were_written_with_rounded_probabilities(tmp_path: Path) -> None:
+    label, prediction, probability = np.array([0, 1, 1]), np.array([[0, 1, 2], [0, 2, 1]]), np.array([1 / 3, 2 / 3, 1])
+    models = of_models(label, prediction, probability, "cnn", classes=3)
+    models.write(tmp_path / "cnn.json", 3)
+    read = Predictions.read(tmp_path / "cnn.json", "cnn", [11, 10], label)
+    assert read.probability.tolist() == [[0.333, 0.667, 1]] * 2
+    columns = vars(models).keys() - {"probability"}
+    assert {key: np.array(getattr(read, key)).tolist() for key in columns} == {
+        key: np.array(getattr(models, key)).tolist() for key in columns
+    }
 
 
-def test_an_evaluation_keeps_every_image_and_what_it_was_written_as(tmp_path: Path) -> None:
-    evaluation = Evaluation.of(
-        "d", LABELS, PROBABILITIES, loss=1 / 3, parameters=5, history=[(1, "train", "loss", 0.5)]
-    )
-    assert evaluation.accuracy == 0.5
-    assert evaluation.prediction.tolist() == [0, 1, 0, 0]
-    evaluation.write(tmp_path / "10.json", 3)
-    read = read_evaluation(tmp_path / "10.json", "evaluate@d-10", 3, LABELS)
-    assert read.probabilities(3) == pytest.approx(PROBABILITIES, abs=1e-3)
-    assert (read.label.tolist(), read.loss, read.parameters) == ([0, 1, 1, 2], 0.333, 5)
-    assert read.history == [(1, "train", "loss", 0.5)]
+def test_the_figures_of_several_models_are_means_and_their_spread() -> None:
+    label, prediction = np.array([0, 1, 1, 2]), np.array([[0, 1, 1, 2], [0, 1, 2, 2], [1, 1, 2, 2]])
+    models = replace(of_models(label, prediction, np.ones(4)), loss=(0.1, 0.2, 0.6))
+    assert models.metrics(0.75) == {
+        "accuracy": 0.75,
+        "accuracy_sd": 0.25,
+        "ensemble": 0.75,
+        "errors": 1.0,
+        "loss": pytest.approx(0.3),
+        "parameters": 7,
+        "dataset": ["tiny digits"],
+    }
 
 
-def history(splits: list[str]) -> list[tuple[int, str, str, float]]:
-    return [
-        (epoch, split, metric, value + epoch / 100)
-        for epoch in (1, 2)
-        for split, value in zip(splits, (0.9, 0.8), strict=False)
-        for metric in ("accuracy", "loss")
-    ]
+def test_one_model_has_no_spread_and_is_no_ensemble() -> None:
+    models = of_models(np.array([0, 1, 2]), np.array([0, 1, 1]), np.ones(3))
+    assert list(models.metrics(1)) == ["accuracy", "errors", "loss", "parameters", "dataset"]
+    assert models.metrics(1)["errors"] == 1
 
 
-def test_overfitting_is_the_gap_after_the_last_epoch() -> None:
-    figures = overfitting([history(["train", "validation"])])
-    assert list(figures) == ["train_accuracy", "validation_accuracy", "train_validation_gap"]
-    assert list(figures.values()) == pytest.approx([0.92, 0.82, 0.1])
-    assert overfitting([history(["train"])]) == {}
+def test_an_ensemble_averages_the_probabilities_of_all_classes() -> None:
+    sides = np.array([[[0.9, 0.1], [0.4, 0.6]], [[0.4, 0.6], [0.9, 0.1]], [[0.4, 0.6], [0.4, 0.6]]], np.float32)
+    assert ensemble_accuracy(np.array([0, 0]), sides) == 1, "though most models, and their votes, are wrong"

@@ -157,7 +157,20 @@ def test_a_small_configuration_has_one_seed_and_few_architectures(
     make_small(tmp_path, targets)
     small = load_params(tmp_path / "params.yaml")
     assert small.train.seeds == [10]
-    assert list(small.architectures) == architectures
+    assert sorted(small.architectures) == architectures
+
+
+def test_a_small_configuration_leaves_the_rest_as_it_is(project: Project) -> None:
+    def change(params: dict) -> None:
+        params["overview"]["published"] = {"dataset": "1e-5", "accuracy": {"2020-01-01": 1e-5, "007": 0}}
+        params["architectures"]["mlp_256"]["fit"]["class_weight"] = {8: 1e-5, 9: 10**30}
+
+    project.edit(change)
+    before = load_params(project.params)
+    make_small(project.path, ["train@mlp_256"])
+    small = load_params(project.params)
+    assert small.overview == before.overview
+    assert small.architectures["mlp_256"].fit.class_weight == {8: 1e-5, 9: 1e30}
 
 
 def test_emulated_processors_run_one_architecture(tmp_path: Path) -> None:
@@ -166,6 +179,16 @@ def test_emulated_processors_run_one_architecture(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump(content, sort_keys=False))
     found = [stage["cmd"] for stage in emulated_stages(tmp_path, [])]
     assert found == ["fetch", "train@mixed", "report@mixed"]
+
+
+def test_params_that_git_does_not_have_are_named_without_the_folder_of_the_copy(project, tmp_path) -> None:
+    with (project.path / ".gitignore").open("a") as ignored:
+        ignored.write("params.yaml\n")
+    project.run("git", "rm", "-q", "--cached", "params.yaml")
+    done = project.run("python", "-m", "tools.verify", "preprocess", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the copy/sources/params.yaml: cannot read: No such file or directory")
+    assert str(tmp_path) not in done.stderr
 
 
 def test_a_stage_that_fails_is_shown(project, tmp_path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.support.yaml import read_yaml
+from tools.environment import LOCKS
 
 from .conftest import ROOT, Project
 
@@ -119,6 +120,11 @@ def test_every_action_is_pinned_by_its_commit_and_one_version_of_each_is_used() 
                 pinned.setdefault(found[1], set()).add(found[2])
     assert len(pinned) == 4
     assert all(len(versions) == 1 for versions in pinned.values()), pinned
+
+
+def test_every_lock_is_checked_for_known_vulnerabilities() -> None:
+    script = (ROOT / ".github/workflows/audit.yml").read_text()
+    assert {Path(lock) for lock in re.findall(r" -r (\S+)", script)} == set(LOCKS)
 
 
 def test_what_runs_a_pull_request_can_only_read() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import YAMLFileCorruptedError
 from dvc.utils.serialize import parse_yaml as dvc_parse
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stages.support.errors import PipelineError
-from stages.support.yaml import MAX_BYTES, parse_yaml, read_yaml
+from stages.support.yaml import MAX_BYTES, parse_yaml, read_yaml, to_yaml
 from tests.conftest import ROOT
 
 SCALARS = re.split(
@@ -86,6 +86,26 @@ def test_reads_the_projects_files_as_dvc_does(name):
 )
 def test_anchors_and_merges(text):
     assert equal(parse_yaml(text.encode(), "file"), dvc_parse(text, "file"))
+
+
+texts = (
+    scalars | st.text(st.characters(exclude_categories=["Cs"])) | st.text("a1 #:-'\"\\\n\t,[]{}&*!|>%@`?\x85\ufeff🙂")
+)
+keys = texts | st.integers() | st.floats(allow_nan=False) | st.none() | st.booleans() | st.dates()
+values = st.recursive(
+    keys | st.integers(-(10**99), 10**99),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(values, st.sampled_from([None, True]))
+@example({8: 1.5, "8": 1e-5, None: None, 2**64: "2020-01-01"}, None)
+@example(["1e-5", "0o17", "08", "1_000e3", "<<", "=", "a\x85 b\u2028", "🙂"], None)
+def test_reads_what_was_written(value, flow):
+    text = to_yaml({"key": value}, flow)
+    assert equal(parse_yaml(text.encode(), "file"), {"key": value})
+    assert equal(dvc_parse(text, "file"), {"key": value})
 
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))

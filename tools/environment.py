@@ -17,13 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-# The first constrains the others; all others constrain the last
+# The first constrains the others
 LOCKS = (
     Path("requirements.txt"),
     Path("tools/sweep/requirements.txt"),
     Path("tools/cluster/requirements.txt"),
     Path("tests/requirements.txt"),
-    Path("tools/audit/requirements.txt"),
 )
 COMPILE = ("pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes")
 COMPILE += ("--custom-compile-command", "make lock", "--quiet")
@@ -142,7 +141,7 @@ def check(settings: dict[str, str]) -> None:
                 if not done.returncode:
                     break
             if done.returncode:
-                told = " ".join(done.stderr.split()).removeprefix("error: ")
+                told = " ".join(done.stderr.split()).removeprefix("error: ").replace(str(anew), str(lock))
                 sys.exit(f"error: {lock}: cannot be made from {direct}: {told}")
             if anew.read_bytes() != lock.read_bytes():
                 sys.exit(f"error: {lock}: out of date with {direct}; run: make lock")

@@ -1,23 +1,78 @@
 """Draws the pictures with matplotlib. Every picture's heading names the data set."""
 
-from collections.abc import Sequence
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from stages.common.files import replacing
 
 DPI = 110
 mpl.rcdefaults()  # whatever stands in a file matplotlibrc in the project's folder, which matplotlib reads first
+LONG = 40  # characters; a shorter title fits into every figure
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG without version or date in its metadata, so that it depends on the figure alone."""
+    """Writes a figure as a PNG, as `png` draws it."""
     with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
+        partial.write_bytes(png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """Draws a PNG without version or date in its metadata, so that it depends on the figure alone.
+
+    Names of data sets and files may hold any characters: none is taken for mathematics, and one that the font lacks is
+    drawn as a box. In headings, line breaks and the like are escaped. A heading that is too wide is cut in the middle.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    stream = io.BytesIO()
+    with _any_characters():
+        _fit_headings(figure)
+        figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def _any_characters() -> Iterator[None]:
+    """Silences matplotlib's warnings about characters that the font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        yield
+
+
+def _fit_headings(figure: Figure) -> None:
+    headings = [*figure.texts, *(axis.title for axis in figure.axes)]
+    for heading in headings:
+        heading.set_text("".join(c if c.isprintable() else ascii(c)[1:-1] for c in heading.get_text()))
+    if figure.get_layout_engine() and any(len(heading.get_text()) > LONG for heading in headings):
+        figure.draw_without_rendering()  # places the axes, and the titles above them
+    for heading in headings:
+        extent = heading.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        outside = max(-extent.x0, extent.x1 - figure.bbox.width, 0)
+        sides = 2 if heading.get_horizontalalignment() == "center" else 1
+        shorten(heading, (extent.width - sides * outside) / figure.dpi)
+
+
+def shorten(text: Text, width: float, end: float = 0.5) -> None:
+    """Cuts a text until it is at most `width` inches wide, in the middle; with `end`, from 0 to 1, elsewhere."""
+    text.set_parse_math(False)
+    whole = text.get_text()
+    kept = len(whole)
+    renderer = FigureCanvasAgg(text.figure).get_renderer()
+    with _any_characters():
+        while kept and (found := text.get_window_extent(renderer).width / text.figure.dpi) > width:
+            kept = min(kept - 1, int(kept * width / found))
+            tail = round(kept * end)
+            text.set_text(f"{whole[: kept - tail]}…{whole[len(whole) - tail :]}")
 
 
 def digit_sheet(images: np.ndarray, titles: Sequence[str], heading: str, columns: int = 5) -> Figure:

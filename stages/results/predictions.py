@@ -210,8 +210,10 @@ class Predictions:
 
         `train_accuracy` and `validation_accuracy` are those of its last epoch; the latter only with validation.
         """
-        history = pd.DataFrame(self.history, columns=list(HISTORY)).sort_values("epoch")
-        last = history[history["metric"] == "accuracy"].groupby(["seed", "split"])["value"].last().unstack()
+        history = pd.DataFrame(self.history, columns=list(HISTORY))
+        accuracies = history[history["metric"] == "accuracy"]
+        epochs = accuracies.pivot_table(index=["seed", "epoch"], columns="split", values="value", aggfunc="last")
+        last = epochs.groupby("seed").tail(1).droplevel("epoch")
         wrong = (~self.right).sum(axis=1)
         figures = {"accuracy": self.right.mean(axis=1), "errors": wrong, "loss": self.loss}
         table = pd.DataFrame({"seed": self.seeds, **figures})

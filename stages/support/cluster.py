@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import socket
 import sys
 import tempfile
 import threading
@@ -99,13 +98,29 @@ def _digest(path: Path) -> str:
 
 
 def _check_answers(address: str) -> None:
-    """Raises `PipelineError` if nothing answers at HOST:PORT, for which Ray would wait a quarter of an hour."""
-    host, _, port = address.rpartition(":")
-    if port.isdigit():  # not 'auto'
-        try:
-            socket.create_connection((host, int(port)), PATIENCE).close()
-        except OSError as error:
-            raise PipelineError(f"RAY_ADDRESS={address}: cannot reach a Ray cluster: {error}") from error
+    """Raises `PipelineError` if no Ray cluster answers at HOST:PORT, for which Ray would wait a quarter of an hour."""
+    import grpc  # here, as nodes need neither
+    from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+
+    if ":" not in address or os.environ.get("RAY_USE_TLS", "0") != "0":  # 'auto'; a channel with certificates
+        return
+    try:
+        with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:  # as Ray's own
+            cluster = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
+            cluster.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=PATIENCE)
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.UNAUTHENTICATED:  # a cluster with tokens
+            reasons = {
+                grpc.StatusCode.DEADLINE_EXCEEDED: f"no answer within {PATIENCE} s",
+                grpc.StatusCode.UNIMPLEMENTED: "another service answers there",
+            }
+            raise _unreachable(address, reasons.get(error.code()) or error.details()) from error
+
+
+def _unreachable(address: str, reason: Exception | str) -> PipelineError:
+    reason = one_line(str(reason).rpartition("last error: ")[2])
+    expected = "expected HOST:PORT of a ray start --head, whose port is 6379 by default"
+    return PipelineError(f"RAY_ADDRESS={address}: cannot reach a Ray cluster: {reason}; {expected}")
 
 
 class Cluster:
@@ -124,8 +139,7 @@ class Cluster:
             try:
                 ray.init(address, runtime_env={"working_dir": package}, log_to_driver=False, logging_level="error")
             except (ConnectionError, ValueError, RuntimeError) as error:
-                reason = one_line(error)
-                raise PipelineError(f"RAY_ADDRESS={address}: cannot reach a Ray cluster: {reason}") from error
+                raise _unreachable(address, error) from error
 
     def cpus(self) -> int:
         """How many trainings the cluster runs at once. Raises `PipelineError` if it is none."""

@@ -63,6 +63,15 @@ def with_hint(hint: Callable[[], str]) -> Iterator[None]:
         raise PipelineError(str(error), hint()) from error
 
 
+@contextlib.contextmanager
+def named(temporary: Path, name: str) -> Iterator[None]:
+    """Puts `name` in place of a temporary path in a `PipelineError`, as the path is gone when the user reads it."""
+    try:
+        yield
+    except PipelineError as error:
+        raise PipelineError(str(error).replace(str(temporary), name)) from error
+
+
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether Python, NumPy or TensorFlow found too little memory, or no room to load a library."""
     return (

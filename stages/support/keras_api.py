@@ -69,7 +69,7 @@ REFUSED = {
     "glu": "it halves the number of units",
 }
 # What Keras computes with TensorFlow's approximate 1/x (the gradient of a logarithm) or 1/√x, which differ between
-# processors; `make operations` found these
+# processors; research/operations found these
 NOT_PORTABLE: dict[Kind, tuple[str, ...]] = {
     "loss": (
         "BinaryCrossentropy",

@@ -27,7 +27,7 @@ from stages.support.errors import PipelineError
 from stages.support.keras_api import why_not_portable
 from stages.support.notation import Section, explain, located, nearest
 from stages.support.sizes import check_sizes
-from stages.support.yaml import read_yaml
+from stages.support.yaml import parse_yaml
 
 PARAMS_PATH = Path("params.yaml")
 MOST_MODELS = 10_000  # DVC takes seconds to plan a few hundred
@@ -182,12 +182,17 @@ def mistake(key: str, expected: object, found: object) -> PipelineError:
 def load_params(path: Path = PARAMS_PATH) -> Params:
     """Reads and checks params.yaml. Raises `PipelineError` for the first mistake."""
     try:
-        content = read_yaml(path)
+        content = path.read_bytes()
     except OSError as error:
         raise PipelineError(f"{path}: cannot read: {error.strerror}") from error
+    return parse_params(content, str(path))
+
+
+def parse_params(content: bytes, name: str) -> Params:
+    """Checks the content of a params.yaml. Raises `PipelineError`, which begins with `name`, for the first mistake."""
     try:
-        return Params.model_validate(content)
+        return Params.model_validate(parse_yaml(content, name))
     except ValidationError as error:
         first, *others = error.errors()
         more = f" (and {len(others)} more)" if others else ""
-        raise PipelineError(f"{path}: {explain(first)}{more}") from error
+        raise PipelineError(f"{name}: {explain(first)}{more}") from error

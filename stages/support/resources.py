@@ -123,7 +123,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def short_of_memory(jobs: int, fewer: str) -> str:
+def short_of_memory(jobs: int, fewer: str = "rerun with JOBS=1, such as make repro JOBS=1") -> str:
     """Says why one of `jobs` trainings was killed, and what to do: run `fewer` at once, if there was more than one."""
     remedy = fewer if jobs > 1 else "close other programs, or make batches or layers smaller"
     return f"memory was probably short; {remedy}"

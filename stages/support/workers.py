@@ -22,6 +22,7 @@ from stages.support.processes import end_with_parent
 from stages.support.progress import REPRO_FOLDER
 from stages.support.resources import short_of_memory
 
+FORK = "fork" if sys.platform == "linux" else "spawn"  # macOS has libraries that a fork breaks
 MOMENT = 0.1  # seconds between two looks for a free slot
 
 EndEpoch = Callable[[int, dict[str, float]], None]
@@ -97,7 +98,9 @@ class _Worker:
         os.close(self.slot)
 
 
-def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, count: int) -> None:
+def train_side_by_side(
+    seeds: list[int], train: Train, end_epoch: EpochOfSeed, count: int, method: str = FORK
+) -> None:
     """Trains with each seed in a process of its own, as many at once as there are slots.
 
     Call it before any thread is started, and before any operation of TensorFlow. The processes end with this one,
@@ -108,6 +111,8 @@ def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, c
         train: runs in the processes.
         end_epoch: runs here, after each epoch.
         count: of trainings at once; `make repro` decides if it runs this.
+        method: how a process is started, as in `multiprocessing`. A fork has what was imported here; where a GPU may
+            be in use, processes must be spawned.
 
     Raises:
         PipelineError: a training failed, with its own line; others were ended.
@@ -118,7 +123,7 @@ def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, c
         try:
             while waiting or running:
                 while waiting and len(running) < count and (slot := available.take()) is not None:
-                    running.append(_start(waiting.pop(0), train, slot))
+                    running.append(_start(waiting.pop(0), train, slot, method))
                 if not running:
                     time.sleep(MOMENT)
                 ready = wait([worker.messages for worker in running], timeout=MOMENT if waiting else None)
@@ -151,15 +156,14 @@ def _receive(worker: _Worker, end_epoch: EpochOfSeed, count: int) -> bool:
 
 def _how_it_ended(status: int, count: int) -> str:
     if status == -signal.SIGKILL:
-        return f"the training was killed; {short_of_memory(count, 'run fewer at once: make repro JOBS=1')}"
+        return f"the training was killed; {short_of_memory(count)}"
     if status < 0:
         return f"the training was ended by {signal.Signals(-status).name}; rerun to continue"
     return "the training failed, see above"
 
 
-def _start(seed: int, train: Train, slot: int) -> _Worker:
-    """Starts a process; forks it where that is safe."""
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+def _start(seed: int, train: Train, slot: int, method: str) -> _Worker:
+    context = multiprocessing.get_context(method)
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(seed, train, sending, os.getpid()))
     sys.stdout.flush()

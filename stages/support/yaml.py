@@ -1,4 +1,4 @@
-"""Reads YAML strictly, with the values that DVC reads.
+"""Reads YAML strictly, with the values that DVC reads, and writes YAML that gives these values again.
 
 PyYAML follows YAML 1.1, DVC YAML 1.2, in which `1e-3` is a number, and `on`, `yes` and `1:30` are text. The patterns
 below are those of ruamel.yaml, with which DVC reads; tests/test_yaml.py compares the two.
@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from yaml import CSafeLoader, MappingNode, MarkedYAMLError, Node, ScalarNode, SequenceNode, YAMLError
+import yaml
+from yaml import CSafeLoader, MappingNode, MarkedYAMLError, Node, SafeDumper, ScalarNode, SequenceNode, YAMLError
 
 from stages.support.errors import PipelineError, one_line
 
@@ -16,6 +17,7 @@ MAX_BYTES = 5_000_000
 MAX_DEPTH = 50  # levels of nesting
 MAX_DIGITS = 100  # of an integer
 MAX_NODES = 500_000  # keys and values, those that aliases repeat counted each time
+WIDTH = 118  # of a line that is written
 
 SCALARS = {
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -94,8 +96,19 @@ class _Loader(CSafeLoader):
         node.value = merged + own
 
 
+class _Dumper(SafeDumper):
+    """PyYAML's safe dumper, which quotes text that YAML 1.1 or 1.2 takes for something else, and writes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, indentless=False)
+
+
 for _tag, (_pattern, _first) in SCALARS.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
 
 
@@ -126,3 +139,13 @@ def parse_yaml(content: bytes, name: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else one_line(error)
         raise PipelineError(f"{name}: not valid YAML: {where}") from error
+
+
+def to_yaml(value: Any, flow: bool | None = None) -> str:
+    """Returns YAML from which `parse_yaml` and DVC read the value as it was, whatever its keys and texts look like.
+
+    Args:
+        value: of mappings, lists and scalars.
+        flow: whether all of it is in flow style, in `{}` and `[]`; by default only what holds no mapping or list.
+    """
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=flow, width=WIDTH)

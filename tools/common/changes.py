@@ -206,10 +206,12 @@ def _compare(name: str, base: Revision | None, head: Revision | None, other_data
     """Compares one architecture; a side is `None` if its params.yaml has no such architecture."""
     try:
         old, new = base and read_predictions(base, name), head and read_predictions(head, name)
+        without = [side for side, found in ((base, old), (head, new)) if side and found is None]
+        missing = "; ".join(_missing(side, name) for side in without)
     except PipelineError as error:
         return Change(name, None, None, f"not compared: {error}", broken=True)
-    if without := [revision for revision, found in ((base, old), (head, new)) if revision and found is None]:
-        note = f"not compared: {'; '.join(_missing(revision, name) for revision in without)}"
+    if missing:
+        note = f"not compared: {missing}"
     elif base is None:
         note = NEW
     elif head is None:
@@ -226,9 +228,9 @@ def _compare(name: str, base: Revision | None, head: Revision | None, other_data
 
 
 def _missing(revision: Revision, name: str) -> str:
-    """Says why a revision has no predictions."""
-    path = results.predictions(name)
-    if revision.read(results.metrics(name)) is not None:
+    """Says why a revision has no predictions. In older layouts, the data set's name in the metrics was no list."""
+    path, metrics = results.predictions(name), revision.read_json(results.metrics(name))
+    if isinstance(metrics, dict) and isinstance(metrics.get("dataset"), str):
         return f"{revision} has results in an older layout, without {path}"
     return f"no predictions ({path}) in {revision}"
 

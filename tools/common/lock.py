@@ -51,17 +51,19 @@ def split(text: str) -> tuple[str, dict[str, str]] | None:
     return head, {block.partition("\n")[0].strip(" :"): block for block in blocks}
 
 
-def stages_of(revision: Revision) -> dict[str, Any]:
-    """Entries of dvc.lock by stage, without those that DVC keeps for removed architectures.
-
-    Raises `PipelineError` if they are not as DVC writes them.
-    """
+def entries_of(revision: Revision) -> dict[str, Any]:
+    """Entries of dvc.lock by stage. Raises `PipelineError` if they are not as DVC writes them."""
     entries = revision.read_yaml(LOCK).get("stages") or {}
     try:
         ENTRIES.validate_python(entries)
     except ValidationError as error:
         raise PipelineError(f"{LOCK} in {revision}: stages.{explain(error.errors()[0])}") from error
-    names = architectures_of(revision)
+    return entries
+
+
+def stages_of(revision: Revision) -> dict[str, Any]:
+    """As `entries_of`, without the entries that DVC keeps for removed architectures."""
+    entries, names = entries_of(revision), architectures_of(revision)
     return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in names}
 
 

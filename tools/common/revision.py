@@ -43,7 +43,7 @@ def git(*arguments: str, **environment: str) -> bytes:
     except (OSError, ValueError) as error:  # a path that is too long, or has characters that no path has
         raise PipelineError(f"{one_line(' '.join(command))}: {one_line(error)}") from error
     if done.returncode:
-        raise PipelineError(f"{one_line(' '.join(command))}: {one_line(done.stderr.decode(errors='replace'))}")
+        raise PipelineError(f"{one_line(' '.join(command))}: {_reason(done.stderr.decode(errors='replace'))}")
     return done.stdout
 
 
@@ -57,6 +57,12 @@ def _check_complete(commit: str) -> None:
         if partial := re.search(r"^remote\.(.+)\.promisor$", settings, re.MULTILINE):
             fetch = f"git fetch --refetch --no-filter {shlex.quote(partial[1])} {commit}"
             raise PipelineError(f"{commit[:7]}: not all of it is in this partial clone", f"run: {fetch}") from error
+
+
+def _reason(stderr: str) -> str:
+    """What git says, in one line; of a repository that it refuses, with all of its remedy, however long the path is."""
+    remedy = re.search(r"git config --global --add safe\.directory .+", stderr)
+    return f"the repository belongs to another user; if you trust it, run: {remedy[0]}" if remedy else one_line(stderr)
 
 
 @functools.lru_cache(maxsize=10_000)  # a commit does not change, and several parts of a review read the same files

@@ -71,9 +71,13 @@ class Run:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        for folder in ("tmp", ".keras"):
-            (self.home / folder).mkdir(parents=True, exist_ok=True)
-        (self.home / ".keras/datasets").symlink_to(keras_cache().absolute())
+        (self.home / "tmp").mkdir(parents=True, exist_ok=True)
+        self.datasets.parent.mkdir(parents=True, exist_ok=True)
+        self.datasets.symlink_to(keras_cache().absolute())
+
+    @property
+    def datasets(self) -> Path:
+        return self.home / ".keras/datasets"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -115,6 +119,9 @@ class Run:
                 process.wait()
             printed = log.read_text(encoding="utf-8", errors="replace")
         if process.returncode:
+            places = {self.datasets: str(keras_cache()), self.project: self.name}  # as both folders may be temporary
+            for path, name in places.items():
+                printed = printed.replace(str(path), name)
             print(printed, file=sys.stderr)
             failed = f"{' '.join(command)}: failed with exit status {process.returncode}"
             raise PipelineError(f"{self.name}: {failed}; see above")

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shlex
 import signal
 import stat
 import warnings
@@ -17,6 +18,7 @@ from scipy import ndimage
 from stages.support.errors import PipelineError, one_line
 
 FORMATS = "PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "AVIF", "PPM"  # none that starts a program, as EPS does
+HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}  # brands of pictures and sequences
 KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
 BYTES = 200_000_000  # maximum size of a file
 PIXELS = 50_000_000  # maximum; most files take 2 to 5 bytes of memory per pixel, progressive JPEG 8, 16-bit TIFF 12
@@ -50,7 +52,8 @@ def read(path: Path) -> tuple[Image.Image, list[str]]:
     except PipelineError as error:
         raise PipelineError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
-        raise PipelineError(f"{path}: expected a picture, such as PNG or JPEG; found something else") from error
+        found = _heic(path) or "something else"
+        raise PipelineError(f"{path}: expected a picture, such as PNG or JPEG; found {found}") from error
     except MemoryError as error:
         raise PipelineError(f"{path}: cannot read: takes more than {MEMORY:,} bytes of memory") from error
     except Exception as error:  # for damaged files, Pillow raises almost anything, such as KeyError, struct.error
@@ -71,6 +74,21 @@ def lightness(picture: Image.Image) -> np.ndarray:
     light = light * opacity + (paper if opacity.min() < 1 else 0) * (1 - opacity)
     light = _smooth(light)
     return light / max(light.max(), 1 / 255)
+
+
+def _heic(path: Path) -> str:
+    """What a HEIC file is and how to convert it; "" for other files."""
+    with path.open("rb") as file:
+        head = file.read(64)  # a box of the size in its first 4 bytes: its type, and the brands of the file
+    brands = {head[start : start + 4] for start in range(8, min(int.from_bytes(head[:4]), len(head)), 4)}
+    if head[4:8] != b"ftyp" or brands.isdisjoint(HEIC):
+        return ""
+    to = path.with_suffix(".jpeg" if path.suffix == ".jpg" else ".jpg")
+    source, to = shlex.quote(str(path)), shlex.quote(str(to))
+    return (
+        "HEIC, in which iPhones take pictures; convert it, "
+        f"by: heif-convert {source} {to}, on a Mac by: sips -s format jpeg {source} --out {to}"
+    )
 
 
 def _size(path: Path) -> int:

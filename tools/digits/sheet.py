@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from stages.results.pictures import shorten
+
 THUMBNAIL = 160  # maximum pixels per side
 COLUMNS = 3
 CELL = 3.8, 1.65  # inches: a line of text, two 1-inch squares and bars below it, and a line for a note
-LETTERS = 48  # longer paths are shortened at the start
 LABELLED = 0.05  # minimum probability whose label is black
 
 
@@ -42,8 +43,7 @@ def sheet(cells: Sequence[Cell], probabilities: np.ndarray, heading: str) -> Fig
     axis = figure.add_axes((0, 0, 1, height / (height + 0.5)), frameon=False, xticks=[], yticks=[])  # one is fast
     for place, (cell, shares) in enumerate(zip(cells, probabilities, strict=True)):
         left, top = place % columns * CELL[0] + 0.15, place // columns * CELL[1]
-        path = cell.path if len(cell.path) <= LETTERS else "…" + cell.path[1 - LETTERS :]
-        axis.text(left, top + 0.12, path, fontsize=8, va="center", parse_math=False)
+        shorten(axis.text(left, top + 0.12, cell.path, fontsize=8, va="center"), CELL[0] - 0.2, end=1)
         _draw_image(axis, cell.picture, left, top + 0.27)
         _draw_image(axis, cell.seen, left + 1.1, top + 0.27, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         _draw_bars(axis, shares, left + 2.25, top + 0.27)

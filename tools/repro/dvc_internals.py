@@ -3,13 +3,15 @@
 - `Repo().index.graph`, `repo.stage.collect`, `get_active_graph`, `plan_repro`: which stages `dvc repro` would run for
   given targets, and in which order.
 - `stage.changed()`, under `repo.lock`: whether a stage is out of date.
-- `addressing`, `name`, `path`, `cmd` and `outs[].meta.size` of a stage; `PipelineStage`, which dvc.lock has entries of.
+- `addressing`, `name`, `path`, `cmd`, `outs[].fs_path` and `outs[].meta.size` of a stage; `PipelineStage`, which
+  dvc.lock has entries of.
 - `loads_yaml`, `COMPILED_LOCKFILE_SCHEMA`: what DVC accepts as a dvc.lock.
 
 tests/test_dvc_internals.py fails if an upgrade of DVC changes one of them.
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +28,7 @@ from ruamel.yaml import YAMLError
 from voluptuous import Invalid
 
 from stages.support.errors import PipelineError, command, one_line
+from stages.support.paths import output_path
 from tools.common.lock import LOCK
 
 FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
@@ -50,6 +53,7 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
                     if set(upstream[stage.addressing]) & set(outdated) or stage.changed():
                         outdated.append(stage.addressing)
                     if isinstance(stage, PipelineStage):
+                        _check_outputs(stage, outdated)
                         lock = str(Path(stage.path).with_suffix(LOCK.suffix))
                         recorded.setdefault(lock, []).append(stage.name)
     except OSError as error:  # such as a home that is no folder
@@ -64,6 +68,12 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
         "commands": {stage.addressing: _text(stage.cmd) for stage in order},
         "recorded": recorded,
     }
+
+
+def _check_outputs(stage: PipelineStage, outdated: Sequence[str]) -> None:
+    """Raises `PipelineError` if links lead outputs that the stage is to write out of the repository."""
+    for out in stage.outs if stage.addressing in outdated else ():
+        output_path(os.path.relpath(out.fs_path))
 
 
 def _text(cmd: str | list[str] | None) -> str:

@@ -4,17 +4,28 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stages.support.errors import PipelineError
+from tools.common.revision import git
+
 NO_SCM = "core.no_scm"
 SET_HERE = Path(".dvc/tmp/no_scm")  # marks that the setting is ours, and to be taken back once there is git
-NOTICE = "no git repository: everything runs, but no result can be compared with an earlier one; git init starts one"
+WITHOUT = "everything runs, but no result can be compared with an earlier one"
+NOTICE = f"no git repository: {WITHOUT}; git init starts one"
 
 
 def adapt() -> None:
-    """Lets DVC run without git where there is none, and with git again where it has come since; tells on stderr."""
+    """Lets DVC run without git where there is none, and with git again where it has come since.
+
+    Says on stderr if there is none, or if git refuses its repository.
+    """
     if any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
         if SET_HERE.exists():
             _config("--unset", NO_SCM)
             SET_HERE.unlink()
+        try:
+            git("rev-parse", "--git-dir")
+        except PipelineError as error:
+            print(f"{WITHOUT}: {error}", file=sys.stderr)
         return
     if not SET_HERE.exists():
         _config(NO_SCM, "true")

@@ -18,11 +18,16 @@ from typing import Any
 
 from stages.common.files import write_json
 from stages.common.kernels import why_not_portable
-from stages.support.errors import PipelineError, command
+from stages.support.errors import PipelineError, command, named
 from stages.support.versions import other_version, pins
 from tools.common import results
+from tools.common.arguments import number
 from tools.common.lock import LOCK, digests, read_lock, stages_of
-from tools.common.predictions import architectures_of, describe_difference, read_predictions
+from tools.common.predictions import (
+    architectures_of,
+    describe_difference,
+    read_predictions,
+)
 from tools.common.revision import Revision, git
 from tools.common.surroundings import Run, copy_own_data
 from tools.common.unseen import unseen_by_review
@@ -40,8 +45,8 @@ def check_environment(head: Revision) -> None:
             raise PipelineError(f"{path} in {head}: {found}; run make reproduce in a checkout of that commit")
 
 
-def rerun(run: Run, head: Revision, names: list[str]) -> None:
-    """Reruns these architectures in the checked-out commit.
+def rerun(run: Run, head: Revision, names: list[str], options: list[str]) -> None:
+    """Reruns these architectures in the checked-out commit, with these options of tools.repro.
 
     First fetches the data, which must be the recorded data.
     """
@@ -61,7 +66,7 @@ def rerun(run: Run, head: Revision, names: list[str]) -> None:
         raise PipelineError(
             f"{results.DESCRIPTION}: {found}; put the data set at a place listed in data.sources and rerun"
         )
-    run.execute(["python", "-m", "tools.repro", "preprocess", *(f"report@{name}" for name in names)])
+    run.execute(["python", "-m", "tools.repro", *options, "preprocess", *(f"report@{name}" for name in names)])
 
 
 def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str, list[str]]:
@@ -103,7 +108,7 @@ def _folder(run: Run) -> Revision:
 def checked_out(head: Revision) -> Iterator[Path]:
     """Yields the project's folder in a temporary copy of a commit's files, with an empty git repository."""
     prefix = git("rev-parse", "--show-prefix").decode().strip()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, named(Path(folder, "tree"), "the rerun"):
         tree, index = Path(folder, "tree"), {"GIT_INDEX_FILE": f"{folder}/index"}
         git("read-tree", head.commit, **index)
         git("checkout-index", "--all", f"--prefix={tree}/", **index)
@@ -111,13 +116,13 @@ def checked_out(head: Revision) -> Iterator[Path]:
         yield tree / prefix
 
 
-def reproduce(head: Revision, names: list[str]) -> dict[str, str]:
+def reproduce(head: Revision, names: list[str], options: list[str]) -> dict[str, str]:
     """Reruns these of a commit. Returns how each, and the data set, differs; empty if it does not."""
     check_environment(head)
     with checked_out(head) as tree, tempfile.TemporaryDirectory() as home:
         run = Run("the rerun", tree.absolute(), Path(home))
         run.prepare({})
-        rerun(run, head, names)
+        rerun(run, head, names, options)
         found = differences(stages_of(head), run, head)
         differing = {name: describe(name, paths, head, run) for name, paths in found.items()}
     return {name: differing.get(name, "") for name in [SHARED, *names]}
@@ -136,6 +141,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.reproduce", description=main.__doc__, epilog=statuses)
     parser.add_argument("commit", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
     parser.add_argument("--base", help="a git revision; rerun only what the commit changed since this one")
+    jobs = "stages at once; by default what cores and memory allow"
+    parser.add_argument("--jobs", type=number(1), metavar="N", help=jobs)
     arguments = parser.parse_args()
     head = Revision.find(arguments.commit)
     names = list(architectures_of(head))
@@ -147,7 +154,7 @@ def main() -> None:
             print(f"nothing to run: {head} changes no architecture since it branched from {base}")
             print("".join(f"{line}\n" for line in unseen_by_review(head)), end="")
             return
-    found = reproduce(head, names)
+    found = reproduce(head, names, ["--jobs", str(arguments.jobs)] if arguments.jobs else [])
     print(*lines(found), sep="\n")
     write_json(results.REPRODUCED, {"commit": head.commit, "results": found})
     if any(found.values()):

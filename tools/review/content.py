@@ -107,8 +107,8 @@ class Review:
 
     @property
     def compared_metrics(self) -> list[Difference]:
-        """The metrics that both sides have and that differ, without those of one class."""
-        return [item for item in self.metrics if item.in_both and not item.of_a_class]
+        """The metrics that both sides have and that differ."""
+        return [item for item in self.metrics if item.in_both]
 
     @property
     def other_metrics(self) -> list[str]:

@@ -37,11 +37,6 @@ class Difference:
         return None not in (self.old, self.new)
 
     @property
-    def of_a_class(self) -> bool:
-        """Whether it is a figure of one class: in earlier versions, metrics had recall and precision of each."""
-        return self.key.startswith(("precision.", "recall."))
-
-    @property
     def lines(self) -> list[str]:
         """The items of both sides, with `- ` before old and `+ ` before new ones; empty unless a side is a list."""
         if not any(isinstance(value, list) for value in (self.old, self.new)):

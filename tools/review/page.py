@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from PIL import Image
 
-from stages.results.pictures import DPI
+from stages.results.pictures import png
 from tools.common import charts
 from tools.common.changes import BETTER, REMOVED, WORSE, interval, percent
 from tools.common.revision import Revision
@@ -60,6 +60,4 @@ def curves(section: Section) -> str:
     """Draws the training curves before and after, as a picture in a URI."""
     before = section.base.history if section.base else None
     figure = charts.before_and_after(before, section.head.history, f"{section.architecture.name}: training")
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI)
-    return data_uri(stream.getvalue())
+    return data_uri(png(figure))

@@ -10,7 +10,7 @@ from stages.data.places import OWN
 from stages.support.errors import PipelineError
 from stages.support.params import PARAMS_PATH
 from tools.common.definitions import Stage, lookup, stages
-from tools.common.lock import LOCK, digests, stages_of
+from tools.common.lock import LOCK, digests, entries_of, stages_of
 from tools.common.revision import NO_FILES, Revision
 
 PROJECT_FILE = "dvc.yaml"
@@ -26,7 +26,7 @@ def stale(revision: Revision) -> list[str]:
     try:
         params = revision.params()
         defined = stages(revision.read_yaml(PROJECT_FILE), params, f"{PROJECT_FILE} in {revision}")
-        recorded = stages_of(revision)
+        recorded = {name: entry for name, entry in entries_of(revision).items() if name in defined}
         cached = {out for stage in defined.values() for out in stage.outs if out not in stage.in_git}
         digest = functools.cache(revision.digest)
         reasons = {

@@ -16,7 +16,7 @@ from stages.support.errors import PipelineError
 from tools.sweep.space import Choice, Range, Space
 from tools.sweep.training import DATA, Place, Training, TrainingError, side_by_side
 
-MISTAKE, TRAINING, SPACE = "mistake", "training", "space"  # what is kept with trials and with the study
+MISTAKE, SPACE = "mistake", "space"  # what is kept with trials and with the study
 STARTUP = 10  # trials drawn at random, before Optuna learns from those that are there
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -114,7 +114,6 @@ class Search:
             trial = self.study.ask()
             block = self.space.filled(lambda path, options: suggest(trial, path, options))
         training = self._training(block, self.content["train"]["seeds"][0])
-        trial.set_user_attr(TRAINING, {"block": block, "folder": training.folder.name})
 
         def end_epoch(epoch: int, epochs: int, accuracy: float) -> None:
             trial.report(accuracy, epoch)
@@ -138,30 +137,35 @@ class Search:
         Returns:
             The finalists, best first, without those that could not be trained with one of the seeds.
         """
-        best: dict[str, FrozenTrial] = {}
+        best: dict[Path, tuple[int, dict[str, Any]]] = {}
         for trial in sorted(self.study.get_trials(states=[TrialState.COMPLETE]), key=lambda trial: -trial.value):
-            best.setdefault(trial.user_attrs[TRAINING]["folder"], trial)
+            block = self._block(trial)
+            best.setdefault(self._training(block, seeds[0]).folder, (trial.number, block))
         ranked = list(best.values())[:count]
         bar = self.progress.add_task("trainings of finalists", total=len(ranked) * len(seeds))
 
-        def train(item: tuple[FrozenTrial, int]) -> float | None:
-            trial, seed = item
-            training = self._training(trial.user_attrs[TRAINING]["block"], seed)
+        def train(item: tuple[int, dict[str, Any], int]) -> float | None:
+            number, block, seed = item
             try:
-                return self._train(training, f"trial {trial.number}, seed {seed}", lambda *_: None)
+                return self._train(self._training(block, seed), f"trial {number}, seed {seed}", lambda *_: None)
             except TrainingError:
                 return None
             finally:
                 self.progress.advance(bar)
 
-        found = side_by_side(train, [(trial, seed) for trial in ranked for seed in seeds], self.place)
+        found = side_by_side(train, [(*trial, seed) for trial in ranked for seed in seeds], self.place)
         rows = [found[start : start + len(seeds)] for start in range(0, len(found), len(seeds))]
-        finalists = [
-            Finalist(trial.number, trial.user_attrs[TRAINING]["block"], row)
-            for trial, row in zip(ranked, rows, strict=True)
-            if None not in row
-        ]
+        finalists = [Finalist(*trial, row) for trial, row in zip(ranked, rows, strict=True) if None not in row]
         return sorted(finalists, key=lambda finalist: -finalist.mean)
+
+    def _block(self, trial: FrozenTrial) -> dict[str, Any]:
+        """The architecture of a trial, from the values that Optuna keeps; a copy in its JSON would change some."""
+
+        def picked(path: str, options: Choice | Range) -> Any:
+            value = trial.params[path]
+            return options.labels.index(value) if isinstance(options, Choice) else value
+
+        return self.space.filled(picked)
 
     def _training(self, block: dict[str, Any], seed: int) -> Training:
         params = self.space.alone(self.content, block, [seed])

@@ -79,7 +79,7 @@ class Space:
             expected = "one architecture, as in params.yaml, such as 'my_cnn: {layers: …, fit: …}'"
             raise PipelineError(f"{path}: expected {expected}, found {found_value(content)}")
         name, block = next(iter(content.items()))
-        return cls(path, str(name), _parse(block, f"{path}: {name}"))
+        return cls(path, name, _parse(block, f"{path}: {name}"))
 
     def filled(self, pick: Pick) -> dict[str, Any]:
         """The block with a value for each choice and range, as `pick` says for its path."""
@@ -178,7 +178,7 @@ def _are_limits(limits: Any, log: bool) -> bool:
 
 def _fill(value: Any, pick: Pick, path: str) -> Any:
     if isinstance(value, dict):
-        return {key: _fill(item, pick, f"{path}.{key}" if path else key) for key, item in value.items()}
+        return {key: _fill(item, pick, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
     if isinstance(value, list):
         filled: list[Any] = []
         for index, item in enumerate(value):

@@ -22,6 +22,7 @@ from stages.support import apart
 from stages.support.apart import OUTPUT, train_apart
 from stages.support.errors import PipelineError
 from stages.support.resources import short_of_memory
+from stages.support.yaml import to_yaml
 from tools.common.results import TRAINING_DATA as DATA
 
 STOPPED = {128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM}  # exit statuses after Ctrl-C, and when terminated
@@ -103,10 +104,9 @@ class Training:
 
         `identity` is that of the code and the data. The same training has the same folder in `trainings`.
         """
-        text = json.dumps(params, indent=1)  # which is YAML, too
         (name,), (seed,) = params["architectures"], params["train"]["seeds"]
         decides = json.dumps([name, seed, params["architectures"][name], params["train"]["kernels"], identity])
-        return cls(trainings / hashlib.sha256(decides.encode()).hexdigest()[:16], name, seed, text)
+        return cls(trainings / hashlib.sha256(decides.encode()).hexdigest()[:16], name, seed, to_yaml(params))
 
     def run(self, place: Place, end_epoch: EndEpoch) -> float:
         """Trains, or resumes, or finds what was trained earlier.
@@ -145,7 +145,7 @@ class Training:
             raise PipelineError("stopped; rerun to continue")
         if status < 0:
             ended = f"{self.folder}: a training was ended by {signal.Signals(-status).name}"
-            why = short_of_memory(place.jobs, "rerun with JOBS=1") if status == -signal.SIGKILL else "rerun to continue"
+            why = short_of_memory(place.jobs) if status == -signal.SIGKILL else "rerun to continue"
             raise PipelineError(f"{ended}; {why}")
         if status:
             *_, last = stderr.splitlines() or [""]

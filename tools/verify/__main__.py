@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.kernels import why_not_portable
-from stages.support.errors import PipelineError, command
+from stages.support.errors import PipelineError, command, named
 from stages.support.params import Params, load_params
 from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVERVIEW
@@ -192,7 +192,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
     left_out = why_not_emulated(arguments.full, load_params())
-    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+    with tempfile.TemporaryDirectory(prefix="verify-") as folder, named(Path(folder), "the copy"):
         processors = [] if left_out else arguments.processor or PROCESSORS
         print(verify(Path(folder), arguments.full, arguments.targets, processors))
     if left_out:

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stages.data.archive import Archive, write_archive
 from stages.data.offline import embedded_digits
 from stages.data.places import OWN
 from stages.support.params import PARAMS_PATH, Params, load_params
-from stages.support.yaml import parse_yaml, read_yaml
+from stages.support.yaml import parse_yaml, read_yaml, to_yaml
 
 DIGITS = str(OWN / "digits.npz")
 TRAIN, TEST = 240, 60  # images; an emulated processor trains some hundred times slower
@@ -52,7 +50,7 @@ def representative(params: Params) -> list[str]:
 
 
 def mixed() -> dict[str, Any]:
-    """Returns a small architecture with what recipes are made of; `make operations` has all of Keras."""
+    """Returns a small architecture with what recipes are made of; research/operations has all of Keras."""
     return parse_yaml(MIXTURE.encode(), MIXED)
 
 
@@ -71,7 +69,7 @@ def make_small(folder: Path, targets: Sequence[str]) -> None:
     for architecture in architectures.values():
         architecture["fit"]["epochs"] = 1
     architectures[MIXED] = mixed()
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(to_yaml(content))
     digits = embedded_digits()
     few = Archive(digits.x_train[:TRAIN], digits.y_train[:TRAIN], digits.x_test[:TEST], digits.y_test[:TEST])
     write_archive(folder / DIGITS, few)

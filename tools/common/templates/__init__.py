@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from stages.support.errors import printable
 
-# Markdown's markup within a line; underscores, tildes and brackets only where they are markup
-MARKUP = r"[\\`*|]|(?<!\w)_|_(?!\w)|~~|!?\[(?=[^\]]*\][(\[])|<(?=[\w/!?])|&(?=#?\w+;)|(?<!\w)@|://"
+# Markdown's markup within a line, and GitHub's mathematics; underscores, tildes, brackets only where they are markup
+MARKUP = r"[\\`*|$]|(?<!\w)_|_(?!\w)|~~|!?\[(?=[^\]]*\][(\[])|<(?=[\w/!?])|&(?=#?\w+;)|(?<!\w)@|://"
 
 
 def render(template: str, **context: Any) -> str:
@@ -33,7 +33,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"md": _markdown, "fenced": _fenced}
+    environment.filters |= {"md": markdown, "fenced": _fenced}
     return environment
 
 
@@ -42,7 +42,7 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _markdown(value: Any) -> str:
+def markdown(value: Any) -> str:
     """Escapes text so that Markdown shows it as it is, in one line: no markup, HTML, link or mention of a user."""
     line = " ".join(str(value).split())
     return re.sub(MARKUP, lambda found: "".join(f"&#{ord(character)};" for character in found[0]), line)

@@ -1,0 +1,90 @@
+"""A small architecture around each Keras object that params.yaml may name."""
+
+from typing import Any, get_args
+
+from stages.common.prepared import Dataset
+from stages.support.keras_api import Kind, definitions
+
+DATASET = Dataset("noise", classes=10, image=(8, 8, 1), count=40)
+DENSE = {"Dense": {"units": 6}}
+CONV = {"Conv2D": {"filters": 4, "kernel_size": 3}}  # to (6, 6, 4)
+HEAD = ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]
+EXAMPLES: dict[str, Any] = {  # values of required arguments, by name
+    "activation": "tanh",
+    "branches": [[], [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}]],
+    "boundaries": [1, 2],
+    "cropping": 1,
+    "dims": [2, 1, 3],
+    "factor": 0.5,
+    "filters": 3,
+    "height_factor": 0.2,
+    "kernel_size": 2,
+    "n": 3,
+    "output_size": 2,
+    "pool_size": 2,
+    "rate": 0.3,
+    "scale": 2,
+    "stddev": 0.5,
+    "units": 5,
+    "values": [0.1, 0.01, 0.001],
+    "value_range": [0, 1],
+    "width_factor": 0.2,
+    "height": 4,
+    "width": 4,
+    "initial_learning_rate": 0.01,
+    "decay_rate": 0.5,
+    "first_decay_steps": 2,
+    "target_shape": [12, 12],
+}
+OWN_EXAMPLES = {
+    "EinsumDense": {"equation": "abcd,de->abce", "output_shape": [6, 6, 5]},
+    "GroupNormalization": {"groups": 2},
+    "RandomColorJitter": {"brightness_factor": 0.5, "contrast_factor": 0.5},  # by default, it changes nothing
+    "RandomPosterization": {"factor": 4},
+}
+
+
+def names() -> list[tuple[Kind, str]]:
+    """Every object on offer."""
+    return [(kind, name) for kind in get_args(Kind) for name in definitions(kind)]
+
+
+def example(kind: Kind, name: str) -> dict[str, Any]:
+    """A small architecture that uses the object."""
+    schema = definitions(kind)[name]
+    arguments = dict(OWN_EXAMPLES.get(name, {}))
+    arguments |= {key: EXAMPLES[key] for key in schema["required"] if key not in arguments}
+    each, layers, compile_ = {name: arguments}, [CONV, "Flatten", DENSE, *HEAD[1:]], {}
+    match kind:
+        case "layer":
+            layers = [*_before(name), each, *HEAD]
+        case "activation":
+            layers = [{"Conv2D": CONV["Conv2D"] | {"activation": name}}, *HEAD]
+        case "initializer" | "regularizer" | "constraint":
+            argument = {f"kernel_{kind}": each}
+            layers = ["Flatten", {"Dense": {"units": 64} | argument}, *HEAD[1:]]
+        case "schedule":
+            compile_ = {"optimizer": {"SGD": {"learning_rate": each}}}
+        case _:
+            compile_ = {kind: each}
+    fit = {"epochs": 1, "batch_size": 20}
+    return {"layers": layers, "compile": compile_, "fit": fit}
+
+
+def _before(name: str) -> list[Any]:
+    """The layers that make an image of what a layer takes."""
+    if name.startswith("Rand") or name in ("AugMix", "AutoContrast", "Equalization", "Solarization"):
+        return []  # augmentations take images
+    if name == "ConvLSTM1D":
+        return [CONV]
+    if name == "ConvLSTM2D":
+        return [CONV, {"Reshape": {"target_shape": [2, 3, 6, 4]}}]
+    if name == "ConvLSTM3D":
+        return [CONV, {"Reshape": {"target_shape": [2, 3, 3, 2, 4]}}]
+    if name.endswith(("3D", "3DTranspose")):
+        return [CONV, {"Reshape": {"target_shape": [4, 3, 3, 4]}}]
+    if name.endswith(("1D", "1DTranspose", "GRU", "LSTM", "SimpleRNN")):
+        return [CONV, {"Reshape": {"target_shape": [12, 12]}}]
+    if name == "RepeatVector":
+        return [CONV, "Flatten"]
+    return [CONV]

@@ -1,0 +1,134 @@
+"""Pictures show the names of data sets and files as they are, whatever their characters and length."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from stages import fetch, preprocess
+from stages.common.prepared import Dataset
+from stages.data.archive import write_archive
+from stages.results import tables
+from stages.results.pictures import confusion_matrix, digit_sheet, png, save
+from stages.support.errors import printable
+from stages.support.yaml import parse_yaml, to_yaml
+from tools.common import charts
+from tools.digits.sheet import CELL, Cell, sheet
+
+from .conftest import ROOT, TINY_PARAMS, tiny_archive
+
+NAMES = {
+    "dollars": "Ba$$in digits",
+    "mathematics": r"$x^2_{1}$ and \alpha, 50 %",
+    "mathematics that is not valid": r"$\frac{$ {_^ %",
+    "emoji": "🙂🎉 digits",
+    "Arabic": "أرقام عربية",
+    "Chinese": "手写数字",
+    "line breaks and tabs": "one\ntwo\r\n\tthree\x85\u2028",
+    "markup": "</title><b>&amp;",
+    "direction": "\u202edigits",
+}
+LONG = {"words": "a name of three hundred letters " * 10, "wide letters": "W" * 300, "Chinese": "手写数字" * 75}
+
+
+def heading_of(figure: Figure) -> Text:
+    """The text of a figure that names the data set."""
+    (heading,) = figure.texts or [figure.axes[0].title]
+    return heading
+
+
+def place_of(text: Text) -> Bbox:
+    with warnings.catch_warnings(action="ignore"):  # of characters that the font lacks
+        return text.get_window_extent(FigureCanvasAgg(text.figure).get_renderer())
+
+
+def figures(name: str) -> list[Figure]:
+    """All pictures whose heading names the data set."""
+    images = np.zeros((2, 8, 8))
+    counts = tables.confusion(np.arange(3), np.arange(3)[np.newaxis], 3)
+    comparison = pd.DataFrame(
+        {
+            "architecture": ["mlp_1000x2_dropout"],
+            "accuracy": 0.9,
+            "low": 0.8,
+            "high": 0.95,
+            "confidence": 0.95,
+            "published": np.nan,
+        }
+    )
+    history = pd.DataFrame(
+        {"architecture": "cnn", "epoch": [1], "split": "train", "metric": charts.CURVES[0], "value": 1.0}
+    )
+    cell = Cell("digit.png", Image.new("RGBA", (8, 8)), images[0], "")
+    return [
+        digit_sheet(images, ["l=0", "l=1"], f"{name}: training images from index 0"),
+        confusion_matrix(counts, counts, f"cnn on {name}: confusion matrix of the test images"),
+        charts.comparison(comparison, f"Architectures on {name}"),
+        charts.training_curves(history, f"Training on {name}"),
+        sheet([cell] * 3, np.eye(3, dtype=np.float32), f"cnn, trained on {name}"),
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
+    """Without a warning, too, for which the tests would fail."""
+    for figure in figures(name):
+        save(figure, tmp_path / "picture.png")
+        with Image.open(tmp_path / "picture.png") as picture:
+            assert picture.size[0] == round(figure.get_figwidth() * 110)
+        heading = heading_of(figure)
+        assert printable(name) in heading.get_text()
+        assert "\n" not in heading.get_text()
+        assert not heading.get_parse_math()
+
+
+def test_the_stages_take_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("stages").symlink_to(ROOT / "stages")  # for the versions that it requires
+    write_archive(Path("digits.npz"), tiny_archive())
+    content = parse_yaml(TINY_PARAMS.encode(), "TINY_PARAMS")
+    for name in (*NAMES.values(), *LONG.values()):
+        content["data"]["sources"][0]["dataset"] = name
+        Path("params.yaml").write_text(to_yaml(content))
+        for stage, line in ((fetch, "digits digits.json"), (preprocess, "digits digits.json prepared samples.png")):
+            monkeypatch.setattr("sys.argv", ["stage", *line.split()])
+            stage.main()
+        assert Dataset.read(Path("prepared/train")).dataset == name
+        assert Path("samples.png").exists()
+        Path("samples.png").unlink()
+
+
+@pytest.mark.parametrize("name", LONG.values(), ids=LONG)
+def test_a_heading_with_a_long_name_is_cut_in_the_middle(name: str) -> None:
+    for figure in figures(name):
+        whole = heading_of(figure).get_text()
+        png(figure)
+        shown = heading_of(figure)
+        start, end = shown.get_text().split("…")
+        assert whole.startswith(start)
+        assert whole.endswith(end)
+        assert 10 < len(start) < 100
+        assert abs(len(start) - len(end)) <= 1
+        extent = place_of(shown)
+        assert 0.2 * figure.bbox.width < extent.width
+        assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
+
+
+@pytest.mark.parametrize("name", [*NAMES.values(), *LONG.values()], ids=[*NAMES, *LONG])
+def test_a_path_stays_in_its_place(name: str) -> None:
+    path = printable(f"{name}.png")
+    cells = [Cell(path, Image.new("RGBA", (8, 8)), np.zeros((8, 8)), "") for _ in range(2)]
+    figure = sheet(cells, np.eye(3, dtype=np.float32)[:2], "cnn")
+    png(figure)
+    paths = [text for text in figure.axes[0].texts if text.get_text().endswith(".png")]
+    assert len(paths) == 2
+    for text in paths:
+        assert text.get_text() == path if name in NAMES.values() else path.endswith(text.get_text().removeprefix("…"))
+        assert place_of(text).width < CELL[0] * figure.dpi

@@ -1,0 +1,133 @@
+"""The processes that train seeds side by side: how many at once, how they end, and what one that fails leaves."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stages.support.errors import PipelineError
+from stages.support.workers import EndEpoch, Slots, train_side_by_side
+
+from .conftest import Project
+from .faults import is_alive
+from .test_ending import wait_until
+
+
+def note(folder: Path, seed: int, end_epoch: EndEpoch) -> None:
+    """Writes how many have ended, ends an epoch, and waits until all that are to run beside it have started."""
+    (folder / f"started-{seed}").write_text(str(len(list(folder.glob("ended-*")))))
+    end_epoch(1, {"loss": 0.5})
+    wait_until((folder / "go").exists)
+    (folder / f"ended-{seed}").touch()
+
+
+def fail(folder: Path, seed: int, end_epoch: EndEpoch) -> None:
+    if seed == 11:
+        wait_until((folder / "started-10").exists)
+        raise PipelineError("params.yaml: architectures.a: expected a finite loss, found nan")
+    note(folder, seed, end_epoch)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_as_many_train_at_once_as_there_are_slots(count: int, method: str, tmp_path: Path) -> None:
+    epochs = []
+
+    def end_epoch(seed: int, epoch: int, logs: dict[str, float]) -> None:
+        epochs.append((seed, epoch, logs["loss"]))
+        if len(list(tmp_path.glob("started-*"))) >= count:
+            (tmp_path / "go").touch()
+
+    train_side_by_side([10, 11, 12], functools.partial(note, tmp_path), end_epoch, count, method)
+    assert sorted(epochs) == [(seed, 1, 0.5) for seed in (10, 11, 12)]
+    assert len(list(tmp_path.glob("ended-*"))) == 3
+
+
+def test_the_next_waits_until_one_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    train_side_by_side([10, 11, 12], functools.partial(note, tmp_path), lambda *_: None, 1)
+    assert [(tmp_path / f"started-{seed}").read_text() for seed in (10, 11, 12)] == ["0", "1", "2"]
+
+
+def test_one_that_fails_is_one_line_and_ends_the_others(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"^params.yaml: architectures.a: expected a finite loss, found nan$"):
+        train_side_by_side([10, 11], functools.partial(fail, tmp_path), lambda *_: None, 2)
+    assert not list(tmp_path.glob("ended-*"))
+
+
+def die(_: int, __: EndEpoch) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("count", "remedy"), [(2, "rerun with JOBS=1"), (1, "close other programs")])
+def test_one_that_is_killed_says_what_to_do(count: int, remedy: str) -> None:
+    with pytest.raises(PipelineError, match=f"seed 10: the training was killed; memory was probably short; {remedy}"):
+        train_side_by_side([10], die, lambda *_: None, count)
+
+
+def test_a_slot_is_free_again_when_its_holder_ends(tmp_path: Path) -> None:
+    slots = Slots.make(tmp_path, 1)
+    hold = f"from stages.support.workers import *; Slots(Path({str(tmp_path)!r})).take(); print('held', flush=True)"
+    hold += "; input()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=-1, stdout=-1, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert slots.take() is None
+        holder.kill()
+        holder.wait()
+    assert slots.take() is not None
+    assert slots.take() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_workers_end_with_their_stage_and_what_they_have_done_is_kept(project: Project, number: int) -> None:
+    project.edit(lambda params: params["train"].update(seeds=[11, 12]))
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=1_000_000))
+    line = ["python", "-m", "stages.train", "cnn", "data/prepared/train", "data/models/cnn"]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(line, cwd=project.path, env=project.ordinary.environment, **streams) as stage:
+        kept = [project.path / f".checkpoints/cnn/{seed}.npz" for seed in (11, 12)]
+        if len(os.sched_getaffinity(0)) == 1:
+            kept = kept[:1]
+        wait_until(lambda: all(path.exists() for path in kept))
+        workers = psutil.Process(stage.pid).children()
+        assert len(workers) == len(kept)
+        stage.send_signal(number)
+        printed = stage.stderr.read()
+    assert stage.returncode == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in printed
+    for worker in workers:
+        wait_until(lambda worker=worker: not is_alive(worker))
+    assert all(path.exists() for path in kept)
+
+
+CUT = """\
+        import time
+        if seed == 12 and not Path("go on").exists():
+            while not (self.output / "11.csv").exists():
+                time.sleep(0.1)
+            raise OSError("cut")
+"""
+
+
+def test_a_seed_that_was_trained_is_not_trained_again_after_another_was_cut(project: Project) -> None:
+    """Its checkpoint stays until the whole stage has succeeded, as DVC deletes the outputs of a stage that it runs."""
+    project.edit(lambda params: params["train"].update(seeds=[11, 12]))
+    module = project.path / "stages/models/training.py"
+    text = module.read_text()
+    start, save = "        make_deterministic(seed, self.kernels)\n", "        checkpoint.save(model, history)\n"
+    log = "        with open('saves', 'a') as log:\n            log.write(f'{seed}\\n')\n"
+    module.write_text(text.replace(start, CUT + start).replace(save, save + log))
+    done = project.run("dvc", "repro", "train@cnn", check=False)
+    assert done.returncode
+    assert "OSError: cut" in done.stderr
+    assert (project.path / "saves").read_text() == "11\n"
+
+    (project.path / "go on").touch()
+    assert "cnn: trained with seeds 11, 12" in project.repro("train@cnn").output
+    assert (project.path / "saves").read_text() == "11\n12\n", "an epoch of seed 11 was trained again"
+    assert not list(project.path.glob(".checkpoints/*"))

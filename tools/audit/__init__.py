@@ -1,1 +1,0 @@
-"""Checks the locked requirements for known vulnerabilities (`make audit`)."""

@@ -1,1 +1,0 @@
-"""Adds a recipe of docs/recipes to params.yaml (`make recipe`)."""
