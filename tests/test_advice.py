@@ -1,17 +1,23 @@
 """What messages say to do leads out: the damage is real, and the commands that are printed are run."""
 
 import json
+import re
 import shlex
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from stages.data.archive import write_archive
+from stages.data.places import EMBEDDED
 from stages.support.dvc_cache import _md5
 from tools.common.lock import digests
 
-from .conftest import Project
+from .conftest import ROOT, Project, tiny_archive
 from .faults import lock, outputs
 
 MODEL, PREDICTIONS = "data/models/cnn/10.keras", "metrics/predictions/cnn.json"
@@ -133,21 +139,32 @@ DAMAGED = {
 }
 
 
-def read(project: Project, reader: str) -> str:
-    """Runs what reads the file; returns the line of its error, or nothing."""
-    stage, _, name = reader.partition(" ")
-    command = READERS[stage].replace("cnn", name or "cnn")
+def run(project: Project, command: str) -> str:
+    """Runs a module; returns the line of its error, or nothing."""
     done = project.run("python", "-m", *command.split(), check=False)
     assert "Traceback" not in done.stderr
     assert bool(done.returncode) == bool(done.stderr)
     return done.stderr
 
 
-def follow(project: Project, line: str) -> None:
-    """Runs the commands at the end of a message."""
+def read(project: Project, reader: str) -> str:
+    """Runs what reads the file; returns the line of its error, or nothing."""
+    stage, _, name = reader.partition(" ")
+    return run(project, READERS[stage].replace("cnn", name or "cnn"))
+
+
+def advised(line: str) -> list[list[str]]:
+    """The commands at the end of a message."""
     (line,) = line.splitlines()
-    commands = line.rpartition(" with: ")[2]
-    for words in map(shlex.split, commands.split(" && ")):
+    commands = re.search(r"(?:with|run): (.*)", line)[1]
+    return [shlex.split(command) for command in commands.split(" && ")]
+
+
+def follow(project: Project, line: str) -> None:
+    for words in advised(line):
+        if words[0] == "make":  # without installing an environment
+            shutil.copy(ROOT / "Makefile", project.path)
+            words[1:1] = ["-o", ".venv/installed"]
         done = project.run(*(["env"] if "=" in words[0] else []), *words, check=False)
         assert done.returncode == 0, f"{line}\n{words}\n{done.stdout}\n{done.stderr}"
 
@@ -181,3 +198,99 @@ def test_a_model_from_before_an_edit_is_not_lost(project: Project) -> None:
     project.params.write_bytes(before)
     assert "train@cnn" in project.repro().restored
     assert model.exists()
+
+
+def test_a_clone_that_has_links_gets_copies(project: Project) -> None:
+    before = outputs(project)
+    project.run("dvc", "config", "--local", "cache.type", "hardlink")
+    project.run("dvc", "checkout", "--relink")
+    project.run("dvc", "config", "--local", "--unset", "cache.type")
+    (command,) = re.findall(r"`(dvc checkout .*?)`", (ROOT / "docs/interruptions.md").read_text())
+    project.run(*command.split())
+    for path in (MODEL, IMAGES, ARCHIVE):
+        assert (project.path / path).stat().st_nlink == 1
+        write_in_place(project.path / path, b"damaged")
+    assert damaged_copies(project) == []
+    project.repro()
+    assert outputs(project) == before
+
+
+def append(path: str) -> Damage:
+    return lambda project: write_in_place(project.path / path, (project.path / path).read_bytes() + b"\n")
+
+
+def nothing_evaluated(project: Project) -> None:
+    for path in project.path.glob("metrics/*.json"):
+        path.unlink()
+
+
+COMMANDS = {  # that a message ends with: what is wrong, and what prints the message
+    "make overview": (append("plots/comparison.csv"), "tools.overview --check"),
+    "make schema": (append("stages/params.schema.json"), "tools.schema --check"),
+    "python -m tools.plots.page": (append(".dvc/plots.html"), "tools.plots.page --check"),
+    "make clean-results YES=1": (lambda project: (project.path / "metrics/old.json").touch(), "tools.clean"),
+    "make repro": (nothing_evaluated, "tools.digits classify digit.png"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_does_what_the_message_says(project: Project, command: str) -> None:
+    damage, reader = COMMANDS[command]
+    Image.fromarray(np.pad(tiny_archive().x_test[0], 8)).save(project.path / "digit.png")
+    damage(project)
+    line = run(project, reader)
+    assert line.endswith(f"run: {command}\n")
+    follow(project, line)
+    assert run(project, reader) == ""
+
+
+def test_data_that_replace_offline_digits(project: Project, tmp_path: Path) -> None:
+    place = tmp_path / "mnist.npz"
+    first = {"dataset": "MNIST", "places": [str(place)], "sha256": tiny_archive().sha256()}
+    project.edit(lambda params: params["preprocess"].update(pixel_max=255))
+    project.edit(lambda params: params["data"].update(sources=[first, {"dataset": "digits", "places": [EMBEDDED]}]))
+    for path in (ARCHIVE, "data/raw/mnist.json"):
+        (project.path / path).unlink()
+    for folder in ("data/prepared", "data/models", ".dvc/cache"):
+        shutil.rmtree(project.path / folder)
+    notice = project.run("dvc", "repro", "preprocess").stderr
+    write_archive(place, tiny_archive())
+    commands = re.search(r"run:  (.*)  and then  (.*)", notice)
+    assert commands[2] == "dvc repro"
+    for command in (commands[1], f"{commands[2]} preprocess"):  # without training
+        project.run(*command.split())
+    assert {json.loads(path.read_text())["dataset"] for path in project.path.glob("data/*/**/*.json")} == {"MNIST"}
+
+
+def test_what_make_reproduce_left_is_deleted(project: Project) -> None:
+    append("plots/samples.png")(project)
+    path = project.path / "review/reproduced.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    line = run(project, "tools.review HEAD")
+    assert line.startswith("error: review/reproduced.json: ")
+    assert line.endswith("; delete it\n")
+    path.unlink()
+    assert run(project, "tools.review HEAD") == ""
+
+
+ELSEWHERE = {  # commands in messages that other tests run, or that would install something
+    "dvc cache dir --local FOLDER": "test_teams.py",
+    "dvc repro --force fetch": "test_own_data.py",
+    "git fetch --unshallow": "test_review_limits.py",
+    "git restore {}": "test_environment.py",
+    "make .venv/installed-cluster": "installs Ray",
+    "make compare": "test_compare.py",
+    "make lock": "test_environment.py",
+    "make preview": "installs vl_convert",
+    "ray start --address=HOST:PORT": "test_cluster.py",
+    "ulimit -v unlimited": "test_damaged.py",
+}
+
+
+def test_each_command_in_a_message_is_run_by_a_test() -> None:
+    here = {"dvc repro {}", "dvc repro --force fetch  and then  dvc repro", *COMMANDS}
+    sources = [path.read_text() for folder in ("stages", "tools") for path in (ROOT / folder).rglob("*.py")]
+    programs = r"\b(?:run|with|by): +((?:dvc|git|make|python|ray|rm|ulimit) [^;,(\"\n]*[^;,(\"\n ])"
+    found = {re.sub(r"{.*?}", "{}", command) for source in sources for command in re.findall(programs, source)}
+    assert found == here | set(ELSEWHERE)
