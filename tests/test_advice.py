@@ -274,16 +274,16 @@ def test_what_make_reproduce_left_is_deleted(project: Project) -> None:
     assert run(project, "tools.review HEAD") == ""
 
 
-ELSEWHERE = {  # commands in messages that other tests run, or that would install something
+ELSEWHERE = {  # commands in messages that are run by another test, or by none
     "dvc cache dir --local FOLDER": "test_teams.py",
     "dvc repro --force fetch": "test_own_data.py",
     "git fetch --unshallow": "test_review_limits.py",
     "git restore {}": "test_environment.py",
-    "make .venv/installed-cluster": "installs Ray",
+    "make .venv/installed-cluster": "none: it installs Ray",
     "make compare": "test_compare.py",
     "make lock": "test_environment.py",
-    "make preview": "installs vl_convert",
-    "ray start --address=HOST:PORT": "test_cluster.py",
+    "make preview": "none: it installs vl_convert",
+    "ray start --address=HOST:PORT": "none: it needs another machine",
     "ulimit -v unlimited": "test_damaged.py",
 }
 
