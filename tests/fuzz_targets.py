@@ -10,19 +10,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.common.files import write_json
+from stages.common.files import write_text
 from stages.data.archive import MEMBERS, Archive, read_archive, write_archive
-from stages.results.predictions import Predictions
+from stages.report import report
 from stages.support.errors import PipelineError
-from stages.support.params import load_params
+from stages.support.params import Report, load_params
 from tools.common import results
-from tools.common.definitions import stages
+from tools.common.comparison import read_description, tables
+from tools.common.definitions import lookup, stages
 from tools.common.revision import WORKSPACE, Revision, git
 from tools.digits.own import prepare
 from tools.digits.pictures import read
 from tools.review.content import Review
 from tools.review.page import html, markdown
 from tools.review.sections import sections
+
+from .reviews import of_models, write_results
 
 ROOT = Path(__file__).parents[1]
 SMALL = """
@@ -69,6 +72,9 @@ def reviews(folder: Path) -> Target:
     for command in (("init", "-q"), ("add", "-A"), ("-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "x")):
         git(*command)
     base = Revision.find("HEAD")
+    undamaged = Review.of(base, WORKSPACE, 0.95)
+    if said := [*undamaged.warnings, *undamaged.base_stale, *sections(undamaged)[1]]:
+        raise AssertionError(f"valid files are said to be damaged: {said}")
 
     def review(_: Path) -> None:
         found = Review.of(base, WORKSPACE, 0.95)
@@ -76,43 +82,47 @@ def reviews(folder: Path) -> Target:
         html(found, shown, missing)
         markdown(found, shown, None)
 
-    return Target(review, [path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts])
+    kinds = (results.metrics, results.predictions, results.history, results.errors, results.errors_table)
+    shared = ("params.yaml", "dvc.yaml", "dvc.lock", results.DESCRIPTION, results.COMPARISON, results.TRAINING)
+    return Target(review, [folder / path for path in (*shared, *(path("a") for path in kinds))])
 
 
 def _write_results(content: str) -> None:
     """Writes the results of one architecture into the current folder, with a dvc.lock that matches."""
     label = np.arange(30) % 10
     probabilities = np.random.default_rng(0).dirichlet(np.ones(10), 30)
-    history = [(10, 1, split, metric, 0.5) for split in ("train", "validation") for metric in ("accuracy", "loss")]
-    prediction, probability = probabilities.argmax(axis=1)[None], probabilities.max(axis=1)[None]
-    shared = ("a", "MNIST", 10, (10,), ("0" * 32,), 7, (2.0,), history)
-    predictions = Predictions(*shared, label, prediction, probability)
-    predictions.write(results.predictions("a"), 6)
-    write_json(results.metrics("a"), predictions.metrics(0.5))
+    predictions = of_models(label, probabilities.argmax(axis=1), probabilities.max(axis=1).round(6), "a")
+    write_results(Path(), predictions)
+    settings = Report(confused_pairs=5, worst_errors=10, kept_errors=25)
+    report(predictions, np.zeros((30, 28, 28, 1), np.float32), settings, results.PLOTS)
     texts = {
         Path("params.yaml"): content,
         Path("dvc.yaml"): (ROOT / "dvc.yaml").read_text(),
+        Path("plots/samples.png"): "",
         results.DESCRIPTION: (ROOT / results.DESCRIPTION).read_text(),
-        results.COMPARISON: (ROOT / results.COMPARISON).read_text(),
-        results.history("a"): "dataset,architecture,epoch,split,metric,value,low,high\nMNIST,a,1,train,loss,1,1,1\n",
-        results.errors_table("a"): "index,label,prediction,seeds,probability\n0,0,3,1,0.5\n1,1,2,1,0.4\n",
     }
     for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    results.errors("a").parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.zeros((28, 25 * 28), np.uint8)).save(results.errors("a"))
-    defined = stages(WORKSPACE.read_yaml("dvc.yaml"), WORKSPACE.params(), "dvc.yaml")
-    files = {path: WORKSPACE.digest(path) for stage in defined.values() for path in [*stage.deps, *stage.outs]}
+        write_text(path, text)
+    params = WORKSPACE.params()
+    for path, table in tables(WORKSPACE, read_description(WORKSPACE), ["a"], params["overview"]).items():
+        write_text(path, table.to_csv(index=False))
+    defined = stages(WORKSPACE.read_yaml("dvc.yaml"), params, "dvc.yaml")
+    outs = {path for stage in defined.values() for path in stage.outs}
+    for path in {path for stage in defined.values() for path in stage.deps} - outs:
+        write_text(Path(path) if path.endswith(".py") else Path(path, "code.py"), "")
     entries = {
-        name: {"cmd": stage.cmd}
-        | {
-            key: [{"path": path, "md5": files[path] or "0" * 32} for path in getattr(stage, key)]
-            for key in ("deps", "outs")
+        name: {
+            "cmd": stage.cmd,
+            **{key: [_recorded(path) for path in getattr(stage, key)] for key in ("deps", "outs")},
+            "params": {"params.yaml": {key: lookup(params, key) for key in stage.params}},
         }
         for name, stage in defined.items()
     }
     Path("dvc.lock").write_text(json.dumps({"stages": entries}, indent=1))
+
+
+def _recorded(path: str) -> dict[str, str]:
+    return {"path": path, "md5": WORKSPACE.digest(path) or "0" * 32}
 
 
 def pictures(folder: Path) -> Target:

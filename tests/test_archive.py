@@ -146,8 +146,10 @@ def test_prepared_arrays_are_scaled_images_and_one_hot_labels(tmp_path: Path, mo
     write_archive(tmp_path / "raw.npz", archive)
     monkeypatch.setattr("stages.preprocess.CHUNK", 70)  # the last chunk is smaller
     mapped = map_archive(tmp_path / "raw.npz")
-    prepare(mapped.x_train, mapped.y_train, 10, 255, "train", tmp_path)
-    images, labels = Dataset("tiny", 10, (8, 8, 1), 300, 100, "").load(tmp_path, "train")
+    dataset = Dataset("tiny", 10, (8, 8, 1), 300)
+    prepare(mapped.x_train, mapped.y_train, dataset, 255, tmp_path / "train")
+    assert Dataset.read(tmp_path / "train") == dataset
+    images, labels = dataset.load(tmp_path / "train")
     assert isinstance(images, np.memmap)
     assert (images.dtype, images.shape) == (np.float32, (300, 8, 8, 1))
     assert (labels.dtype, labels.shape) == (np.float32, (300, 10))
@@ -164,7 +166,8 @@ def test_preparing_needs_no_more_memory_for_a_larger_set(tmp_path: Path) -> None
         del many
         tracemalloc.start()
         mapped = map_archive(tmp_path / "raw.npz")
-        prepare(mapped.x_train, mapped.y_train, 10, 255, "train", tmp_path)
+        dataset = Dataset("tiny", 10, (*mapped.x_train.shape[1:], 1), len(mapped.x_train))
+        prepare(mapped.x_train, mapped.y_train, dataset, 255, tmp_path / "train")
         _, high = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return high

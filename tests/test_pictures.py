@@ -92,7 +92,8 @@ def test_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
 def test_the_stages_take_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("stages").symlink_to(ROOT / "stages")  # for the versions that it requires
-    write_archive(Path("digits.npz"), tiny_archive())
+    Path("data/own").mkdir(parents=True)
+    write_archive(Path("data/own/digits.npz"), tiny_archive())
     content = parse_yaml(TINY_PARAMS.encode(), "TINY_PARAMS")
     for name in (*NAMES.values(), *LONG.values()):
         content["data"]["sources"][0]["dataset"] = name

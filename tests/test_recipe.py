@@ -38,7 +38,7 @@ BLOCK = """\
 """
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\n    # of two\n", "\n# the end\n\n", "\nensembles: {}\n", "\n...\n"])
+@pytest.mark.parametrize("end", ["", "\n", "\n    # of two\n", "\n# the end\n\n", "\noverview: {}\n", "\n...\n"])
 def test_a_block_stands_behind_the_last_architecture(end: str) -> None:
     text = f"architectures:\n  one: {{a: 1}}\n\n  # the second\n  two:\n    b: 2{end}"
     added = with_block(text, "  three:\n    c: 3\n")
@@ -127,7 +127,6 @@ def test_a_file_in_which_the_place_is_not_found_is_left_alone(params: Path, caps
     ("before", "after", "message"),
     [
         ("  cnn:", "  CNN_best:", "architectures.cnn_best: the same file name as 'CNN_best' on macOS"),
-        ("ensembles: {}", "ensembles: {cnn_best: {members: [cnn]}}", "ensembles.cnn_best: expected a name of its own"),
         ("seeds: [10]", f"seeds: {list(range(4000))}", "architectures: expected at most 10,000 models"),
     ],
 )

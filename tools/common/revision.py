@@ -10,7 +10,7 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pathspec import GitIgnoreSpec
@@ -105,8 +105,7 @@ def _parse_dvcignore(text: str) -> GitIgnoreSpec:
 def _is_ignored(path: str) -> bool:
     """Whether DVC ignores a file. By this checkout's .dvcignore, as a stranger's patterns could take hours to match."""
     rules = Path(".dvcignore")
-    ignored = _parse_dvcignore(rules.read_text("utf-8") if rules.exists() else "")
-    return any(map(ignored.match_file, [path, *(f"{folder}/" for folder in PurePosixPath(path).parents)]))
+    return _parse_dvcignore(rules.read_text("utf-8") if rules.exists() else "").match_file(path)
 
 
 @functools.lru_cache(maxsize=8)
