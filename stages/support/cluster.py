@@ -73,7 +73,8 @@ def train_on_node(name: str, params: str, data: Sent) -> Iterator[Any]:
                 epochs.put(None)
 
         training = pool.submit(train)
-        yield from iter(epochs.get, None)
+        for epoch in iter(epochs.get, None):  # noqa: UP028  Ray sends values into what it iterates
+            yield epoch
         status, stderr = training.result()
         yield status, stderr, {} if status else {path.name: path.read_bytes() for path in (folder / OUTPUT).iterdir()}
 
