@@ -166,7 +166,7 @@ def test_preparing_needs_no_more_memory_for_a_larger_set(tmp_path: Path) -> None
         del many
         tracemalloc.start()
         mapped = map_archive(tmp_path / "raw.npz")
-        dataset = Dataset("tiny", 10, mapped.x_train.shape[1:] + (1,), len(mapped.x_train))
+        dataset = Dataset("tiny", 10, (*mapped.x_train.shape[1:], 1), len(mapped.x_train))
         prepare(mapped.x_train, mapped.y_train, dataset, 255, tmp_path / "train")
         _, high = tracemalloc.get_traced_memory()
         tracemalloc.stop()

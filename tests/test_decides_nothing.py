@@ -72,17 +72,19 @@ def test_data_and_pictures(odd: Project) -> None:
     in_odd_surroundings(odd, "stages.fetch", "new/mnist.npz", "new/mnist.json")
     in_odd_surroundings(odd, "stages.preprocess", "new/mnist.npz", "new/mnist.json", "new/data", "new/samples.png")
     assert {path.name: path.read_bytes() for path in (odd.path / "new").glob("*.*")} == before
-    for path in (odd.path / "data/prepared").iterdir():
-        assert (odd.path / "new/data" / path.name).read_bytes() == path.read_bytes()
+    for path in (odd.path / "data/prepared").glob("*/*"):
+        assert (odd.path / "new/data" / path.parent.name / path.name).read_bytes() == path.read_bytes()
 
 
 def test_models_and_predictions(odd: Project) -> None:
-    model = [f"new/mlp_256/10.{suffix}" for suffix in ("keras", "txt", "csv")]
-    in_odd_surroundings(odd, "stages.train", "mlp_256", "10", "data/prepared", *model, "new/checkpoint.npz")
+    (odd.path / "dvc.lock").unlink()  # so that no model is taken from DVC's cache
+    in_odd_surroundings(odd, "stages.train", "mlp_256", "data/prepared/train", "new/mlp_256")
     for path in (odd.path / "data/models/mlp_256").iterdir():
         assert (odd.path / "new/mlp_256" / path.name).read_bytes() == path.read_bytes()
-    in_odd_surroundings(odd, "stages.evaluate", "mlp_256", "10", "data/prepared", model[0], model[2], "new/10.json")
-    assert (odd.path / "new/10.json").read_bytes() == (odd.path / "metrics/seeds/mlp_256/10.json").read_bytes()
+    written = ("new/predictions.json", "new/metrics.json")
+    in_odd_surroundings(odd, "stages.evaluate", "mlp_256", "data/prepared/test", "new/mlp_256", *written)
+    for path, recorded in zip(written, ("predictions/mlp_256", "mlp_256"), strict=True):
+        assert (odd.path / path).read_bytes() == (odd.path / f"metrics/{recorded}.json").read_bytes()
     keras = odd.path.parent / "home/.keras"
     assert [path.name for path in keras.iterdir()] == ["keras.json"]
     assert (keras / "keras.json").read_text() == FILES["home/.keras/keras.json"]

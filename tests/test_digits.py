@@ -171,12 +171,13 @@ def test_a_mistake_is_one_line(project, command: str, expected: str) -> None:
 
 def test_missing_or_other_predictions_are_one_line(project) -> None:
     path = "metrics/predictions/cnn.json"
-    hint = "make it anew with: dvc repro evaluate@cnn\n"
     project.edit_json(path, lambda file: file["label"].reverse())
-    line = f"error: {path}: expected predictions for the 100 test images, found others; {hint}"
-    assert digits(project, "errors", status=1) == line
+    line = f"error: {path}: expected predictions for the 100 test images, found others; make it anew with: "
+    assert digits(project, "errors", status=1) == f"{line}rm -f {path} && dvc repro evaluate@cnn\n"
     (project.path / path).unlink()
-    assert digits(project, "common", status=1) == f"error: {path}: cannot read: No such file or directory; {hint}"
+    assert digits(project, "common", status=1) == (
+        f"error: {path}: cannot read: No such file or directory; make it anew with: dvc repro evaluate@cnn\n"
+    )
 
 
 def test_show_prints_what_one_seed_recorded(seeded: Project) -> None:

@@ -328,8 +328,13 @@ def test_settings_that_pip_cannot_read_are_one_line(locked: Small) -> None:
 
 def test_a_project_without_the_pin_of_uv_is_told_in_one_line(small: Small) -> None:
     small.share_environment()
+    subprocess.run(["git", "init", "-q"], cwd=small.path, check=True)
+    subprocess.run(["git", "add", "requirements.txt"], cwd=small.path, check=True)
+    before = (small.path / "requirements.txt").read_bytes()
     (small.path / "requirements.txt").unlink()
     done = small.make("lock")
     assert done.stderr.splitlines()[0] == (
         "error: requirements.txt: expected a line uv==…, found none; run: git restore requirements.txt"
     )
+    subprocess.run(["git", "restore", "requirements.txt"], cwd=small.path, check=True)
+    assert (small.path / "requirements.txt").read_bytes() == before

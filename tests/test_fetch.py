@@ -114,9 +114,11 @@ def run_fetch(folder: Path, sources: str, *wrapper: str) -> subprocess.Completed
     """Runs the stage as DVC does, in `folder`, with these sources in an otherwise real params.yaml."""
     params = TUTORIALS.read_text()
     rest = params[params.index("\npreprocess:") :]
-    shutil.copytree(ROOT / "stages/requirements", folder / "stages/requirements", dirs_exist_ok=True)
+    for pins in ROOT.glob("stages/*/requirements.txt"):
+        copy = folder / pins.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pins, copy)
     (folder / "params.yaml").write_text(f"data:\n  sources:\n{sources}\n{rest}")
-    shutil.copytree(ROOT / "stages/requirements", folder / "stages/requirements", dirs_exist_ok=True)
     return subprocess.run(
         [*wrapper, sys.executable, "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json"],
         cwd=folder,

@@ -31,11 +31,11 @@ def line(folder: str, to: Path) -> str:
     ("stage", "arguments", "folder"),
     [
         ("fetch", "data/raw/mnist.npz data/raw/mnist.json", "data/raw"),
-        ("preprocess", STAGES["preprocess"], "data/prepared"),
-        ("preprocess", STAGES["preprocess"], "data"),
-        ("train", STAGES["train"].replace("new/", "data/models/cnn/"), "data/models"),
-        ("train", STAGES["train"].replace("new/", "data/models/cnn/"), "data/models/cnn"),
-        ("evaluate", STAGES["evaluate"].replace("new/", "metrics/seeds/cnn/"), "metrics"),
+        ("preprocess", STAGES["preprocess"].replace("new/", "data/"), "data/prepared"),
+        ("preprocess", STAGES["preprocess"].replace("new/", "data/"), "data"),
+        ("train", STAGES["train"].replace("new", "data/models/cnn"), "data/models"),
+        ("train", STAGES["train"].replace("new", "data/models/cnn"), "data/models/cnn"),
+        ("evaluate", STAGES["evaluate"].replace("new/", "metrics/"), "metrics"),
         ("report", STAGES["report"].replace("new", "plots"), "plots"),
     ],
 )

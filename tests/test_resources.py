@@ -138,8 +138,8 @@ def test_the_prepared_images_count(machine: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(resources, "_groups", lambda *_: [])
     monkeypatch.setattr(resources.psutil, "virtual_memory", lambda: type("", (), {"available": 7 * GB}))
     assert at_once() == 5  # of MNIST
-    Path("data/prepared").mkdir(parents=True)
-    with Path("data/prepared/x_train.npy").open("wb") as file:
+    Path("data/prepared/train").mkdir(parents=True)
+    with Path("data/prepared/train/images.npy").open("wb") as file:
         file.truncate(IMAGES_64)
     assert at_once() == 1
 

@@ -54,7 +54,7 @@ def _check_memory() -> None:
 
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if resource.RLIM_INFINITY != limit < LEAST_MEMORY * 2**20:
-            found = f"found a limit of {limit // 2**20:,} MiB; raise it with: ulimit -v"
+            found = f"found a limit of {limit // 2**20:,} MiB; raise it with: ulimit -v unlimited"
             raise PipelineError(f"TensorFlow: expected at least {LEAST_MEMORY:,} MiB of address space, {found}")
 
 

@@ -4,13 +4,14 @@ dvc.lock has the MD5 of each output, under which the cache keeps it. The layout 
 (https://dvc.org/doc/user-guide/project-structure/internal-files).
 """
 
+import contextlib
 import hashlib
 import json
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,15 @@ class Cache:
         except (OSError, ValueError, LookupError, TypeError):
             return {}
 
+    def of_earlier_runs(self, outs: Iterable[Path]) -> Iterator[str]:
+        """Yields the MD5 that the run cache has of these outputs, and of the files in those that are folders."""
+        for entry in self.folder.parents[1].glob("runs/*/*/*"):
+            with contextlib.suppress(OSError, PipelineError, LookupError, TypeError):  # which DVC deletes
+                for out in read_yaml(entry)["outs"]:
+                    if Path(out["path"]) in outs:
+                        yield out["md5"]
+                        yield from self.listing(out["md5"]).values()
+
     def read(self, md5: str) -> bytes | None:
         """What has this MD5; `None` if the cache does not have it, or if it is damaged."""
         try:
@@ -83,26 +93,19 @@ def _damaged(stage: str, path: Path | None) -> list[Path]:
     """The files of a stage, in the workspace and in DVC's cache, that stand between it and sound ones."""
     try:
         cache = Cache()
-    except (OSError, subprocess.CalledProcessError):  # not in a project: on a node of a cluster
-        return []
-    files = dict(_recorded_files(stage, cache))
+        outs = {Path(out["path"]): str(out["md5"]) for out in read_yaml(LOCK)["stages"][stage]["outs"]}
+    except (OSError, subprocess.CalledProcessError, PipelineError, LookupError, TypeError):  # never run here
+        return [path] if path and path.is_file() else []
+    files = outs | {out / name: md5 for out in outs for name, md5 in cache.listing(outs[out]).items()}
     damaged = [file for file, md5 in files.items() if file.is_file() and _md5(file) != md5]
     if path and path.is_file() and (not damaged or path not in files):
         damaged += [path, cache.path(_md5(path))]
-    copies = ((cache.path(md5), md5.removesuffix(".dir")) for md5 in files.values())
-    damaged += [copy for copy, md5 in copies if copy.is_file() and _md5(copy) != md5]
+    if path and path not in files:  # nor in the list that dvc.lock has for its folder
+        damaged += [cache.path(outs[out]) for out in outs if out in path.parents]
+    for md5 in [*files.values(), *cache.of_earlier_runs(outs)]:
+        copy = cache.path(md5)
+        damaged += [copy] if copy.is_file() and _md5(copy) != md5.removesuffix(".dir") else []
     return [file for file in dict.fromkeys(damaged) if file.is_file()]
-
-
-def _recorded_files(stage: str, cache: Cache) -> Iterator[tuple[Path, str]]:
-    """Yields the outputs that dvc.lock records for a stage, and the files in those that are folders, with their MD5."""
-    try:
-        outs = {Path(out["path"]): str(out["md5"]) for out in read_yaml(LOCK)["stages"][stage]["outs"]}
-    except (OSError, PipelineError, LookupError, TypeError):
-        return
-    for path, md5 in outs.items():
-        yield path, md5
-        yield from ((path / name, of_file) for name, of_file in cache.listing(md5).items())
 
 
 def _md5(path: Path) -> str:

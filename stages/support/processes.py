@@ -1,6 +1,7 @@
 """Ends processes together with the one that started them."""
 
 import ctypes
+import os
 import signal
 import sys
 
@@ -11,3 +12,10 @@ def end_with_parent(number: int = signal.SIGTERM) -> None:
     """Has Linux send this process a signal as soon as its parent ends, whatever ends that. Does nothing elsewhere."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
+def end_with_dvc() -> None:
+    """Has a stage end with the DVC that runs it."""
+    end_with_parent()
+    if os.getppid() == 1 and "REPRO_FOLDER" in os.environ:  # DVC, which `make repro` started, has ended already
+        sys.exit(128 + signal.SIGTERM)

@@ -98,9 +98,7 @@ class _Worker:
         os.close(self.slot)
 
 
-def train_side_by_side(
-    seeds: list[int], train: Train, end_epoch: EpochOfSeed, count: int, method: str = FORK
-) -> None:
+def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, count: int, method: str = FORK) -> None:
     """Trains with each seed in a process of its own, as many at once as there are slots.
 
     Call it before any thread is started, and before any operation of TensorFlow. The processes end with this one,
