@@ -48,7 +48,7 @@ check: $(DEV) ## check lint, format, and that generated files are up to date
 	python -m tools.plots.page --check
 	@$(ENVIRONMENT) check
 
-lock: $(VENV)/created ## write requirements.txt and tests/requirements.txt from their .in; newer versions: UPGRADE=1 or UPGRADE="numpy"
+lock: $(VENV)/created ## write each requirements.txt from the requirements.in beside it; newer versions: UPGRADE=1 or UPGRADE="numpy"
 	$(ENVIRONMENT) lock $(if $(UPGRADE),--upgrade $(UPGRADE))
 
 format: $(DEV) ## format the code, and fix what lint can fix
@@ -65,7 +65,7 @@ clean: ## remove the environment and tool output; keeps data, models, metrics, p
 	rm -rf $(VENV) dvc_plots review preview fuzz .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-clean-results: $(RUN) ## delete the results of architectures, seeds and ensembles that params.yaml no longer names, after listing them; does not ask: YES=1
+clean-results: $(RUN) ## list the results that no stage of dvc.yaml writes any more, ask, and delete them; does not ask: YES=1
 	@python -m tools.clean $(if $(YES),--yes)
 
 help: ## list the targets

@@ -205,7 +205,7 @@ def test_a_clone_that_has_links_gets_copies(project: Project) -> None:
     project.run("dvc", "config", "--local", "cache.type", "hardlink")
     project.run("dvc", "checkout", "--relink")
     project.run("dvc", "config", "--local", "--unset", "cache.type")
-    (command,) = re.findall(r"`(dvc checkout .*?)`", (ROOT / "docs/interruptions.md").read_text())
+    (command,) = re.findall(r"`(dvc checkout .*?)`", (ROOT / "docs/pipeline.md").read_text())
     project.run(*command.split())
     for path in (MODEL, IMAGES, ARCHIVE):
         assert (project.path / path).stat().st_nlink == 1

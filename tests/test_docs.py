@@ -1,6 +1,8 @@
-"""Every architecture in docs, as printed: added to params.yaml, built, trained for an epoch, and evaluated."""
+"""README and docs, as printed: architectures are built, trained for an epoch and evaluated, and commands are run."""
 
+import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from stages.models.building import build_model, load_model
 from stages.models.checkpoint import Checkpoint
 from stages.models.models import save_model
 from stages.models.training import fit_model
-from stages.support.errors import PipelineError
 from stages.support.params import Params, load_params
 from stages.support.yaml import parse_yaml
 from stages.train import check_fit
@@ -23,14 +24,30 @@ from tools.common.recipes import with_block
 from tools.sweep.report import block_text
 from tools.sweep.space import Choice, Range, Space
 
-from .conftest import ROOT, TUTORIALS, tiny_archive
+from .conftest import ROOT, TUTORIALS, Project, tiny_archive
 from .reviews import of_models
 
 TRAIN, TEST = 60, 20
 DATASET = Dataset("tiny digits", 10, (28, 28, 1), count=TRAIN)
 BLOCK = re.compile(r"^```ya?ml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SPACE, SOURCE = re.compile(r"\b(choice|range):"), re.compile(r" *- dataset:")
+SOURCE = re.compile(r" *- dataset:")
+CONSOLE, PYTHON = (re.compile(rf"^```{kind}\n(.*?)^```", re.DOTALL | re.MULTILINE) for kind in ("console", "python"))
+SPACES = sorted((ROOT / "docs/sweeps").glob("*.yaml"))
+# Console blocks that no test here runs, by their page and section, and why
+NOT_RUN = {
+    "README.md: Change a parameter": "trains on MNIST; the form is tested in tests/test_repro.py",
+    "README.md: Add an architecture": "the message is tested in tests/test_project.py",
+    "README.md: Review a change": "of results on MNIST; the form is tested in tests/test_review.py",
+    "docs/digits.md: Test images, predictions and errors": "of results on MNIST; see tests/test_digits.py",
+    "docs/digits.md: Your own pictures": "of a model trained on MNIST; see tests/test_own_picture.py",
+    "docs/reproducibility.md: Prove it": "takes minutes; see tests/test_verify.py",
+    "docs/reproducibility.md: Other machines": "of results with other kernels; see tests/test_compare.py",
+    "docs/reviewing.md: Review a change": "of results on MNIST; the form is tested in tests/test_review.py",
+    "docs/reviewing.md: Rerun a commit": "reruns a commit; see tests/test_reproduce.py",
+    "docs/searching.md: A few values: `dvc exp`": "run by tests/test_experiments.py",
+    "docs/searching.md: Many values: `make sweep`": "takes half an hour; see tests/test_sweep.py",
+}
 
 
 def printed() -> dict[str, str]:
@@ -44,9 +61,19 @@ def name_of(text: str) -> str:
     return name
 
 
-PRINTED = printed()
-ARCHITECTURES = {where: text for where, text in PRINTED.items() if not SPACE.search(text)}
-SPACES = {where: text for where, text in PRINTED.items() if SPACE.search(text)}
+def consoles() -> dict[str, str]:
+    """The text of each console block, by its page and the heading above it."""
+    found = {}
+    for page in PAGES:
+        text = page.read_text()
+        for block in CONSOLE.finditer(text):
+            heading = re.findall(r"^#+ (.*)$", text[: block.start()], re.MULTILINE)[-1]
+            where = f"{page.relative_to(ROOT)}: {heading}"
+            found[where] = found.get(where, "") + block[1]
+    return found
+
+
+PRINTED, CONSOLES = printed(), consoles()
 
 
 def with_(block: str, folder: Path) -> Params:
@@ -86,9 +113,9 @@ def check_it_runs(name: str, params: Params, folder: Path) -> None:
     assert ("gap" in found.metrics(1.0)) == bool(architecture.fit.validation_split)
 
 
-@pytest.mark.parametrize("where", ARCHITECTURES)
+@pytest.mark.parametrize("where", PRINTED)
 def test_an_architecture_in_docs_runs_as_printed(where: str, tmp_path: Path) -> None:
-    text = ARCHITECTURES[where]
+    text = PRINTED[where]
     check_it_runs(name_of(text), with_(text, tmp_path), tmp_path)
 
 
@@ -107,19 +134,15 @@ def last(_: str, options: Choice | Range) -> float:
 
 
 @pytest.mark.parametrize("pick", [first, last])
-@pytest.mark.parametrize("where", SPACES)
-def test_a_search_space_in_docs_runs_as_printed(where: str, pick: object, tmp_path: Path) -> None:
-    path = tmp_path / "space.yaml"
-    path.write_text(SPACES[where])
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_a_search_space_in_docs_runs(path: Path, pick: object, tmp_path: Path) -> None:
     space = Space.read(path)
     space.check(parse_yaml(TUTORIALS.read_bytes(), ""))
     check_it_runs(space.name, with_(block_text(space.name, space.filled(pick)), tmp_path), tmp_path)
 
 
 def test_the_blocks_are_all_there() -> None:
-    assert {"softmax", "residual", "cnn_best", "small_cnn"} <= {where.rpartition(": ")[2] for where in PRINTED}
-    space = (ROOT / "docs/sweeps/small_cnn.yaml").read_text()
-    assert space.endswith(PRINTED["docs/searching.md: small_cnn"]), "docs/searching.md prints the file"
+    assert {where.rpartition(": ")[2] for where in PRINTED} == {"softmax", "residual", "cnn_best"}
 
 
 def test_a_source_in_docs_is_read_where_the_page_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,23 +156,24 @@ def test_a_source_in_docs_is_read_where_the_page_puts_it(tmp_path: Path, monkeyp
     assert len(archive.x_test) == len(tiny_archive().x_test)
 
 
-# block, its edit, as the page describes it
-MISTAKES = [
-    ("README.md: softmax", "- Flatten", "- Flaten"),
-    ("docs/architectures.md: residual", "- BatchNormalization", "- BatchNormalisation"),
-    ("docs/architectures.md: residual", "- - Conv2D: {filters: 16", "- - Conv2D: {filters: 8"),
-]
+@pytest.mark.parametrize("where", CONSOLES.keys() - NOT_RUN.keys())
+def test_a_command_in_docs_prints_what_the_page_says(where: str, project: Project) -> None:
+    commands = re.split(r"^\$ ", CONSOLES[where], flags=re.MULTILINE)[1:]
+    for line, _, output in (command.partition("\n") for command in commands):
+        done = project.run(*shlex.split(line, comments=True))
+        assert [row.rstrip() for row in done.stdout.splitlines()] == output.splitlines()
 
 
-@pytest.mark.parametrize(("where", "old", "new"), MISTAKES, ids=[new for *_, new in MISTAKES])
-def test_a_mistake_in_docs_gives_the_line_that_is_printed(
-    where: str, old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = PRINTED[where]
-    assert old in text
-    path = Path("params.yaml")
-    path.write_text(with_block(TUTORIALS.read_text(), text.replace(old, new)))
-    with pytest.raises(PipelineError) as caught:
-        build_model(name_of(text), load_params(path).architecture(name_of(text)), DATASET)
-    assert f"\nerror: {caught.value}\n" in (ROOT / where.partition(":")[0]).read_text()
+def test_only_blocks_that_are_there_are_listed_as_not_run() -> None:
+    assert NOT_RUN.keys() < CONSOLES.keys()
+
+
+def test_the_python_in_docs_reads_and_loads_results(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.path)
+    (code,) = PYTHON.findall((ROOT / "docs/results.md").read_text())
+    names = {}
+    exec(code, names)  # noqa: S102
+    metrics = json.loads(Path("metrics/cnn.json").read_text())
+    assert names["model"].count_params() == metrics["parameters"]
+    matrix = names["confusion_matrix"](names["recorded"]["label"], names["recorded"]["prediction"][names["seed"]])
+    assert matrix.sum() - matrix.trace() == metrics["errors"]

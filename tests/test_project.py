@@ -92,17 +92,25 @@ def make_targets() -> list[str]:
     return re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
 
 
-def test_every_make_target_is_documented() -> None:
-    page = (ROOT / "docs/commands.md").read_text()
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in make_targets():
-        assert f"| `make {target}` |" in page
-        assert f"make {target} " in shown
-
-
 def code(page: Path) -> str:
     """The code spans and code blocks of a Markdown page."""
     return "\n".join(re.findall(r"(?s)```.*?```|`[^`]+`", page.read_text()))
+
+
+def test_every_make_target_is_documented() -> None:
+    documented = "\n".join(map(code, CURRENT))
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in make_targets():
+        assert re.search(rf"\bmake {target}(?![\w-])", documented), target
+        assert f"make {target} " in shown
+
+
+def test_pages_are_few_and_short() -> None:
+    assert len(DOCS) <= 9
+    for page in (ROOT / "README.md", *DOCS):
+        lines = page.read_text().splitlines()
+        assert len(lines) <= (130 if page.name == "README.md" else 80), page
+        assert [line for line in lines if len(line) > 140] == [], page
 
 
 def anchors(page: Path) -> set[str]:
