@@ -27,7 +27,7 @@ def train_apart(
         folder: has params.yaml; gets the models, in `OUTPUT`, and checkpoints.
         name: of the architecture.
         data: the folder of prepared training images.
-        end_epoch: called after each epoch; what it raises ends the training.
+        end_epoch: called after each epoch, but for those that end within `MOMENT`; what it raises ends the training.
         keep_open: files that the training inherits, such as locks that it is to hold.
 
     Returns:
@@ -54,16 +54,15 @@ def train_apart(
         ) as process,
     ):
         try:
-            reported = 0
-            ended = False
+            reported, ended = 0, False
             while not ended:
                 time.sleep(MOMENT)
                 ended = process.poll() is not None
                 progress = StageProgress.read(watched, "")
-                for epochs in progress.epochs.values():
-                    for epoch, logs in epochs[reported:]:
+                for epoch, logs in progress.epochs.values():
+                    if epoch > reported:
                         end_epoch(epoch, progress.total, logs)
-                    reported = len(epochs)
+                        reported = epoch
         finally:
             process.terminate()
             process.wait()  # also after Ctrl-C, for which Popen waits a quarter of a second

@@ -23,12 +23,12 @@ class StageProgress:
 
     Attributes:
         total: the epochs of each training, at most.
-        epochs: those that have ended, by seed: their numbers from 1, and what Keras logs of them.
+        epochs: the last one that has ended, by seed: its number from 1, and what Keras logs of it.
         result: a line that says what the stage did, once it has ended.
     """
 
     total: int = 0
-    epochs: dict[str, list[tuple[int, dict[str, float]]]] = field(default_factory=dict)
+    epochs: dict[str, tuple[int, dict[str, float]]] = field(default_factory=dict)
     result: str = ""
 
     @staticmethod
@@ -87,7 +87,7 @@ class TrainingBars:
 
     def end_epoch(self, seed: int, epoch: int, logs: dict[str, float]) -> None:
         """Shows that a training has finished an epoch, counted from 1."""
-        self.progress.epochs.setdefault(str(seed), []).append((epoch, logs))
+        self.progress.epochs[str(seed)] = (epoch, logs)
         self.progress.write()
         figures = "  ".join(f"{key} {value:.4f}" for key, value in logs.items())
         self.bars.update(self.tasks[seed], completed=epoch, figures=figures, refresh=True)

@@ -80,8 +80,7 @@ def _display(schedule: Schedule, total: int) -> Group:
     for stage in schedule.running:
         progress = StageProgress.read(schedule.folder, stage.name)
         seconds = _duration(stage.elapsed())
-        for seed, epochs in sorted(progress.epochs.items()):
-            done, _ = epochs[-1]
+        for seed, (done, _) in sorted(progress.epochs.items()):
             bar = ProgressBar(total=progress.total, completed=done, width=16)
             bars.add_row(f"  {stage.name}-{seed}", bar, f"epoch {done}/{progress.total}", seconds)
         if not progress.epochs:
