@@ -76,6 +76,9 @@ def test_an_edit_runs_what_it_affects_even_in_an_odd_environment(
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
     for name, value in ODD.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv(
+        "MPLCONFIGDIR", str(project.path.parent / "matplotlib")
+    )  # which matplotlib asks for, without a home
     done = project.ordinary.run("make", "--assume-old=requirements.txt", "--assume-old=.venv/installed", "repro")
     assert ran(done.stdout) == ["train@cnn", "evaluate@cnn", "report@cnn"], "as dvc repro"
     assert re.search(r"^cnn: \d+\.\d\d %.*, \w", done.stdout, re.MULTILINE)

@@ -21,6 +21,7 @@ from tools.repro.ending import end_when_asked
 from tools.repro.mend import mend
 from tools.repro.plan import Plan
 from tools.repro.progress import reproduce
+from tools.repro.summary import changed_since_head
 
 
 @command
@@ -56,12 +57,11 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         reproduce(plan, lambda: jobs or at_once(), _cpus(address) if address else 0, arguments.verbose)
     else:
         print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
-    if not arguments.targets and not overview_is_current(params):
-        _draw_overview()
-    if plan.outdated:
-        sys.stdout.flush()
-        subprocess.run([sys.executable, "-m", "tools.repro.summary"], check=False)
-    print("".join(f"{line}\n" for line in unseen), end="")
+    drawing = None if arguments.targets or overview_is_current(params) else Drawing()
+    said = changed_since_head() if plan.outdated else []
+    if drawing:
+        drawing.finish()
+    print("".join(f"{line}\n" for line in [*said, *unseen]), end="")
 
 
 def at_once() -> int:
@@ -81,15 +81,20 @@ def _cpus(address: str) -> int:
         cluster.close()
 
 
-def _draw_overview() -> None:
-    """Draws it, and shows its table if that has changed."""
-    before = COMPARISON.read_bytes() if COMPARISON.exists() else b""
-    line = [sys.executable, "-m", "tools.overview"]
-    drawn = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=False)
-    if drawn.returncode:
-        sys.exit(drawn.returncode)  # it has said why
-    if COMPARISON.read_bytes() != before:
-        print(drawn.stdout, end="")
+class Drawing:
+    """Draws the overview, in a process of its own, as that takes a second or two."""
+
+    def __init__(self) -> None:
+        self.before = COMPARISON.read_bytes() if COMPARISON.exists() else b""
+        self.process = subprocess.Popen([sys.executable, "-m", "tools.overview"], stdout=subprocess.PIPE, text=True)
+
+    def finish(self) -> None:
+        """Waits until it is drawn, and prints its table if that has changed; ends this process if that failed."""
+        printed, _ = self.process.communicate()
+        if self.process.returncode:
+            sys.exit(self.process.returncode)  # it has said why
+        if COMPARISON.read_bytes() != self.before:
+            print(printed, end="")
 
 
 if __name__ == "__main__":

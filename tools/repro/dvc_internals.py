@@ -10,10 +10,8 @@
 tests/test_dvc_internals.py fails if an upgrade of DVC changes one of them.
 """
 
-import json
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from dvc.utils.serialize import loads_yaml
 from ruamel.yaml import YAMLError
 from voluptuous import Invalid
 
-from stages.support.errors import PipelineError, command, one_line
+from stages.support.errors import PipelineError, one_line
 from stages.support.paths import output_path
 from tools.common.lock import LOCK
 
@@ -39,9 +37,9 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
 
     Without targets, as `dvc repro`: for the stages of this folder's dvc.yaml, and what they need elsewhere.
     """
-    upstream: dict[str, list[str]] = {}
-    outdated: list[str] = []
-    recorded: dict[str, list[str]] = {}
+    upstream: dict[str, set[str]] = {}
+    outdated: set[str] = set()
+    recorded: dict[Path, list[str]] = {}
     try:
         with Repo() as repo:
             graph = get_active_graph(repo.index.graph)
@@ -49,12 +47,12 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
             order = plan_repro(graph, chosen)
             with repo.lock:
                 for stage in order:
-                    upstream[stage.addressing] = [dep.addressing for dep in graph.successors(stage)]
-                    if set(upstream[stage.addressing]) & set(outdated) or stage.changed():
-                        outdated.append(stage.addressing)
+                    upstream[stage.addressing] = {dep.addressing for dep in graph.successors(stage)}
+                    if upstream[stage.addressing] & outdated or stage.changed():
+                        outdated.add(stage.addressing)
                     if isinstance(stage, PipelineStage):
                         _check_outputs(stage, outdated)
-                        lock = str(Path(stage.path).with_suffix(LOCK.suffix))
+                        lock = Path(stage.path).with_suffix(LOCK.suffix)
                         recorded.setdefault(lock, []).append(stage.name)
     except OSError as error:  # such as a home that is no folder
         raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS}") from error
@@ -70,7 +68,7 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _check_outputs(stage: PipelineStage, outdated: Sequence[str]) -> None:
+def _check_outputs(stage: PipelineStage, outdated: Container[str]) -> None:
     """Raises `PipelineError` if links lead outputs that the stage is to write out of the repository."""
     for out in stage.outs if stage.addressing in outdated else ():
         output_path(os.path.relpath(out.fs_path))
@@ -87,13 +85,3 @@ def is_lock(text: str) -> bool:
     except (YAMLError, Invalid):
         return False
     return True
-
-
-@command
-def main() -> None:
-    """Prints the plan for the targets on the command line, as JSON."""
-    print(json.dumps(plan(sys.argv[1:])))
-
-
-if __name__ == "__main__":
-    main()

@@ -14,13 +14,14 @@ from stages.common.files import write_text
 from stages.support.errors import PipelineError, command
 from tools.common.lock import LOCK
 from tools.common.revision import git
-from tools.repro.dvc_internals import is_lock
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 
 
 def lock_is_cut(text: str) -> bool:
     """Whether DVC would refuse this text for a dvc.lock, though no merge has left its marks there."""
+    from tools.repro.dvc_internals import is_lock
+
     return "\n<<<<<<< " not in text and not is_lock(text)
 
 

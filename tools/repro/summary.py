@@ -1,6 +1,6 @@
 """Says what a run changed: one line for each architecture whose results differ from HEAD, then where to look next."""
 
-from stages.support.errors import PipelineError, command
+from stages.support.errors import PipelineError
 from stages.support.params import load_params
 from tools.common.changes import Change, changes
 from tools.common.results import OVERVIEW
@@ -22,14 +22,11 @@ def find(name: str) -> Revision | None:
         return None
 
 
-@command
-def main() -> None:
-    """Compares the workspace with HEAD, if there is one."""
-    if head := find("HEAD"):
-        print(*lines(changes(head, WORKSPACE), load_params().overview.confidence), sep="\n")
-        base = next(filter(find, BASES), "HEAD")
-        print(f"look at {OVERVIEW}; compare: make review BASE={base}")  # fits 80 columns
-
-
-if __name__ == "__main__":
-    main()
+def changed_since_head() -> list[str]:
+    """One line for each architecture whose results differ from HEAD, then where to look; none without a commit."""
+    head = find("HEAD")
+    if not head:
+        return []
+    base = next(filter(find, BASES), "HEAD")
+    where = f"look at {OVERVIEW}; compare: make review BASE={base}"  # fits 80 columns
+    return [*lines(changes(head, WORKSPACE), load_params().overview.confidence), where]
