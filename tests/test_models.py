@@ -19,7 +19,7 @@ from .conftest import TUTORIALS
 from .keras_objects import DATASET, example, names
 
 MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
-# ../shared/design and the tutorials' own model.summary()
+# The tutorials' own model.summary()
 PARAMETERS = {
     "mlp_256": 203_530,
     "mlp_1000": 795_010,
