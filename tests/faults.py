@@ -165,7 +165,7 @@ def small_disks_are_possible() -> bool:
 
 def run_on_a_small_disk(project: Project, disk: Path, free: float) -> None:
     """Runs `dvc repro` on a copy of the project where so many bytes are free, and takes back what it left."""
-    used = int(project.run("du", "-sk", "--apparent-size", ".").stdout.split()[0])
+    used = int(project.run("du", "-sk", ".").stdout.split()[0])
     disk.mkdir()
     environment = project.ordinary.environment | {"SIZE": str(int(used * 1.05 + free / 1024)), "DISK": str(disk)}
     done = subprocess.run(

@@ -87,7 +87,7 @@ def test_killed(project: Project, built_project, undisturbed, moment) -> None:
 
 @pytest.mark.times
 def test_killed_anywhere_in_a_first_run(project: Project, undisturbed, moment) -> None:
-    for folder in (".dvc/cache", ".dvc/tmp", "data", "metrics", "plots"):
+    for folder in (".dvc/cache", ".dvc/tmp", "data/raw", "data/prepared", "data/models", "metrics", "plots"):
         shutil.rmtree(project.path / folder)
     (project.path / "dvc.lock").unlink()
     running = BackgroundRepro.start(project)

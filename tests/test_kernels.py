@@ -106,7 +106,7 @@ def test_native_kernels_train_too_and_say_that_their_bytes_are_this_machines(pro
     before = outputs(project)
     project.edit(lambda params: params["train"].update(kernels="native"))
     told = project.run("dvc", "repro")
-    assert "cnn-10: train.kernels is native: other machines give other bytes; " in told.stderr
+    assert "cnn: train.kernels is native: other machines give other bytes; " in told.stderr
     accuracy = json.loads(outputs(project)["metrics/cnn.json"])["accuracy"]
     assert accuracy == pytest.approx(json.loads(before["metrics/cnn.json"])["accuracy"], abs=0.05)
 

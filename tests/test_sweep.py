@@ -125,10 +125,10 @@ def test_a_killed_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project
     folder = project.path / "sweeps/found"
     line = [*SWEEP, "--trials", "4", "--finalists", "2", "--seeds", "10", "11", "--jobs", "2"]
     with subprocess.Popen(line, cwd=project.path, env=project.environment) as process:
-        wait_until(lambda: process.poll() is not None or list(folder.glob("trainings/*/history.csv")))
+        wait_until(lambda: process.poll() is not None or list(folder.glob("trainings/*/models/*.csv")))
         assert process.poll() is None
         process.kill()
-    before = {path: path.read_bytes() for path in folder.glob("trainings/*/*.keras")}
+    before = {path: path.read_bytes() for path in folder.glob("trainings/*/models/*.keras")}
 
     params = project.params.read_text()
     done = project.run(*line, "--write")
@@ -149,10 +149,10 @@ def test_a_killed_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project
     assert found.fit.validation_split == 0.2
 
     project.edit(lambda content: content["train"].update(seeds=[10, 11]))
-    project.repro("train@found-10", "train@found-11")
+    project.repro("train@found")
     for seed in (10, 11):
         model = (project.path / f"data/models/found/{seed}.keras").read_bytes()
-        assert model in [path.read_bytes() for path in folder.glob("trainings/*/model.keras")]
+        assert model in [path.read_bytes() for path in folder.glob("trainings/*/models/*.keras")]
 
     again = project.run(*line, "--write", check=False)
     assert again.stderr.startswith("error: params.yaml: architectures.found is there already")
@@ -289,7 +289,7 @@ def test_ctrl_c_ends_the_trainings(project: Project) -> None:
         SWEEP, cwd=project.path, env=project.environment, stderr=subprocess.PIPE, text=True
     ) as process:
         checkpoints = project.path / "sweeps/found/trainings"
-        wait_until(lambda: process.poll() is not None or list(checkpoints.glob("*/checkpoint.npz")))
+        wait_until(lambda: process.poll() is not None or list(checkpoints.glob("*/.checkpoints/*/*.npz")))
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == "interrupted; rerun to continue\n"

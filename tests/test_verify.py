@@ -114,9 +114,10 @@ def test_a_time_a_time_zone_and_a_processor_in_outputs_are_caught(project) -> No
     plant(
         project,
         f"""import os, time
-    dataset.__class__(**vars(dataset) | {{"sha256": str(time.time_ns())}}).write(arguments.folder / "dataset.json")
-    for name, found in (("y_test", os.environ.get("TZ", "")), ("y_train", str({caches}))):
-        with (arguments.folder / f"{{name}}.npy").open("a") as stream:
+    test = arguments.folder / "test"
+    dataset.__class__(**vars(dataset) | {{"dataset": str(time.time_ns())}}).write(test)
+    for path, found in ((test, os.environ.get("TZ", "")), (arguments.folder / "train", str({caches}))):
+        with (path / "labels.npy").open("a") as stream:
             stream.write(found)
 """,
     )
@@ -127,12 +128,12 @@ def test_a_time_a_time_zone_and_a_processor_in_outputs_are_caught(project) -> No
     assert done.returncode == 1
     assert done.stderr.startswith("error: reruns do not give the same bytes")
     runs = re.split(r"^(run \d).*\n", done.stdout, flags=re.MULTILINE)  # differences stand above the line of their run
-    differing = {name: re.findall(r"^data/prepared/(\w+)\.", told, re.MULTILINE) for told, name in pairwise(runs)}
-    assert differing["run 2"] == ["dataset"]
-    assert differing["run 3"] == ["dataset", "y_test"]
+    differing = {name: re.findall(r"^data/prepared/([\w/]+)\.", told, re.MULTILINE) for told, name in pairwise(runs)}
+    assert differing["run 2"] == ["test/dataset"]
+    assert differing["run 3"] == ["test/dataset", "test/labels"]
     assert "Pacific/Chatham" in done.stdout
     others = [differing[f"run {number}"] for number, _ in enumerate(emulated, start=4)]
-    assert others in ([], [["dataset", "y_train"]])
+    assert others in ([], [["test/dataset", "train/labels"]])
 
 
 def objects(architecture: Architecture) -> set[tuple[str, str]]:

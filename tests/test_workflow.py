@@ -146,7 +146,7 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
     forged = {"commit": head, "results": {"cnn": ""}}
     (runner / "review").mkdir()
     (runner / "review/reproduced.json").write_text(json.dumps(forged))
-    commands = built_project.warm.commands
+    commands = {"PATH": built_project.environment["PATH"]}
     summary = tmp_path / "summary.md"
     statuses = run_job("review", runner, values, **commands, GITHUB_STEP_SUMMARY=str(summary))
     assert statuses == [0, 3, 0]  # results by hand: dvc.lock does not match
@@ -200,7 +200,7 @@ def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_requ
     here.run("git", "push", "-q", "--force", "origin", f"{results_only}:refs/pull/{NUMBER}/head")
     values |= {key: results_only for key, value in values.items() if value == head}
     environment = {
-        **here.warm.commands,
+        "PATH": here.environment["PATH"],
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
     }
     assert run_job("reproduce", runner, values, **environment) == [0, 3, 0]

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stages.support.progress import DVC_STAGE, REPRO_FOLDER, StageProgress
+from stages.support.progress import DVC_STAGE, REPRO_FOLDER, events_file, read_events
 from stages.support.resources import RAY_ADDRESS
 from stages.support.workers import Slots
 
 OUTPUT = "models"  # what the stage writes, in the folder
+AT_ONCE = 100  # events that are reported between two looks whether it still runs
 MOMENT = 0.1  # seconds between two looks at how far it is
 
 EndEpoch = Callable[[int, int, dict[str, float]], None]  # the epoch from 1, the number of epochs, and what Keras logs
@@ -27,7 +28,7 @@ def train_apart(
         folder: has params.yaml; gets the models, in `OUTPUT`, and checkpoints.
         name: of the architecture.
         data: the folder of prepared training images.
-        end_epoch: called after each epoch, but for those that end within `MOMENT`; what it raises ends the training.
+        end_epoch: called after each epoch; what it raises ends the training.
         keep_open: files that the training inherits, such as locks that it is to hold.
 
     Returns:
@@ -36,7 +37,7 @@ def train_apart(
     with contextlib.suppress(FileExistsError):
         (folder / "stages").symlink_to(Path("stages").absolute())
     (watched := folder / "progress").mkdir(exist_ok=True)
-    StageProgress.file(watched, "").unlink(missing_ok=True)
+    events_file(watched, "").unlink(missing_ok=True)
     Slots.make(watched, 1)
     environment = {**os.environ, REPRO_FOLDER: str(watched.absolute()), DVC_STAGE: ""}
     environment.pop(RAY_ADDRESS, None)
@@ -58,11 +59,12 @@ def train_apart(
             while not ended:
                 time.sleep(MOMENT)
                 ended = process.poll() is not None
-                progress = StageProgress.read(watched, "")
-                for epoch, logs in progress.epochs.values():
-                    if epoch > reported:
-                        end_epoch(epoch, progress.total, logs)
-                        reported = epoch
+                limit = None if ended else AT_ONCE
+                events = [] if process.returncode else read_events(watched, "")[reported:][:limit]
+                reported += len(events)
+                for event in events:
+                    if "epoch" in event:
+                        end_epoch(event["epoch"], event["total"], event["logs"])
         finally:
             process.terminate()
             process.wait()  # also after Ctrl-C, for which Popen waits a quarter of a second

@@ -4,54 +4,43 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from stages.common.files import write_text
 
 REPRO_FOLDER = "REPRO_FOLDER"  # an environment variable of `make repro`: its folder for slots and for progress
 DVC_STAGE = "DVC_STAGE"  # an environment variable of DVC: the name of the stage that it runs
 
 
-@dataclass
-class StageProgress:
-    """How far a stage is.
+def events_file(folder: Path, stage: str) -> Path:
+    """Where a stage writes its events, a line of JSON each; a stage's name may have slashes."""
+    return folder / f"{stage.replace('/', ':')}.events"
 
-    Attributes:
-        total: the epochs of each training, at most.
-        epochs: the last one that has ended, by seed: its number from 1, and what Keras logs of it.
-        result: a line that says what the stage did, once it has ended.
+
+def write_event(**event: Any) -> None:
+    """Adds an event to the stage's file, if `make repro`, a search or a cluster runs it.
+
+    An epoch that has ended has `seed`, `epoch` (from 1), `total` (at most) and `logs` (of Keras); the end `result`.
     """
+    if folder := os.environ.get(REPRO_FOLDER):
+        with events_file(Path(folder), os.environ.get(DVC_STAGE, "")).open("a", encoding="utf-8") as stream:
+            stream.write(f"{json.dumps(event)}\n")
 
-    total: int = 0
-    epochs: dict[str, tuple[int, dict[str, float]]] = field(default_factory=dict)
-    result: str = ""
 
-    @staticmethod
-    def file(folder: Path, stage: str) -> Path:
-        """Where a stage writes it; a stage's name may have slashes."""
-        return folder / f"{stage.replace('/', ':')}.json"
-
-    @classmethod
-    def read(cls, folder: Path, stage: str) -> "StageProgress":
-        """Reads what a stage has written so far."""
-        path = cls.file(folder, stage)
-        return cls(**json.loads(path.read_bytes())) if path.exists() else cls()
-
-    def write(self) -> None:
-        """Writes it, if `make repro` runs the stage."""
-        if folder := os.environ.get(REPRO_FOLDER):
-            write_text(self.file(Path(folder), os.environ.get(DVC_STAGE, "")), json.dumps(asdict(self)))
+def read_events(folder: Path, stage: str) -> list[dict[str, Any]]:
+    """Reads the events that a stage has written so far."""
+    path = events_file(folder, stage)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]  # the last may be cut
 
 
 def finish(result: str) -> None:
     """Prints the line that says what a stage did."""
     print(result)
-    StageProgress(result=result.splitlines()[0]).write()
+    write_event(result=result.splitlines()[0])
 
 
 class TrainingBars:
@@ -64,7 +53,7 @@ class TrainingBars:
     """
 
     def __init__(self, name: str, seeds: Iterable[int], epochs: int) -> None:
-        self.progress = StageProgress(epochs)
+        self.epochs = epochs
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -87,7 +76,6 @@ class TrainingBars:
 
     def end_epoch(self, seed: int, epoch: int, logs: dict[str, float]) -> None:
         """Shows that a training has finished an epoch, counted from 1."""
-        self.progress.epochs[str(seed)] = (epoch, logs)
-        self.progress.write()
+        write_event(seed=seed, epoch=epoch, total=self.epochs, logs=logs)
         figures = "  ".join(f"{key} {value:.4f}" for key, value in logs.items())
         self.bars.update(self.tasks[seed], completed=epoch, figures=figures, refresh=True)

@@ -6,9 +6,12 @@ run-cache has what was finished since.
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 from stages.common.files import write_text
 from stages.support.errors import PipelineError, command
@@ -33,6 +36,22 @@ def rwlock_is_cut(text: str) -> bool:
         return True
 
 
+def rwlock_is_of_the_dead(text: str) -> bool:
+    """Whether all processes that hold DVC's rwlock have ended, though nobody may ever have waited for them.
+
+    DVC takes such a zombie for alive. In a container without an init, a killed DVC stays one.
+    """
+    holders = [int(pid) for pid in re.findall(r'"pid": (\d+)', text)]
+    return bool(holders) and all(_is_zombie(pid) for pid in holders)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def mend() -> list[str]:
     """Mends what is broken; returns a line for each thing done."""
     done = []
@@ -43,9 +62,12 @@ def mend() -> list[str]:
         except PipelineError:
             LOCK.unlink()
             done.append(f"{LOCK} was cut short and is in no commit; removed")
-    if RWLOCK.exists() and rwlock_is_cut(RWLOCK.read_text(encoding="utf-8", errors="replace")):
+    rwlock = RWLOCK.read_text(encoding="utf-8", errors="replace") if RWLOCK.exists() else "{}"
+    if rwlock_is_cut(rwlock) or rwlock_is_of_the_dead(rwlock):
         RWLOCK.unlink()
-        done.append(f"{RWLOCK} was cut short; removed")
+        done.append(
+            f"{RWLOCK} was {'cut short' if rwlock_is_cut(rwlock) else 'held by a process that has ended'}; removed"
+        )
     cache = run_cache()
     for entry in cache.glob("*/*") if cache else ():
         if not any(entry.iterdir()):

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from stages.support.errors import PipelineError
-from stages.support.progress import StageProgress
+from stages.support.progress import read_events
 from tools.common.lock import read_lock
 from tools.repro.plan import Plan
 from tools.repro.recording import reorder
@@ -55,7 +55,8 @@ def _print_end(console: Console, stage: Stage, folder: Path, verbose: bool) -> N
     """Prints what a stage did that has ended."""
     status = stage.process.returncode
     marks = ("✓", "✗") if console.encoding.startswith("utf") else ("done:", "FAILED:")
-    did = StageProgress.read(folder, stage.name).result or "unchanged, or restored from DVC's cache"
+    results = [event["result"] for event in read_events(folder, stage.name) if "result" in event]
+    did = results[-1] if results else "unchanged, or restored from DVC's cache"
     if status:
         did = f"ended by {signal.Signals(-status).name}" if status < 0 else "failed"
     _, _, name = stage.name.partition("@")
@@ -78,12 +79,13 @@ def _display(schedule: Schedule, total: int) -> Group:
     columns = [Column(no_wrap=True, overflow="ellipsis") for _ in range(4)]
     bars = Table.grid(*columns, padding=(0, 1))
     for stage in schedule.running:
-        progress = StageProgress.read(schedule.folder, stage.name)
         seconds = _duration(stage.elapsed())
-        for seed, (done, _) in sorted(progress.epochs.items()):
-            bar = ProgressBar(total=progress.total, completed=done, width=16)
-            bars.add_row(f"  {stage.name}-{seed}", bar, f"epoch {done}/{progress.total}", seconds)
-        if not progress.epochs:
+        epochs = {event["seed"]: event for event in read_events(schedule.folder, stage.name) if "epoch" in event}
+        for seed, last in sorted(epochs.items()):
+            done, total_epochs = last["epoch"], last["total"]
+            bar = ProgressBar(total=total_epochs, completed=done, width=16)
+            bars.add_row(f"  {stage.name}-{seed}", bar, f"epoch {done}/{total_epochs}", seconds)
+        if not epochs:
             bars.add_row(f"  {stage.name}", ProgressBar(total=None, width=16, pulse=True), "", seconds)
     return Group(Text(f"{ended} of {total} stages", no_wrap=True), bars)
 
