@@ -128,7 +128,9 @@ def test_a_time_a_time_zone_and_a_processor_in_outputs_are_caught(project) -> No
     assert done.returncode == 1
     assert done.stderr.startswith("error: reruns do not give the same bytes")
     runs = re.split(r"^(run \d).*\n", done.stdout, flags=re.MULTILINE)  # differences stand above the line of their run
-    differing = {name: re.findall(r"^data/prepared/([\w/]+)\.", told, re.MULTILINE) for told, name in pairwise(runs)}
+    differing = {
+        name: sorted(re.findall(r"^data/prepared/([\w/]+)\.", told, re.MULTILINE)) for told, name in pairwise(runs)
+    }
     assert differing["run 2"] == ["test/dataset"]
     assert differing["run 3"] == ["test/dataset", "test/labels"]
     assert "Pacific/Chatham" in done.stdout
