@@ -18,7 +18,7 @@ from tools.common.revision import WORKSPACE
 from tools.common.unseen import unseen_by_dvc
 from tools.repro import no_git
 from tools.repro.ending import end_when_asked
-from tools.repro.mend import mend
+from tools.repro.mend import mend, release_rwlock
 from tools.repro.plan import Plan
 from tools.repro.progress import reproduce
 from tools.repro.summary import changed_since_head
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
     end_when_asked()
+    release_rwlock()
     try:
         _reproduce(arguments)
     except PipelineError as error:  # runs once more if what a killed DVC has left broken could be mended

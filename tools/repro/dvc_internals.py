@@ -23,6 +23,7 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.stage import PipelineStage
 from dvc.utils.serialize import loads_yaml
 from ruamel.yaml import YAMLError
+from tqdm import tqdm
 from voluptuous import Invalid
 
 from stages.support.errors import PipelineError, one_line
@@ -40,6 +41,7 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
     upstream: dict[str, set[str]] = {}
     outdated: set[str] = set()
     recorded: dict[Path, list[str]] = {}
+    tqdm.monitor_interval = 0  # else it starts a thread, beside which a process cannot be forked safely
     try:
         with Repo() as repo:
             graph = get_active_graph(repo.index.graph)

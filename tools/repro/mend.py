@@ -36,16 +36,17 @@ def rwlock_is_cut(text: str) -> bool:
         return True
 
 
-def rwlock_is_of_the_dead(text: str) -> bool:
-    """Whether all processes that hold DVC's rwlock have ended, though nobody may ever have waited for them.
+def release_rwlock() -> None:
+    """Removes DVC's rwlock if all processes that hold it have ended, though nobody may have waited for them.
 
     DVC takes such a zombie for alive. In a container without an init, a killed DVC stays one.
     """
-    holders = [int(pid) for pid in re.findall(r'"pid": (\d+)', text)]
-    return bool(holders) and all(_is_zombie(pid) for pid in holders)
+    holders = re.findall(r'"pid": (\d+)', RWLOCK.read_text(errors="replace")) if RWLOCK.exists() else []
+    if holders and all(_has_ended(int(pid)) for pid in holders):
+        RWLOCK.unlink()
 
 
-def _is_zombie(pid: int) -> bool:
+def _has_ended(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -62,12 +63,9 @@ def mend() -> list[str]:
         except PipelineError:
             LOCK.unlink()
             done.append(f"{LOCK} was cut short and is in no commit; removed")
-    rwlock = RWLOCK.read_text(encoding="utf-8", errors="replace") if RWLOCK.exists() else "{}"
-    if rwlock_is_cut(rwlock) or rwlock_is_of_the_dead(rwlock):
+    if RWLOCK.exists() and rwlock_is_cut(RWLOCK.read_text(encoding="utf-8", errors="replace")):
         RWLOCK.unlink()
-        done.append(
-            f"{RWLOCK} was {'cut short' if rwlock_is_cut(rwlock) else 'held by a process that has ended'}; removed"
-        )
+        done.append(f"{RWLOCK} was cut short; removed")
     cache = run_cache()
     for entry in cache.glob("*/*") if cache else ():
         if not any(entry.iterdir()):
