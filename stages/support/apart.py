@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stages.support.progress import DVC_STAGE, REPRO_FOLDER, events_file, read_events
+from stages.support.processes import DVC_STAGE, REPRO_FOLDER
+from stages.support.progress import events_file, read_events
 from stages.support.resources import RAY_ADDRESS
 from stages.support.workers import Slots
 

@@ -23,7 +23,7 @@ from stages.common.files import replacing
 from stages.common.kernels import why_not_portable
 from stages.common.prepared import FILES
 from stages.support.errors import PipelineError, one_line
-from stages.support.progress import REPRO_FOLDER
+from stages.support.processes import REPRO_FOLDER
 from stages.support.versions import other_version, pins
 from stages.support.workers import EpochOfSeed
 

@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+REPRO_FOLDER = "REPRO_FOLDER"  # an environment variable of `make repro`: its folder for slots and for progress
+DVC_STAGE = "DVC_STAGE"  # an environment variable of DVC: the name of the stage that it runs
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
@@ -17,5 +19,5 @@ def end_with_parent(number: int = signal.SIGTERM) -> None:
 def end_with_dvc() -> None:
     """Has a stage end with the DVC that runs it."""
     end_with_parent()
-    if os.getppid() == 1 and "REPRO_FOLDER" in os.environ:  # DVC, which `make repro` started, has ended already
+    if os.getppid() == 1 and REPRO_FOLDER in os.environ:  # DVC, which `make repro` started, has ended already
         sys.exit(128 + signal.SIGTERM)

@@ -11,8 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-REPRO_FOLDER = "REPRO_FOLDER"  # an environment variable of `make repro`: its folder for slots and for progress
-DVC_STAGE = "DVC_STAGE"  # an environment variable of DVC: the name of the stage that it runs
+from stages.support.processes import DVC_STAGE, REPRO_FOLDER
 
 
 def events_file(folder: Path, stage: str) -> Path:

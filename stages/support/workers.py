@@ -12,14 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from stages.support.errors import PipelineError, anticipated
-from stages.support.processes import end_with_parent
-from stages.support.progress import REPRO_FOLDER
+from stages.support.processes import REPRO_FOLDER, end_with_parent
 from stages.support.resources import short_of_memory
 
 FORK = "fork" if sys.platform == "linux" else "spawn"  # macOS has libraries that a fork breaks
@@ -88,7 +87,7 @@ class _Worker:
     process: BaseProcess
     messages: Connection
     slot: int
-    done: bool = field(default=False)
+    done: bool = False
 
     def end(self) -> None:
         """Ends the process if it still runs, and lets go of its slot."""

@@ -38,7 +38,7 @@ class Stage:
 
 
 def stages(definition: dict[str, Any], params: dict[str, Any], where: str) -> dict[str, Stage]:
-    """The stages by name, such as `train@cnn-10`.
+    """The stages by name, such as `train@cnn`.
 
     Args:
         definition: the content of dvc.yaml.

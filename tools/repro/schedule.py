@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.support.processes import end_with_parent
-from stages.support.progress import REPRO_FOLDER
+from stages.support.processes import REPRO_FOLDER, end_with_parent
 from stages.support.workers import Slots
 from tools.repro.plan import Plan
 

@@ -4,8 +4,7 @@ Runs the project as it stands in the working tree, in temporary folders:
 
 1. a first run;
 2. the same folder again, `dvc repro --force`;
-3. another folder, as another user (see `tools.common.surroundings`), as `make repro` runs it: stages side by side, in
-   forks of a process that has imported the libraries;
+3. another folder, as another user (see `tools.common.surroundings`), as `make repro` runs it: stages side by side;
 4. and on: other processors, emulated by qemu-user: of other makers, with other instruction sets and caches. They run
    the commands that run 1 recorded in dvc.lock (see `tools.verify.stages`).
 
