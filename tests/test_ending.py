@@ -60,7 +60,7 @@ class Running:
     def __init__(self, project: Project, command: tuple[str, ...]) -> None:
         self.folder, self.temporary = project.path, project.path.parent / "temporary"
         self.temporary.mkdir()
-        environment = project.ordinary.environment | {"TMPDIR": str(self.temporary)}
+        environment = project.ordinary.environment | {"TMPDIR": str(self.temporary), "SHELL": "/bin/sh"}
         self.process = subprocess.Popen(
             command, cwd=project.path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,8 @@ class Schedule:
             **os.environ,
             REPRO_FOLDER: str(folder),
             "TMPDIR": str(temporary),
+            # DVC runs commands by this shell. Others may stay between DVC and a stage, which then sees no end of DVC
+            "SHELL": shutil.which("bash") or os.environ.get("SHELL", "/bin/sh"),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         }
         waiting = [name for name in plan.upstream if name in plan.outdated]
