@@ -41,8 +41,8 @@ def check_fit(name: str, architecture: Architecture, dataset: Dataset) -> None:
     """Raises `PipelineError` if a training does not fit the data, or the memory of this machine."""
     fit, key = architecture.fit, f"architectures.{name}.fit"
     if fit.validation_split and train_count(dataset.count, fit) in (0, dataset.count):
-        found = f"{fit.validation_split} of {dataset.count} images"
-        raise mistake(f"{key}.validation_split", "to leave images on both sides", found)
+        split = f"{fit.validation_split} of {dataset.count} images"
+        raise mistake(f"{key}.validation_split", "to leave images on both sides", split)
     for label in fit.class_weight or ():
         if label >= dataset.classes:
             raise mistake(f"{key}.class_weight", f"classes from 0 to {dataset.classes - 1}", label)
@@ -73,10 +73,10 @@ def take_over(recipe: Recipe, wanted: dict[int, str]) -> set[int]:
     return {seed for seed in same if _copy(cache, files, [*recipe.files(seed), SUMMARY], recipe.output)}
 
 
-def _copy(cache: Cache, files: dict[str, str], names: Iterable[str], folder: Path) -> bool:
+def _copy(cache: Cache, files: dict[str, str], names: list[str], folder: Path) -> bool:
     """Copies files from the cache, all of them or none; returns whether they were there and intact."""
-    contents = {name: cache.read(files.get(name, "")) for name in names}
-    if None in contents.values():
+    contents = {name: content for name in names if (content := cache.read(files.get(name, ""))) is not None}
+    if len(contents) < len(names):
         return False
     for name, content in contents.items():
         with replacing(folder / name) as partial:
@@ -132,7 +132,7 @@ def main() -> None:
     check_fit(name, architecture, dataset)
     if why := why_not_portable(kernels):
         print(
-            f"{name}: {why}: other machines give other bytes; compare with their results by: make compare",
+            f"{name}: {why}: other machines give other bytes; compare with their results by: make review",
             file=sys.stderr,
         )
     recipe = Recipe(name, architecture, kernels, arguments.data, arguments.output)

@@ -1,4 +1,4 @@
-"""Reads files, and writes them whole or not at all, and always with the same bytes."""
+"""Writes files atomically and deterministically, and reads them."""
 
 import contextlib
 import csv

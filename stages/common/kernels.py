@@ -15,7 +15,7 @@ Kernels = Literal["portable", "native"]
 
 # Libraries read these when they are imported, or at their first operation.
 FIXED = {
-    # NumPy's exp, log and sort are other functions where AVX2 or AVX-512 is there
+    # With AVX2 or AVX-512, NumPy uses other functions for exp, log and sort
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
     # OpenBLAS, NumPy's linear algebra, has kernels for each family of processors; Haswell was the first with AVX2
     "OPENBLAS_CORETYPE": "Haswell",
@@ -60,7 +60,7 @@ def choose_kernels(kernels: Kernels) -> None:
 
 
 def why_not_portable(kernels: Kernels) -> str:
-    """Says why other machines would give other bytes; empty if they give the same."""
+    """Returns why other machines would give other bytes; an empty string if they give the same."""
     machine = f"{platform.system()} on {platform.machine()}"
     if kernels != "portable":
         return f"train.kernels is {kernels}"

@@ -25,18 +25,18 @@ def write_npy(path: Path, chunks: Iterator[np.ndarray], shape: tuple[int, ...]) 
     with replacing(path) as partial, partial.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for chunk in chunks:
-            stream.write(np.ascontiguousarray(chunk, dtype="<f4").data)  # a full disk is an error, no lost memory map
+            stream.write(np.ascontiguousarray(chunk, dtype="<f4").data)  # raises an error if the disk is full
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Describes the images of one split, train or test, so that stages need not read them.
+    """Describes the images of one split, train or test; stages read it before the images.
 
     Attributes:
-        dataset: its name.
-        classes: their number.
-        image: the shape of an image, (height, width, 1).
-        count: the number of images.
+        dataset: name of the data set.
+        classes: number of classes.
+        image: shape of an image, (height, width, 1).
+        count: number of images.
     """
 
     dataset: str
@@ -70,6 +70,6 @@ def _map_npy(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         with unreadable(path, "an array"):
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.memmap) or (array.dtype, array.shape) != (np.float32, shape):
-            found = f"{getattr(array, 'dtype', 'no array')} {getattr(array, 'shape', '')}"
-            raise PipelineError(f"{path}: expected float32 {shape}, found {found}")
+            actual = f"{getattr(array, 'dtype', 'no array')} {getattr(array, 'shape', '')}"
+            raise PipelineError(f"{path}: expected float32 {shape}, found {actual}")
         return array

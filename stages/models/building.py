@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Builder:
-    """Makes Keras's objects of an architecture, for some data. Keras's own errors end as one line with the key's path.
+    """Makes the Keras objects of an architecture. Keras's own errors become one line with the key's path.
 
     Args:
         name: the architecture's.
@@ -54,9 +54,9 @@ class Builder:
         self.keras.utils.clear_session(free_memory=False)  # restarts the numbers in automatic names
         inputs = self.keras.Input(self.dataset.image)
         outputs = self._apply(self.architecture.layers, inputs, "layers")
-        if (found := tuple(outputs.shape)) != (expected := (None, self.dataset.classes)):
+        if (shape := tuple(outputs.shape)) != (expected := (None, self.dataset.classes)):
             hint = "end the layers with Flatten, Dense: {units: classes, activation: softmax}"
-            raise mistake(f"architectures.{self.name}.layers", f"the output shape {expected}", f"{found}; {hint}")
+            raise mistake(f"architectures.{self.name}.layers", f"the output shape {expected}", f"{shape}; {hint}")
         return self.keras.Model(inputs, outputs, name=self.name)
 
     def compile(self, model: "keras.Model") -> None:
@@ -70,34 +70,34 @@ class Builder:
 
     def _apply(self, layers: list[KerasObject], inputs: Any, where: str) -> Any:
         """Applies the layers one after the other; a layer that merges, to the outputs of its branches."""
-        for index, each in enumerate(layers):
-            path = f"{where}[{index}].{each.name}"
-            branches = each.arguments.get(BRANCHES)
+        for index, entry in enumerate(layers):
+            path = f"{where}[{index}].{entry.name}"
+            branches = entry.arguments.get(BRANCHES)
             if branches:
                 inputs = [
                     self._apply(branch, inputs, f"{path}.{BRANCHES}[{row}]") for row, branch in enumerate(branches)
                 ]
-            layer = self._make(each, path)
+            layer = self._make(entry, path)
             with self._located(path):
                 inputs = layer(inputs)
         return inputs
 
-    def _make(self, each: KerasObject, where: str) -> Any:
-        made = getattr(self.modules.get(each.kind), each.name, None)
+    def _make(self, entry: KerasObject, where: str) -> Any:
+        made = getattr(self.modules.get(entry.kind), entry.name, None)
         if made is None:  # an activation, or an initializer such as he_normal
-            return each.name  # which Keras finds by name
+            return entry.name  # which Keras finds by name
         arguments = {
-            key: self._fill_in(value, each, f"{where}.{key}")
-            for key, value in each.arguments.items()
+            key: self._fill_in(value, entry, f"{where}.{key}")
+            for key, value in entry.arguments.items()
             if key != BRANCHES
         }
-        if each.kind == "schedule":
-            self._fill_in_decay_steps(each, arguments)
+        if entry.kind == "schedule":
+            self._fill_in_decay_steps(entry, arguments)
         with self._located(where):
             return made(**arguments)
 
     def _fill_in(self, value: Any, owner: KerasObject, where: str) -> Any:
-        """The value that Keras takes: objects are made, classes counted, and epochs turned into steps."""
+        """Returns the value that Keras takes: makes objects, fills in classes, turns epochs into steps."""
         if isinstance(value, KerasObject):
             return self._make(value, f"{where}.{value.name}")
         if isinstance(value, list):
@@ -162,5 +162,5 @@ def load_model(path: Path, name: str, architecture: Architecture, dataset: Datas
 
 
 def train_count(count: int, fit: Fit) -> int:
-    """The number of first images to train on; the rest is held out, as with Keras's `validation_split`."""
+    """Returns how many of the first images to train on; the rest is held out, as with Keras's `validation_split`."""
     return int(count * (1 - fit.validation_split))

@@ -38,12 +38,14 @@ class Checkpoint:
     def restore(self, model: "keras.Model") -> list[tuple]:
         """Restores the model and returns the history, empty if there is no checkpoint of this training."""
         try:
-            with np.load(self.path, allow_pickle=False) as kept:
-                if kept["identity"] != self.identity:
+            with np.load(self.path, allow_pickle=False) as saved:
+                if saved["identity"] != self.identity:
                     return []
                 variables = _variables(model)
-                values = [kept[f"variable_{index}"].reshape(each.shape) for index, each in enumerate(variables)]
-                history = [tuple(row) for row in json.loads(str(kept["history"]))]
+                values = [
+                    saved[f"variable_{index}"].reshape(variable.shape) for index, variable in enumerate(variables)
+                ]
+                history = [tuple(row) for row in json.loads(str(saved["history"]))]
         except FileNotFoundError:
             return []
         except Exception:  # zipfile, zlib, NumPy and json raise a dozen classes for a damaged file

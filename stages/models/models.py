@@ -1,4 +1,4 @@
-"""Imports Keras, and saves models to files that are the same bytes each time.
+"""Imports Keras; saves and loads models, deterministically.
 
 `import_keras` imports TensorFlow, after arguments and params have been checked.
 """
@@ -54,8 +54,8 @@ def _check_memory() -> None:
 
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if resource.RLIM_INFINITY != limit < LEAST_MEMORY * 2**20:
-            found = f"found a limit of {limit // 2**20:,} MiB; raise it with: ulimit -v unlimited"
-            raise PipelineError(f"TensorFlow: expected at least {LEAST_MEMORY:,} MiB of address space, {found}")
+            limited = f"found a limit of {limit // 2**20:,} MiB; raise it with: ulimit -v unlimited"
+            raise PipelineError(f"TensorFlow: expected at least {LEAST_MEMORY:,} MiB of address space, {limited}")
 
 
 @contextlib.contextmanager
@@ -94,7 +94,7 @@ def _no_keras_home() -> Iterator[None]:
 @contextlib.contextmanager
 def _hidden(*packages: str) -> Iterator[None]:
     """Hides packages that are not imported yet, as if they were not installed."""
-    hidden = dict.fromkeys(package for package in packages if package not in sys.modules)
+    hidden: dict[str, Any] = dict.fromkeys(package for package in packages if package not in sys.modules)
     sys.modules.update(hidden)
     try:
         yield
@@ -114,7 +114,7 @@ def make_deterministic(seed: int, kernels: Kernels) -> None:
 
 
 def has_layers_of(model: "keras.Model", path: Path) -> bool:
-    """Whether `save_model` wrote the file for a model with these layers.
+    """Returns whether `save_model` wrote the file for a model with these layers.
 
     Raises `PipelineError` if the file is damaged. The description of the layers in it is compared, never followed.
     """
@@ -128,7 +128,7 @@ def has_layers_of(model: "keras.Model", path: Path) -> bool:
 
 
 def load_weights(model: "keras.Model", path: Path) -> None:
-    """Gives a model the weights that `save_model` wrote for one with the same layers.
+    """Loads the weights that `save_model` wrote for a model with the same layers.
 
     Only numbers are read from the file. So a file from others can neither run code nor build a model larger than
     params.yaml allows. Raises `PipelineError` if the file is damaged.
@@ -148,12 +148,12 @@ def _check_stored(name: str, item: Any) -> None:
 
 
 def _layers(description: Any) -> Any:
-    """What a model's description in a file says of its layers; numbers that only count objects or seed are left out."""
+    """Returns the layers from a model's description, without numbers that only count objects or seed."""
     return _without(json.loads(json.dumps(description["config"])), {"seed", "shared_object_id"})
 
 
 def _without(value: Any, keys: set[str]) -> Any:
-    """A copy of nested lists and dictionaries without these keys."""
+    """Copies nested lists and dictionaries without these keys."""
     if isinstance(value, list):
         return [_without(item, keys) for item in value]
     if isinstance(value, dict):

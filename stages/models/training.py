@@ -1,4 +1,4 @@
-"""Trains an architecture with one seed, and writes what that gives."""
+"""Trains an architecture with one seed; writes the model, its history and a summary."""
 
 import math
 from collections.abc import Callable
@@ -31,7 +31,7 @@ EndEpoch = Callable[[int, dict[str, float]], None]  # is called with the epoch f
 
 
 def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: "tf.Variable") -> "tf.data.Dataset":
-    """The batches of the epoch whose number the variable holds when the iteration begins.
+    """Returns the batches of the epoch whose number the variable holds when the iteration begins.
 
     The order of an epoch's images depends on the seed and the epoch's number alone, not on earlier epochs, so that a
     training can resume after any epoch.
@@ -55,11 +55,11 @@ def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: 
         return tf.data.Dataset.from_tensor_slices(shuffled).batch(fit.batch_size)
 
     indices = tf.data.Dataset.range(1).flat_map(order)
-    found = indices.map(lambda index: (tf.gather(images, index), tf.gather(labels, index))).prefetch(1)
+    batched = indices.map(lambda index: (tf.gather(images, index), tf.gather(labels, index))).prefetch(1)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread takes up to two seconds to end, after each epoch
     count = tf.data.experimental.assert_cardinality(math.ceil(len(images) / fit.batch_size))
-    return found.apply(count).with_options(options)
+    return batched.apply(count).with_options(options)
 
 
 def fit_model(
@@ -135,9 +135,9 @@ def class_weights(fit: Fit, classes: int) -> dict[int, float] | None:
 
 
 def no_longer_improves(history: list[Row], stopping: EarlyStopping | None) -> bool:
-    """Whether the training ends early: the monitored figure has had no new best value for `patience` epochs.
+    """Returns whether to stop early: the monitored figure had no new best value for `patience` epochs.
 
-    It is told from the history alone, so that a resumed training ends where an uninterrupted one does.
+    Only the history decides, so that a resumed training ends where an uninterrupted one does.
     """
     if not stopping:
         return False
@@ -153,7 +153,7 @@ def no_longer_improves(history: list[Row], stopping: EarlyStopping | None) -> bo
 
 
 def _rows(epoch: int, logs: dict[str, float]) -> list[Row]:
-    """What Keras logs at the end of an epoch, which counts from 0, as rows of the history."""
+    """Turns what Keras logs at the end of an epoch, counted from 0, into rows of the history."""
     return [
         (epoch + 1, "validation" if name.startswith("val_") else "train", name.removeprefix("val_"), f"{value:.6f}")
         for name, value in logs.items()
@@ -161,11 +161,11 @@ def _rows(epoch: int, logs: dict[str, float]) -> list[Row]:
 
 
 def _check_finite(name: str, epoch: int, epochs: int, logs: dict[str, float]) -> None:
-    """Stops a training that has diverged, before anything of it is recorded."""
+    """Raises `PipelineError` if the training has diverged."""
     for metric, value in logs.items():
         if not math.isfinite(value):
-            found = f"{value} after epoch {epoch + 1} of {epochs}; try a smaller compile.optimizer learning_rate"
-            raise mistake(f"architectures.{name}", f"a finite {metric}", found)
+            actual = f"{value} after epoch {epoch + 1} of {epochs}; try a smaller compile.optimizer learning_rate"
+            raise mistake(f"architectures.{name}", f"a finite {metric}", actual)
 
 
 @dataclass(frozen=True)
