@@ -12,6 +12,7 @@ from stages.models.checkpoint import Checkpoint
 from stages.models.models import import_keras
 from stages.models.training import Row, batches, fit_model, no_longer_improves
 from stages.support.architecture import Architecture, EarlyStopping
+from stages.support.errors import PipelineError
 
 DATASET = Dataset("tiny", 3, (4, 4, 1), count=50)
 LAYERS = ["Flatten", {"Dense": {"units": 8, "activation": "relu"}}, {"Dense": {"units": 3, "activation": "softmax"}}]
@@ -81,6 +82,52 @@ def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch:
     history = fit_model(model, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""), ignore)
     assert "update_step" not in vars(model.optimizer)
     assert [row[:3] for row in history] == [(n, "train", m) for m in ("accuracy", "loss") for n in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("seed", "epoch", "order"),  # as TensorFlow 2.21 gave it, on any machine; another order would be another training
+    [
+        (10, 0, [[6, 1, 0], [7, 5, 4], [2, 3]]),
+        (10, 1, [[3, 4, 5], [7, 0, 2], [1, 6]]),
+        (11, 0, [[6, 5, 4], [2, 1, 7], [3, 0]]),
+    ],
+)
+def test_the_seed_and_the_epoch_decide_the_order_of_the_images(seed: int, epoch: int, order: list) -> None:
+    import_keras()
+    import tensorflow as tf
+
+    numbers = np.arange(8, dtype=np.float32)
+    fit = Architecture.model_validate({"layers": LAYERS, "fit": {"epochs": 1, "batch_size": 3}}).fit
+    given = list(batches(numbers.reshape(8, 1, 1, 1), np.eye(8), fit, seed, tf.Variable(epoch, dtype=tf.int64)))
+    assert [images.numpy().ravel().tolist() for images, _ in given] == order
+    assert [labels.numpy().argmax(axis=1).tolist() for _, labels in given] == order
+
+
+def test_each_epoch_is_reported_and_those_of_a_cut_training_at_once(tmp_path: Path) -> None:
+    images, labels = np.ones((8, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.zeros(8, int)]
+    reported = []
+    for epochs in (2, 4):
+        fit = {"epochs": epochs, "batch_size": 4, "validation_split": 0.5}
+        architecture = Architecture.model_validate({"layers": LAYERS, "fit": fit})
+        model = build_model("tiny", architecture, DATASET)
+        checkpoint = Checkpoint(tmp_path / "kept.npz", "")
+        fit_model(model, images, labels, architecture.fit, 10, checkpoint, lambda *args: reported.append(args))
+    assert [(epoch, sorted(logs)) for epoch, logs in reported] == [
+        (epoch, [] if resumed else ["accuracy", "loss", "val_accuracy", "val_loss"])
+        for epoch, resumed in ((1, False), (2, False), (2, True), (3, False), (4, False))
+    ]
+
+
+def test_a_training_that_diverges_ends_with_its_epoch_and_saves_nothing(tmp_path: Path) -> None:
+    images, labels = np.full((8, 4, 4, 1), np.inf, np.float32), np.eye(3, dtype=np.float32)[np.zeros(8, int)]
+    architecture = Architecture.model_validate({"layers": LAYERS, "fit": {"epochs": 3, "batch_size": 4}})
+    line = "params.yaml: architectures.tiny: expected a finite loss, found nan after epoch 1 of 3; try a smaller"
+    with pytest.raises(PipelineError, match=line):
+        fit_model(
+            build_model("tiny", architecture, DATASET), images, labels, architecture.fit, 10,
+            Checkpoint(tmp_path / "kept.npz", ""), ignore,
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())
 
 
 def history(*values: float, metric: str = "loss", split: str = "validation") -> list[Row]:
