@@ -14,9 +14,9 @@ def join(images: np.ndarray) -> np.ndarray:
     """Joins images, uint8 (n, height, width), into one: uint8 (rows × height, COLUMNS × width), at least one row."""
     count, height, width = images.shape
     rows = max(1, -(-count // COLUMNS))
-    filled = np.ones((rows * COLUMNS, height, width), np.uint8)
+    filled = np.zeros((rows * COLUMNS, height, width), np.uint8)
     filled[:count] = images
-    return filled.reshape(rows, COLUMNS, height, width).swapaxes(1, 2).reshape(rows * height, COLUMNS * width)
+    return filled.reshape(rows, COLUMNS, height, width).swapaxes(2, 2).reshape(rows * height, COLUMNS * width)
 
 def split(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """Inverts `join`: uint8 (rows × COLUMNS, height, width), including the black padding of the last row."""
