@@ -77,6 +77,40 @@ def test_a_stage_depends_on_what_others_write() -> None:
     assert len(written) == sum(len(stage.outs) for stage in DEFINED.values()), "two stages write the same"
 
 
+IN_CACHE = {"data/raw/mnist.npz", "data/prepared/train", "data/prepared/test", "data/models/${key}"}
+
+
+def test_large_outputs_are_in_the_cache_small_ones_in_git_and_the_data_set_is_kept() -> None:
+    in_git = set()
+    for name, stage in CONTENT["stages"].items():
+        stage = stage.get("do", stage)
+        for out in [*stage.get("outs", ()), *stage.get("metrics", ()), *stage.get("plots", ())]:
+            ((path, options),) = out.items() if isinstance(out, dict) else [(out, {})]
+            assert options.get("cache", True) == (path in IN_CACHE), path
+            assert options.get("persist", False) == (name == "fetch"), path
+            in_git |= {path} if path not in IN_CACHE else set()
+    assert len(in_git) == 10
+
+
+def test_every_file_that_a_run_writes_is_an_output(built_project: Project) -> None:
+    listed = [
+        out for stage in stages(CONTENT, read_yaml(built_project.params), "dvc.yaml").values() for out in stage.outs
+    ]
+    views = {
+        "plots/comparison.csv",
+        "plots/comparison.png",
+        "plots/training.csv",
+        "plots/training.png",
+        "plots/report.html",
+    }
+    for folder in ("data/raw", "data/prepared", "data/models", "metrics", "plots"):
+        for path in (built_project.path / folder).rglob("*"):
+            name = str(path.relative_to(built_project.path))
+            if path.is_file() and path.name != ".gitignore":
+                assert is_in(name, listed) or name in views, name
+    assert all((built_project.path / out).exists() for out in listed)
+
+
 READS = {  # sections of params.yaml that the code of a stage reads, by how it does
     "data": r"\bload_params\(\)\.data\b",
     "preprocess": r"\bparams\.preprocess\b",

@@ -2,13 +2,18 @@
 
 Image k is in row k // COLUMNS and column k % COLUMNS. The last row is padded with black.
 """
+
 import io
 from pathlib import Path
+
 import numpy as np
 from PIL import Image
+
 from stages.common.files import replacing
+
 COLUMNS = 25
-MAX_ROWS = 400
+MAX_ROWS = 400  # 10,000 images, the most that params.yaml may ask for
+
 
 def join(images: np.ndarray) -> np.ndarray:
     """Joins images, uint8 (n, height, width), into one: uint8 (rows × height, COLUMNS × width), at least one row."""
@@ -16,22 +21,25 @@ def join(images: np.ndarray) -> np.ndarray:
     rows = max(1, -(-count // COLUMNS))
     filled = np.zeros((rows * COLUMNS, height, width), np.uint8)
     filled[:count] = images
-    return filled.reshape(rows, COLUMNS, height, width).swapaxes(2, 2).reshape(rows * height, COLUMNS * width)
+    return filled.reshape(rows, COLUMNS, height, width).swapaxes(1, 2).reshape(rows * height, COLUMNS * width)
+
 
 def split(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """Inverts `join`: uint8 (rows × COLUMNS, height, width), including the black padding of the last row."""
     return picture.reshape(-1, height, COLUMNS, width).swapaxes(1, 2).reshape(-1, height, width)
 
+
 def write(images: np.ndarray, path: Path) -> None:
     """Writes images, uint8 (n, height, width), as one greyscale PNG."""
     with replacing(path) as partial:
-        Image.fromarray(join(images)).save(partial, format='png', optimize=True)
+        Image.fromarray(join(images)).save(partial, format="png", optimize=True)
+
 
 def read(content: bytes, height: int, width: int) -> np.ndarray:
     """Reads the images of a PNG from `write`, as `split` returns them. Raises `ValueError` for any other PNG."""
-    with Image.open(io.BytesIO(content), formats=['PNG']) as picture:
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
         rows, rest = divmod(picture.height, height)
-        if picture.mode != 'L' or picture.width != COLUMNS * width or rest or (rows > MAX_ROWS):
-            found = f'found {picture.width} × {picture.height}, mode {picture.mode}'
-            raise ValueError(f'expected {COLUMNS} grey images of {height} × {width} pixels per row, {found}')
+        if picture.mode != "L" or picture.width != COLUMNS * width or rest or rows > MAX_ROWS:
+            found = f"found {picture.width} × {picture.height}, mode {picture.mode}"
+            raise ValueError(f"expected {COLUMNS} grey images of {height} × {width} pixels per row, {found}")
         return split(np.asarray(picture), height, width)
