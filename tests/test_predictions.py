@@ -1,0 +1,198 @@
+"""What the models of several seeds give, on cases worked out by hand."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.results.predictions import Predictions, ensemble_accuracy
+from stages.support.errors import PipelineError
+
+from .reviews import of_models
+
+LABEL = np.array([0, 1, 1, 2])
+PREDICTION = np.array([[0, 1, 2, 2], [0, 2, 2, 1], [1, 2, 0, 1]])  # right: 3, 1 and 0 of 4
+ACCURACIES = [(10, 1, 0.5, 0.4), (10, 2, 0.9, 0.7), (11, 1, 0.7, 0.6), (11, 2, 0.8, 0.9), (12, 1, 0.3, 0.1)]
+HISTORY = [  # seed 12 ended after its first epoch
+    (seed, epoch, split, metric, value)
+    for seed, epoch, train, validation in ACCURACIES
+    for split, metric, value in (
+        ("train", "accuracy", train),
+        ("validation", "accuracy", validation),
+        ("train", "loss", 10 * train),
+    )
+]
+
+
+@pytest.fixture
+def models() -> Predictions:
+    return replace(of_models(LABEL, PREDICTION, np.ones(4), classes=3), loss=(0.1, 0.2, 0.6), history=HISTORY)
+
+
+def test_the_curve_of_an_epoch_is_over_the_seeds_that_still_train(models: Predictions) -> None:
+    curves = models.curves
+    assert list(curves) == [
+        "dataset", "architecture", "epoch", "split", "metric", "value", "low", "high", "seeds"
+    ]  # fmt: skip
+    assert set(curves["dataset"]) == {"tiny digits"}
+    assert set(curves["architecture"]) == {"net"}
+    rows = curves[["split", "metric", "epoch", "value", "low", "high", "seeds"]].to_numpy().tolist()
+    assert rows == [
+        ["train", "accuracy", 1, 0.5, 0.3, 0.7, 3],
+        ["train", "accuracy", 2, 0.85, 0.8, 0.9, 2],
+        ["train", "loss", 1, 5.0, 3.0, 7.0, 3],
+        ["train", "loss", 2, 8.5, 8.0, 9.0, 2],
+        ["validation", "accuracy", 1, 0.366667, 0.1, 0.6, 3],
+        ["validation", "accuracy", 2, 0.8, 0.7, 0.9, 2],
+    ]
+
+
+def test_curves_of_all_seeds_do_not_count_them(models: Predictions) -> None:
+    equal = replace(models, history=[row for row in HISTORY if row[1] == 1])
+    assert list(equal.curves)[-2:] == ["low", "high"]
+
+
+def test_the_row_of_a_seed_has_the_figures_of_its_last_epoch(models: Predictions) -> None:
+    assert models.of_seeds.to_dict("list") == {
+        "seed": [10, 11, 12],
+        "accuracy": [0.75, 0.25, 0.0],
+        "errors": [1, 3, 4],
+        "loss": [0.1, 0.2, 0.6],
+        "train_accuracy": [0.9, 0.8, 0.3],
+        "validation_accuracy": [0.7, 0.9, 0.1],
+    }
+    assert models.gap == pytest.approx((0.2 - 0.1 + 0.2) / 3, abs=1e-6)
+
+
+def test_without_validation_there_is_no_gap(models: Predictions) -> None:
+    trained = [row for row in HISTORY if row[2] == "train"]
+    assert replace(models, history=trained).gap is None
+    assert replace(models, history=[*trained, (10, 2, "validation", "accuracy", 0.5)]).gap is None, "of one seed alone"
+
+
+def test_metrics_are_means_and_the_spread_of_a_sample(models: Predictions) -> None:
+    assert models.metrics(0.5) == {
+        "accuracy": pytest.approx(1 / 3),
+        "accuracy_sd": pytest.approx(0.3818813),  # of 0.75, 0.25 and 0, with a divisor of 2
+        "ensemble": 0.5,
+        "errors": pytest.approx(8 / 3),
+        "gap": models.gap,
+        "loss": pytest.approx(0.3),
+        "parameters": 7,
+        "dataset": ["tiny digits"],
+    }
+    one = of_models(np.array([0, 1, 2]), np.array([0, 1, 1]), np.ones(3))
+    assert one.metrics(1) == {
+        "accuracy": pytest.approx(2 / 3), "errors": 1, "loss": 0.5, "parameters": 7, "dataset": ["tiny digits"]
+    }  # fmt: skip
+    assert isinstance(one.metrics(1)["errors"], int)
+
+
+def test_the_most_common_prediction_is_the_smallest_of_those_that_tie(models: Predictions) -> None:
+    assert models.most_common.tolist() == [0, 2, 2, 1]
+    assert replace(models, prediction=PREDICTION[1:]).most_common.tolist() == [0, 2, 0, 1]
+    assert models.accuracy == pytest.approx(1 / 3)
+    assert (models.several, of_models(LABEL, LABEL, np.ones(4)).several) == ("3 seeds", "one seed")
+
+
+def test_the_best_and_the_worst_class_are_the_first_of_those_that_tie(models: Predictions) -> None:
+    assert (models.best["class"], models.worst["class"]) == (0, 1)  # recalls 2/3, 1/6, 1/3
+    alike = of_models(LABEL, LABEL, np.ones(4), classes=3)
+    assert (alike.best["class"], alike.worst["class"]) == (0, 0)
+
+
+def test_an_ensemble_averages_the_probabilities_of_all_classes() -> None:
+    sides = np.array([[[0.9, 0.1], [0.4, 0.6]], [[0.4, 0.6], [0.9, 0.1]], [[0.4, 0.6], [0.4, 0.6]]], np.float32)
+    assert ensemble_accuracy(np.array([0, 0]), sides) == 1, "though most models, and their votes, are wrong"
+    assert ensemble_accuracy(np.array([0, 1]), sides) == 0.5
+
+
+def test_predictions_are_read_as_they_were_written_with_rounded_probabilities(tmp_path: Path) -> None:
+    label, prediction, probability = np.array([0, 1, 1]), np.array([[0, 1, 2], [0, 2, 1]]), np.array([1 / 3, 2 / 3, 1])
+    models = of_models(label, prediction, probability, "cnn", classes=3)
+    models.write(tmp_path / "cnn.json", 3)
+    read = Predictions.read(tmp_path / "cnn.json", "cnn", [11, 10], label)
+    assert read.probability.tolist() == [[0.333, 0.667, 1]] * 2
+    columns = vars(models).keys() - {"probability"}
+    assert {key: np.array(getattr(read, key)).tolist() for key in columns} == {
+        key: np.array(getattr(models, key)).tolist() for key in columns
+    }
+
+
+def changed(**columns: object) -> Callable[[dict], object]:
+    return lambda content: content.update(columns)
+
+
+TWO = [[10, 1, "train", "loss", 1.0], [11, 1, "train", "loss", 0.5]]
+DAMAGED = {
+    "no seeds": (changed(seeds=[]), "seeds: expected one or more, sorted, each once"),
+    "seeds in another order": (changed(seeds=[11, 10]), "seeds: expected one or more, sorted, each once"),
+    "a seed twice": (changed(seeds=[10, 10]), "seeds: expected one or more, sorted, each once"),
+    "a loss too few": (changed(loss=[0.5]), "loss: expected one for each of the 2 seeds, found 1"),
+    "predictions of one seed": (
+        lambda content: content["prediction"].pop(),
+        "prediction: expected one for each of the 2 seeds, found 1",
+    ),
+    "no images": (
+        changed(label=[], prediction=[[], []], probability=[[], []]),
+        "prediction, probability: expected one for each label",
+    ),
+    "a prediction too few": (
+        lambda content: content["prediction"][1].pop(),
+        "prediction, probability: expected one for each label",
+    ),
+    "a probability too many": (
+        lambda content: content["probability"][0].append(1),
+        "prediction, probability: expected one for each label",
+    ),
+    "a label that is no class": (changed(label=[0, 1, 3]), "label, prediction: expected 3 classes, found others"),
+    "a prediction that is no class": (
+        changed(prediction=[[0, 1, 2], [0, 1, 3]]),
+        "label, prediction: expected 3 classes, found others",
+    ),
+    "a figure twice": (
+        changed(history=[*TWO, TWO[0]]),
+        "history: expected each figure once, for the training images too",
+    ),
+    "validation without training": (
+        changed(history=[*TWO, [11, 2, "validation", "loss", 1]]),
+        "history: expected each figure once, for the training images too",
+    ),
+    "another metric of the training": (
+        changed(history=[*TWO, [11, 1, "validation", "accuracy", 1]]),
+        "history: expected each figure once, for the training images too",
+    ),
+    "a seed without history": (changed(history=TWO[:1]), "history: expected all seeds, and no others"),
+    "history of another seed": (
+        changed(history=[*TWO, [12, 1, "train", "loss", 1]]),
+        "history: expected all seeds, and no others",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "line"), DAMAGED.values(), ids=DAMAGED)
+def test_predictions_whose_parts_do_not_fit_are_refused(damage: Callable, line: str, tmp_path: Path) -> None:
+    label = np.array([0, 1, 2])
+    models = replace(of_models(label, np.array([label, label]), np.ones((2, 3)), classes=3), history=TWO)
+    models.write(tmp_path / "cnn.json", 3)
+    content = json.loads((tmp_path / "cnn.json").read_text())
+    assert Predictions.parse(json.dumps(content).encode(), "cnn", "cnn.json").seeds == (10, 11)
+    damage(content)
+    with pytest.raises(PipelineError, match=f"^cnn.json: {line}$"):
+        Predictions.parse(json.dumps(content).encode(), "cnn", "cnn.json")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "label", "line"),
+    [
+        ([10], [0, 1, 2], r"expected the seeds \[10\], found \[10, 11\]"),
+        ([10, 11], [0, 1, 1], "expected predictions for the 3 test images, found others"),
+    ],
+)
+def test_predictions_of_other_seeds_or_images_are_refused(seeds: list, label: list, line: str, tmp_path: Path) -> None:
+    of_models(np.arange(3), np.array([np.arange(3)] * 2), np.ones((2, 3)), classes=3).write(tmp_path / "cnn.json", 3)
+    with pytest.raises(PipelineError, match=line):
+        Predictions.read(tmp_path / "cnn.json", "cnn", seeds, np.array(label))
