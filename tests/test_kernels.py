@@ -20,6 +20,7 @@ from stages.models.portable import (
     initialize_orthogonal,
     layer_normalization,
     rms_normalization,
+    use_portable_operations,
 )
 from stages.support.architecture import Architecture
 from tools.verify.small import mixed
@@ -114,6 +115,30 @@ def test_native_kernels_train_too_and_say_that_their_bytes_are_this_machines(pro
 def test_gelu_is_keras_gelu() -> None:
     x = np.linspace(-6, 6, 1001, dtype=np.float32)
     np.testing.assert_allclose(gelu(x), import_keras().activations.gelu(x), rtol=1e-4, atol=1e-6)
+
+
+def test_layers_and_cells_get_the_portable_operations() -> None:
+    keras = import_keras()
+    model = keras.Sequential(
+        [
+            keras.Input((4, 3)),
+            keras.layers.LSTM(2, activation="gelu", recurrent_activation="gelu", return_sequences=True),
+            keras.layers.Dense(3, activation="gelu"),
+            keras.layers.Dense(3, activation="relu"),
+            keras.layers.RMSNormalization(),
+        ]
+    )
+    use_portable_operations(model)
+    recurrent, first, second, norm = model.layers
+    assert (recurrent.cell.activation, recurrent.cell.recurrent_activation, first.activation) == (gelu, gelu, gelu)
+    assert second.activation is keras.activations.relu
+    assert norm.call.func is rms_normalization
+
+
+def test_an_epsilon_keeps_small_inputs_small() -> None:
+    layer = import_keras().layers.RMSNormalization(epsilon=0.75)
+    layer.build((1, 2))
+    np.testing.assert_allclose(rms_normalization(layer, np.full((1, 2), 0.5, np.float32)), [[0.5, 0.5]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(50, 6), (10, 5, 4, 6)])
