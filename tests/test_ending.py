@@ -38,7 +38,7 @@ PARTS = {"tools.repro": "-m tools.repro --jobs", "stage": "-m stages.report", "d
 
 def wait_until(seen: Callable[[], object]) -> None:
     """Waits for what must be seen; not for ever, as it may never be."""
-    last = time.monotonic() + 600
+    last = time.monotonic() + 240
     while not seen():
         assert time.monotonic() < last, "never seen"
         time.sleep(0.05)

@@ -9,7 +9,6 @@ runs it; the test then says so in a warning.)
 
 import random
 import re
-import shutil
 import signal
 import time
 import warnings
@@ -83,18 +82,6 @@ def test_killed(project: Project, built_project, undisturbed, moment) -> None:
     moment.choice([running.kill_all, running.kill_stage, running.kill_dvc])()
     running.wait()
     check_completes(project, undisturbed, running)
-
-
-@pytest.mark.times
-def test_killed_anywhere_in_a_first_run(project: Project, undisturbed, moment) -> None:
-    for folder in (".dvc/cache", ".dvc/tmp", "data/raw", "data/prepared", "data/models", "metrics", "plots"):
-        shutil.rmtree(project.path / folder)
-    (project.path / "dvc.lock").unlink()
-    running = BackgroundRepro.start(project)
-    time.sleep(moment.uniform(0, 25))
-    running.kill_all()
-    running.wait()
-    check_completes(project, undisturbed)
 
 
 @pytest.mark.times

@@ -50,7 +50,6 @@ def test_a_stage_says_so_before_it_does_its_work(
 
 
 def test_make_repro_says_so_before_anything_runs_and_its_advice_works(project: Project, tmp_path: Path) -> None:
-    project.edit(lambda params: params["preprocess"].update(pixel_max=255))
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=2))
     before = outputs(project)
     away = move_away(project, "data/models", tmp_path / "away")

@@ -8,7 +8,6 @@ import pytest
 
 from .conftest import Project
 from .faults import make_stale
-from .test_sweep import SIMPLE
 
 UNSET = ("USER", "LOGNAME", "LNAME", "USERNAME")  # what getpass.getuser reads first
 OTHER_USER = ("unshare", "--user", "--map-user=12345", "--map-group=12345")
@@ -42,15 +41,6 @@ def test_make_repro_runs(nameless: list[str], project: Project) -> None:
     make_stale(project, "report@cnn")
     project.ordinary.run(*nameless, "python", "-m", "tools.repro")
     assert (project.path / "metrics/cnn.json").exists()
-
-
-@pytest.mark.parametrize("nameless", ["/"], indirect=True)
-def test_sweep_and_reproduce_run(nameless: list[str], project: Project) -> None:
-    (project.path / "space.yaml").write_text(SIMPLE)
-    sweep = ("python", "-m", "tools.sweep", "space.yaml", "--trials", "1", "--finalists", "1")
-    project.ordinary.run(*nameless, *sweep)
-    printed = project.ordinary.run(*nameless, "python", "-m", "tools.reproduce").stdout
-    assert "cnn: reproduced byte for byte" in printed
 
 
 @pytest.mark.parametrize("nameless", [None], indirect=True)

@@ -60,7 +60,7 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
         raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS}") from error
     except DvcException as error:
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status tells more"
-        raise PipelineError(f"{error}{cause}") from error
+        raise PipelineError(f"{one_line(error)}{cause}") from error
     return {
         "upstream": upstream,
         "outdated": outdated,
