@@ -17,7 +17,7 @@ from stages.support.yaml import parse_yaml, read_yaml
 from tools.sweep.report import block_text
 from tools.sweep.search import Search
 from tools.sweep.space import Choice, Range, Space
-from tools.sweep.training import EndEpoch, Here, Place, Training, TrainingError
+from tools.sweep.training import Here, Place, ReportAccuracy, Training, TrainingError
 
 from .conftest import ROOT, TINY_PARAMS, Project
 from .test_ending import wait_until
@@ -217,11 +217,11 @@ def search_without_training(project: Project, monkeypatch: pytest.MonkeyPatch, r
 def test_a_trial_that_is_worse_than_most_is_ended_early(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
 
-    def run(_: Training, __: Place, end_epoch: EndEpoch) -> float:
+    def run(_: Training, __: Place, report: ReportAccuracy) -> float:
         number = next(numbers)
         accuracy = 0.1 if number == 9 else 0.9 + number / 1000
         for epoch in (1, 2, 3):
-            end_epoch(epoch, 3, accuracy)
+            report(epoch, 3, accuracy)
         return accuracy
 
     search = search_without_training(project, monkeypatch, run)
@@ -248,7 +248,7 @@ def test_finalists_are_what_was_searched(project: Project, monkeypatch: pytest.M
     monkeypatch.setattr("tests.test_sweep.SIMPLE", ODD)
     trained: list[tuple[int, dict]] = []
 
-    def run(training: Training, _: Place, __: EndEpoch) -> float:
+    def run(training: Training, _: Place, __: ReportAccuracy) -> float:
         content = parse_yaml(training.params.encode(), "")
         trained.append((content["train"]["seeds"][0], content["architectures"]["found"]))
         return len(trained) / 100

@@ -1,4 +1,4 @@
-"""Trains by the pipeline's own stage, in a process and a folder of its own, and tells how far it is."""
+"""Trains by the pipeline's own stage, on this machine or on a Ray cluster."""
 
 import contextlib
 import fcntl
@@ -16,10 +16,8 @@ from typing import Any, Protocol
 import pandas as pd
 import psutil
 
-from stages.common.files import write_text
 from stages.models.checkpoint import CHECKPOINTS
-from stages.support import apart
-from stages.support.apart import OUTPUT, train_apart
+from stages.support.apart import OUTPUT, ReportEpoch, train_apart
 from stages.support.errors import PipelineError
 from stages.support.resources import short_of_memory
 from stages.support.yaml import to_yaml
@@ -27,7 +25,7 @@ from tools.common.results import TRAINING_DATA as DATA
 
 STOPPED = {128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM}  # exit statuses after Ctrl-C, and when terminated
 
-EndEpoch = Callable[[int, int, float], None]  # the epoch from 1, the number of epochs, the validation accuracy
+ReportAccuracy = Callable[[int, int, float], None]  # the epoch from 1, the number of epochs, the validation accuracy
 
 
 class TrainingError(PipelineError):
@@ -35,15 +33,14 @@ class TrainingError(PipelineError):
 
 
 class Place(Protocol):
-    """Where trainings run: `jobs` at once."""
+    """Where trainings run, `jobs` at once."""
 
     jobs: int
 
-    def train(self, training: "Training", lock: int, end_epoch: apart.EndEpoch) -> tuple[int, str]:
-        """Runs stages/train.py in a folder; returns its exit status, and what it printed on stderr.
+    def train(self, training: "Training", report: ReportEpoch) -> tuple[int, str]:
+        """Runs stages/train.py; returns its exit status, and what it printed on stderr.
 
-        `end_epoch` is called after each epoch; what that raises ends the training. `lock`, an open file, is held as
-        long as it runs.
+        `report` is called after each epoch; what that raises ends the training.
         """
 
     def stop(self) -> None:
@@ -56,8 +53,8 @@ class Here:
 
     jobs: int
 
-    def train(self, training: "Training", lock: int, end_epoch: apart.EndEpoch) -> tuple[int, str]:
-        return train_apart(training.folder, training.name, DATA, end_epoch, [lock])
+    def train(self, training: "Training", report: ReportEpoch) -> tuple[int, str]:
+        return train_apart(training.folder, training.name, training.params, DATA, report)
 
     def stop(self) -> None:
         for child in psutil.Process().children():
@@ -72,14 +69,10 @@ class OnCluster:
         from stages.support.cluster import Cluster
 
         self.cluster = Cluster(address)
-        self.jobs = self.cluster.cpus()
+        self.jobs, self.stop = self.cluster.cpus(), self.cluster.cancel
 
-    def train(self, training: "Training", lock: int, end_epoch: apart.EndEpoch) -> tuple[int, str]:
-        remote = self.cluster.train(training.name, training.params, DATA, training.folder / OUTPUT)
-        return remote.run(end_epoch)
-
-    def stop(self) -> None:
-        self.cluster.close()
+    def train(self, training: "Training", report: ReportEpoch) -> tuple[int, str]:
+        return self.cluster.train(training.name, training.params, DATA, training.folder / OUTPUT, report)
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ class Training:
     """A training of one architecture with one seed.
 
     Args:
-        folder: of its own, by which it is found again; params.yaml, model and history are written there.
+        folder: of its own, by which a later search knows it; model and history are written there.
         name: of the architecture.
         seed: as in params.yaml.
         params: the text of params.yaml.
@@ -100,7 +93,7 @@ class Training:
 
     @classmethod
     def of(cls, params: dict[str, Any], identity: str, trainings: Path) -> "Training":
-        """The training that the content of a params.yaml with one architecture and one seed leads to.
+        """Returns the training of the content of a params.yaml with one architecture and one seed.
 
         `identity` is that of the code and the data. The same training has the same folder in `trainings`.
         """
@@ -108,12 +101,12 @@ class Training:
         decides = json.dumps([name, seed, params["architectures"][name], params["train"]["kernels"], identity])
         return cls(trainings / hashlib.sha256(decides.encode()).hexdigest()[:16], name, seed, to_yaml(params))
 
-    def run(self, place: Place, end_epoch: EndEpoch) -> float:
-        """Trains, or resumes, or finds what was trained earlier.
+    def run(self, place: Place, report: ReportAccuracy) -> float:
+        """Trains, or resumes, or reads what was trained earlier.
 
         Args:
             place: where it runs.
-            end_epoch: called after each epoch; what it raises ends the training.
+            report: called after each epoch; what it raises ends the training.
 
         Returns:
             The accuracy on the held-out images after the last epoch.
@@ -123,9 +116,9 @@ class Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         history = self.folder / OUTPUT / f"{self.seed}.csv"
         with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed search's training goes on until its next epoch, and holds it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another trial may be the same training
             if not history.exists():
-                self._run_stage(place, lock.fileno(), end_epoch)
+                self._run_stage(place, report)
         table = pd.read_csv(history)
         return float(table[(table.split == "validation") & (table.metric == "accuracy")].value.iloc[-1])
 
@@ -133,20 +126,19 @@ class Training:
         """Deletes what an unfinished training has left to resume from."""
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
 
-    def _run_stage(self, place: Place, lock: int, end_epoch: EndEpoch) -> None:
-        write_text(self.folder / "params.yaml", self.params)
-
-        def report(epoch: int, epochs: int, logs: dict[str, float]) -> None:
+    def _run_stage(self, place: Place, report: ReportAccuracy) -> None:
+        def report_accuracy(epoch: int, epochs: int, logs: dict[str, float]) -> None:
             if "val_accuracy" in logs:  # not of epochs trained earlier, of a training that is resumed
-                end_epoch(epoch, epochs, logs["val_accuracy"])
+                report(epoch, epochs, logs["val_accuracy"])
 
-        status, stderr = place.train(self, lock, report)
+        status, stderr = place.train(self, report_accuracy)
         if status in STOPPED:
             raise PipelineError("stopped; rerun to continue")
         if status < 0:
             ended = f"{self.folder}: a training was ended by {signal.Signals(-status).name}"
-            why = short_of_memory(place.jobs) if status == -signal.SIGKILL else "rerun to continue"
-            raise PipelineError(f"{ended}; {why}")
+            raise PipelineError(
+                ended, short_of_memory(place.jobs) if status == -signal.SIGKILL else "rerun to continue"
+            )
         if status:
             *_, last = stderr.splitlines() or [""]
             if not last.startswith("error: "):
