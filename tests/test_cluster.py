@@ -22,7 +22,7 @@ from stages.support.resources import cluster_address
 from .conftest import ROOT, Project
 from .faults import is_alive, outputs
 from .test_ending import wait_until
-from .test_sweep import SIMPLE
+from .test_space import SIMPLE
 
 TRAIN = ("python", "-m", "tools.repro", "train@cnn")
 

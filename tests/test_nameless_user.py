@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import Project
 from .faults import make_stale
-from .test_sweep import SIMPLE
+from .test_space import SIMPLE
 
 UNSET = ("USER", "LOGNAME", "LNAME", "USERNAME")  # what getpass.getuser reads first
 OTHER_USER = ("unshare", "--user", "--map-user=12345", "--map-group=12345")
