@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.support.versions import other_version, pinned
+
 from .conftest import ROOT
 
 LOCKS = ("requirements.txt", "tools/cluster/requirements.txt", "tests/requirements.txt")
@@ -54,6 +56,15 @@ def test_the_versions_that_decide_results_are_those_installed() -> None:
     for folder, path in RESULTS.items():
         assert f"-r stages/{folder}/requirements.txt\n" in (ROOT / LOCKS[0]).with_suffix(".in").read_text()
         assert {name: importlib.metadata.version(name) for name in pins(path)} == pins(path)
+
+
+def test_pins_with_extras_and_markers_are_checked() -> None:
+    text = "keras==3.15.1  # models\ntensorflow[and-cuda]==2.21.0; sys_platform == 'linux'\n# a==1\n-r b==2\n"
+    assert pinned(text) == {"keras": "3.15.1", "tensorflow": "2.21.0"}
+    assert other_version(f"pytest=={importlib.metadata.version('pytest')}\nuv[x]==0.1\n") == (
+        f"expected uv 0.1, found {UV} installed"
+    )
+    assert other_version("no-such-package==1\n") == "expected no-such-package 1, found none installed"
 
 
 class Small:
