@@ -16,7 +16,7 @@ from stages.support.params import load_params
 from stages.support.yaml import parse_yaml, read_yaml
 from tools.sweep.report import block_text
 from tools.sweep.search import Search
-from tools.sweep.training import Here, Place, ReportAccuracy, Training, TrainingError
+from tools.sweep.training import Place, ReportAccuracy, Training, TrainingError, here
 
 from .conftest import ROOT, Project
 from .test_ending import wait_until
@@ -72,11 +72,11 @@ def test_a_training_that_is_ended_resumes(project: Project, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.run(Here(1), end)
+        training.run(here(1), end)
     reported: list[int] = []
-    assert 0 < training.run(Here(1), lambda epoch, *_: reported.append(epoch)) <= 1
+    assert 0 < training.run(here(1), lambda epoch, *_: reported.append(epoch)) <= 1
     assert reported in ([2, 3], [3])  # its second epoch may have ended before the training did
-    assert training.run(Here(1), end) > 0  # trains no more
+    assert training.run(here(1), end) > 0  # trains no more
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,9 @@ def test_a_training_that_is_ended_resumes(project: Project, monkeypatch: pytest.
     ],
 )
 def test_a_training_that_fails_is_one_line(status: int, stderr: str, jobs: int, message: str, tmp_path: Path) -> None:
-    class Failing(Here):
-        def train(self, *_: object) -> tuple[int, str]:
-            return status, stderr
-
+    failing = Place(jobs, lambda *_: (status, stderr), lambda: None)
     with pytest.raises(PipelineError, match=message) as error:
-        Training(tmp_path, "found", 10, "").run(Failing(jobs), lambda *_: None)
+        Training(tmp_path, "found", 10, "").run(failing, lambda *_: None)
     assert isinstance(error.value, TrainingError) == (status == 1)
 
 
@@ -124,7 +121,7 @@ def search_without_training(project: Project, monkeypatch: pytest.MonkeyPatch, r
     monkeypatch.setattr(Training, "run", run)
     folder = project.path / "sweeps/found"
     folder.mkdir(parents=True, exist_ok=True)
-    return Search(read(text, project.path), read_yaml(project.params), folder, Here(1), Progress(disable=True))
+    return Search(read(text, project.path), read_yaml(project.params), folder, here(1), Progress(disable=True))
 
 
 def test_a_trial_that_is_worse_than_most_is_ended_early(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

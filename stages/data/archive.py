@@ -28,7 +28,6 @@ MEMBERS = tuple(DIMENSIONS)  # in the order of the file
 MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
 MAX_SIDE = 1000  # pixels
 MAX_HEADER = 1000  # characters; NumPy writes 118
-HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @dataclass(frozen=True)
@@ -59,13 +58,9 @@ class Archive:
         return digest.hexdigest()
 
     def summary(self) -> str:
-        """A table of counts and shapes, for the screen."""
-        lines = [f"{'':8}{'images':>8}  {'shape':10}{'classes':>8}"]
-        for split in ("train", "test"):
-            images = getattr(self, f"x_{split}")
-            size = " x ".join(map(str, images.shape[1:]))
-            lines.append(f"{split:8}{len(images):8,}  {size:10}{self.classes:8}")
-        return "\n".join(lines)
+        """Returns counts and sizes in one line, for the screen."""
+        counts = f"{len(self.x_train):,} training and {len(self.x_test):,} test images"
+        return f"{counts} of {' x '.join(map(str, self.x_train.shape[1:]))} pixels, {self.classes} classes"
 
 
 def read_archive(path: Path) -> Archive:
@@ -79,7 +74,11 @@ def read_archive(path: Path) -> Archive:
         if not zipfile.is_zipfile(stream):
             raise ValueError("expected a NumPy .npz archive, found no zip file")
         with zipfile.ZipFile(stream) as file:
-            arrays = {name: _read_array(file, member) for name, member in _checked_members(file, path).items()}
+            members = _checked_members(file, path).items()
+            arrays = {
+                name: np.lib.format.read_array(file.open(member), max_header_size=MAX_HEADER)
+                for name, member in members
+            }
     for name in ("y_train", "y_test"):
         low, high = arrays[name].min(), arrays[name].max()
         if low < 0 or high >= MAX_CLASSES:
@@ -130,17 +129,12 @@ def _read_header(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[np.dty
         raise ValueError(f"{member.filename} is compressed in a way that NumPy does not use")
     with file.open(member) as stream:
         version = np.lib.format.read_magic(stream)
-        if version not in HEADERS:
+        if version != (1, 0):
             raise ValueError(f"{member.filename} has the format version {version}")
-        shape, _, dtype = HEADERS[version](stream, max_header_size=MAX_HEADER)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - stream.tell():
             raise ValueError(f"{member.filename} does not hold {dtype} {shape}")
     return dtype, shape
-
-
-def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    with file.open(member) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False, max_header_size=MAX_HEADER)
 
 
 def write_archive(path: Path, archive: Archive) -> None:

@@ -25,7 +25,7 @@ from tools.common.results import TRAINING_DATA
 from tools.sweep.report import finalists_table, write_report
 from tools.sweep.search import Search
 from tools.sweep.space import Space
-from tools.sweep.training import Here, OnCluster, Place
+from tools.sweep.training import Place, here, on_cluster
 
 SWEEPS = Path("sweeps")
 
@@ -85,8 +85,8 @@ def _place(jobs: int | None, kernels: str) -> Place:
     """Returns this machine, or the Ray cluster that the environment names."""
     address = cluster_address(kernels)
     if address:
-        return OnCluster(address)
-    return Here(jobs or (1 if kernels == "native" else trainings_at_once((TRAINING_DATA / IMAGES).stat().st_size)))
+        return on_cluster(address)
+    return here(jobs or (1 if kernels == "native" else trainings_at_once((TRAINING_DATA / IMAGES).stat().st_size)))
 
 
 def _progress() -> Progress:

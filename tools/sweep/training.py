@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -32,47 +32,42 @@ class TrainingError(PipelineError):
     """The stage refused the architecture, or its loss was not finite."""
 
 
-class Place(Protocol):
-    """Where trainings run, `jobs` at once."""
-
-    jobs: int
-
-    def train(self, training: "Training", report: ReportEpoch) -> tuple[int, str]:
-        """Runs stages/train.py; returns its exit status, and what it printed on stderr.
-
-        `report` is called after each epoch; what that raises ends the training.
-        """
-
-    def stop(self) -> None:
-        """Ends all trainings."""
-
-
 @dataclass(frozen=True)
-class Here:
-    """Each training is a process on this machine."""
+class Place:
+    """Where trainings run.
+
+    Args:
+        jobs: how many run at once.
+        train: trains, with the arguments of `train_apart`; returns what that returns.
+        stop: ends all trainings.
+    """
 
     jobs: int
+    train: Callable[[Path, str, str, Path, ReportEpoch], tuple[int, str]]
+    stop: Callable[[], None]
 
-    def train(self, training: "Training", report: ReportEpoch) -> tuple[int, str]:
-        return train_apart(training.folder, training.name, training.params, DATA, report)
 
-    def stop(self) -> None:
+def here(jobs: int) -> Place:
+    """Returns this machine, where each training is a process."""
+
+    def stop() -> None:
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.NoSuchProcess):  # has just ended
                 child.terminate()
 
+    return Place(jobs, train_apart, stop)
 
-class OnCluster:
-    """Each training is a task on a Ray cluster."""
 
-    def __init__(self, address: str) -> None:
-        from stages.support.cluster import Cluster
+def on_cluster(address: str) -> Place:
+    """Returns a Ray cluster, where each training is a task."""
+    from stages.support.cluster import Cluster
 
-        self.cluster = Cluster(address)
-        self.jobs, self.stop = self.cluster.cpus(), self.cluster.cancel
+    cluster = Cluster(address)
 
-    def train(self, training: "Training", report: ReportEpoch) -> tuple[int, str]:
-        return self.cluster.train(training.name, training.params, DATA, training.folder / OUTPUT, report)
+    def train(folder: Path, name: str, params: str, data: Path, report: ReportEpoch) -> tuple[int, str]:
+        return cluster.train(name, params, data, folder / OUTPUT, report)
+
+    return Place(cluster.cpus(), train, cluster.cancel)
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ class Training:
             if "val_accuracy" in logs:  # not of epochs trained earlier, of a training that is resumed
                 report(epoch, epochs, logs["val_accuracy"])
 
-        status, stderr = place.train(self, report_accuracy)
+        status, stderr = place.train(self.folder, self.name, self.params, DATA, report_accuracy)
         if status in STOPPED:
             raise PipelineError("stopped; rerun to continue")
         if status < 0:
