@@ -20,7 +20,10 @@ COMPILE = ("compile", "--universal", "--python-version=3.11", "--generate-hashes
 # pip's settings of where packages come from, and uv's variables for the same. Others, such as `target`, do not count
 SETTINGS = {"index-url": "UV_DEFAULT_INDEX", "trusted-host": "UV_INSECURE_HOST", "cert": "SSL_CERT_FILE"}
 SETTINGS |= {"proxy": "ALL_PROXY", "timeout": "UV_HTTP_TIMEOUT", "default-timeout": "UV_HTTP_TIMEOUT"}
-SETTINGS |= dict.fromkeys(("extra-index-url", "no-index", "find-links", "client-cert", "cache-dir", "retries"), "")
+SETTINGS |= dict.fromkeys(
+    ("extra-index-url", "no-index", "find-links", "client-cert", "keyring-provider", "retries"), ""
+)
+SETTINGS |= dict.fromkeys(("cache-dir", "no-cache-dir", "use-feature", "use-deprecated"), "")
 VARIABLES = {name: f"PIP_{name.upper().replace('-', '_')}" for name in SETTINGS}
 # For `pip config list`, which has these options too: settings for other commands must not hide any of the list
 PLAIN = dict.fromkeys(("PIP_USER", "PIP_SITE", "PIP_GLOBAL", "PIP_QUIET"), "0") | {"PIP_LOG": os.devnull}
