@@ -3,7 +3,6 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '
 VENV := .venv
 RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
-SWEEP := $(VENV)/installed-sweep
 CLUSTER := $(VENV)/installed-cluster
 TRAINS := $(RUN) $(if $(RAY_ADDRESS),$(CLUSTER)) # what trains, here or on a Ray cluster
 ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
@@ -34,7 +33,7 @@ preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after:
 verify: $(RUN) ## prove that reruns give the same bytes, on other processors too, with a small configuration; on some: PROCESSORS="Haswell"
 	@python -m tools.verify $(PROCESSORS:%=--processor=%)
 
-sweep: $(TRAINS) $(SWEEP) ## search for the best architecture of a space with Optuna: make sweep SPACE=docs/sweeps/small_cnn.yaml [TRIALS=30] [FINALISTS=3] [SEEDS="10 11"] [WRITE=1]
+sweep: $(TRAINS) ## search for the best architecture of a space with Optuna: make sweep SPACE=docs/sweeps/small_cnn.yaml [TRIALS=30] [FINALISTS=3] [SEEDS="10 11"] [WRITE=1]
 	@python -m tools.sweep $(SPACE) $(TRIALS:%=--trials=%) $(FINALISTS:%=--finalists=%) $(if $(SEEDS),--seeds $(SEEDS)) $(JOBS:%=--jobs=%) $(if $(WRITE),--write)
 
 test: $(DEV) ## install the environment, then run all tests
@@ -49,7 +48,7 @@ check: $(DEV) ## check lint, format, and that generated files are up to date
 	@$(ENVIRONMENT) check
 
 lock: $(VENV)/created ## write each requirements.txt from the requirements.in beside it; newer versions: UPGRADE=1 or UPGRADE="numpy"
-	$(ENVIRONMENT) lock $(if $(UPGRADE),--upgrade $(UPGRADE))
+	$(ENVIRONMENT) lock $(UPGRADE)
 
 format: $(DEV) ## format the code, and fix what lint can fix
 	ruff check --fix .
@@ -78,17 +77,8 @@ $(VENV)/created:
 	@touch $@
 
 $(RUN): requirements.txt | $(VENV)/created
-	$(ENVIRONMENT) install requirements.txt
-	@touch $@
-
-$(SWEEP): $(RUN) tools/sweep/requirements.txt
-	$(ENVIRONMENT) install tools/sweep/requirements.txt
-	@touch $@
-
-$(CLUSTER): $(RUN) tools/cluster/requirements.txt
-	$(ENVIRONMENT) install tools/cluster/requirements.txt
-	@touch $@
-
-$(DEV): $(SWEEP) $(CLUSTER) tests/requirements.txt
-	$(ENVIRONMENT) install tests/requirements.txt
+$(CLUSTER): tools/cluster/requirements.txt $(RUN)
+$(DEV): tests/requirements.txt $(CLUSTER)
+$(RUN) $(CLUSTER) $(DEV):
+	$(ENVIRONMENT) install $<
 	@touch $@

@@ -1,22 +1,20 @@
 """Stage 1: fetches the data set from the first available source in params.yaml.
 
-Writes the archive in a canonical form, and a description: name, places, counts, shapes and digests.
-Neither depends on which of several verified places the data came from.
+Writes the archive in a canonical form, and a description: name, places, counts, shapes and digests. Neither depends on
+which of several verified places the data came from.
 
-The first run uses the first available source. Later runs keep its data: if they are no longer available,
-fetch reuses the earlier copy and does not switch to another source.
+The first run uses the first available source and records it in the description. Later runs keep that data set: if no
+place serves it any more, fetch reads the earlier copy and does not switch to another source.
 """
 
 import argparse
-import hashlib
 import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
 
 from stages.common.files import write_json
 from stages.data.archive import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
@@ -42,32 +40,23 @@ sha256: "{sha256}"
 
 
 def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archive, Source, str | Earlier]:
-    """Tries each place of each source in order, then the copy that an earlier run fetched from that source.
+    """Tries each place in order, and returns the archive of the first that works, its source and its place.
 
-    Once the pipeline has run, only the first source and that of the earlier run are tried. The earlier copy does not
-    stand in for a file in data/own/ that is there but cannot be used.
-
-    Returns the archive, its source and its place. Prints on stderr why earlier places were skipped.
-    Raises `PipelineError` with all reasons if no place works; and `MemoryError`, as it is no place's fault.
+    Prints on stderr why earlier places were skipped. Raises `PipelineError` with all reasons if no place works; and
+    `MemoryError`, as it is no place's fault.
     """
     failures: list[str] = []
-    for index, source in enumerate(sources):
-        kept = [earlier] if earlier and earlier.is_of(source) else []
-        if index > 0 and earlier and not kept and earlier.exists():
+    for source, place in _places(sources, earlier):
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of Python, about the header of a hostile array
+                archive = place.archive() if isinstance(place, Earlier) else read_place(place)
+            check_content(archive, source, str(place))
+        except PipelineError as error:
+            failures.append(str(error))
             continue
-        if any(is_own(place) and os.path.lexists(place) for place in source.places):
-            kept = []
-        for place in [*source.places, *kept]:
-            try:
-                with warnings.catch_warnings(action="ignore"):  # of Python, about the header of a hostile array
-                    archive = place.read() if isinstance(place, Earlier) else read_place(place)
-                check_content(archive, source, str(place))
-            except PipelineError as error:
-                failures.append(str(error))
-                continue
-            for failure in failures:
-                print(f"skipped: {failure}", file=sys.stderr)
-            return archive, source, place
+        for failure in failures:
+            print(f"skipped: {failure}", file=sys.stderr)
+        return archive, source, place
     others = f" ({sources[1].dataset}: used in a first run only; to use it now, list it first)" if sources[1:] else ""
     raise PipelineError(
         f"{PARAMS_PATH}: data.sources: could not get the data set ({'; '.join(failures)}); "
@@ -75,15 +64,36 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
     )
 
 
+def _places(sources: list[Source], earlier: Earlier | None) -> Iterator[tuple[Source, str | Earlier]]:
+    """Yields each place with its source. After a first run, only the first source and that of the first run count.
+
+    The earlier copy comes last in its source. It does not stand in for a file in data/own/ that is there but damaged.
+    """
+    for source in sources:
+        is_kept = earlier is not None and earlier.is_of(source)
+        if source is not sources[0] and earlier and not is_kept and earlier.exists():
+            continue
+        yield from ((source, place) for place in source.places)
+        if is_kept and not any(is_own(place) and os.path.lexists(place) for place in source.places):
+            yield source, earlier
+
+
 def read_place(place: str) -> Archive:
-    """Reads the archive from one place: embedded digits, URL, Keras cache or path."""
+    """Reads the archive from one place: embedded digits, URL, Keras's cache or path. No download stays on disk."""
     check_own(place)
     if place == EMBEDDED:
         from stages.data.offline import embedded_digits
 
         return embedded_digits()
     if "://" in place:
-        return _read_url(place)
+        if not place.lower().startswith(("http://", "https://")):
+            scheme = place.partition(":")[0]
+            raise PipelineError(f"{place}: expected an http or https URL, or a path; found {scheme}")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "data.npz")
+            download(place, path)
+            with named(path, place):
+                return read_archive(path)
     try:
         path = keras_cache() / place.removeprefix("keras:") if place.startswith("keras:") else Path(place).expanduser()
         if not path.is_file():
@@ -93,50 +103,32 @@ def read_place(place: str) -> Archive:
     return read_archive(path)
 
 
-def _read_url(url: str) -> Archive:
-    """Downloads and reads an archive; nothing of it stays on disk."""
-    if not url.lower().startswith(("http://", "https://")):
-        raise PipelineError(f"{url}: expected an http or https URL, or a path; found {url.partition(':')[0]}")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "data.npz")
-        download(url, path)
-        with named(path, url):
-            return read_archive(path)
-
-
 def keras_cache() -> Path:
-    """The folder where Keras keeps downloaded data sets: $KERAS_HOME/datasets, by default ~/.keras/datasets."""
+    """Returns the folder where Keras keeps downloaded data sets: $KERAS_HOME/datasets, by default ~/.keras/datasets."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
 
 
 def check_content(archive: Archive, source: Source, place: str) -> None:
     """Raises `PipelineError` if the arrays do not have the digest that params.yaml pins."""
-    found = archive.sha256()
-    if source.sha256 not in (None, found):
+    digest = archive.sha256()
+    if source.sha256 not in (None, digest):
         raise PipelineError(
-            f"{place}: expected arrays with SHA-256 {source.sha256}, found {found}; "
+            f"{place}: expected arrays with SHA-256 {source.sha256}, found {digest}; "
             "the file is damaged, or another data set than data.sources in params.yaml pins"
         )
 
 
 def describe(archive: Archive, source: Source, place: str | Earlier) -> Description:
-    """The description of a fetched archive.
+    """Describes a fetched archive.
 
-    If a digest is pinned, all places of the source hold the same arrays, so the description lists all of
-    them. Otherwise it lists the place the archive came from.
+    If a digest is pinned, all places of the source hold the same arrays, so the description lists all of them.
+    Otherwise it lists the place the archive came from.
     """
-    return Description(
-        dataset=source.dataset,
-        source=source.places if source.sha256 else [place.place if isinstance(place, Earlier) else place],
-        sha256=archive.sha256(),
-        classes=archive.classes,
-        arrays={name: _describe_array(getattr(archive, name)) for name in MEMBERS},
-    )
-
-
-def _describe_array(array: np.ndarray) -> ArrayDescription:
-    digest = hashlib.sha256(np.ascontiguousarray(array).data)
-    return ArrayDescription(list(array.shape), str(array.dtype), digest.hexdigest())
+    places = source.places
+    if not source.sha256:
+        places = place.description.source if isinstance(place, Earlier) else [place]
+    arrays = {name: ArrayDescription.of(getattr(archive, name)) for name in MEMBERS}
+    return Description(source.dataset, places, archive.sha256(), archive.classes, arrays)
 
 
 @command
@@ -149,7 +141,7 @@ def main() -> None:
     check_versions("common", "data")
 
     sources = load_params().data.sources
-    earlier = Earlier.find(arguments.archive, arguments.description)
+    earlier = Earlier.read(arguments.archive, arguments.description)
     archive, source, place = fetch(sources, earlier)
     write_archive(arguments.archive, archive)
     description = describe(archive, source, place)

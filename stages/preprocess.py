@@ -26,12 +26,12 @@ CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28
 
 
 def read_description(path: Path, archive: Archive) -> Description:
-    """Reads what fetch says of the archive. Raises `PipelineError` if it is missing or damaged, or is of other data."""
+    """Reads the description of the data. Raises `PipelineError` if it is missing, damaged, or of other data."""
     with made_by(MADE_BY, path):
-        found = Description.parse(read_bytes(path), str(path))
-        if found.sha256 != archive.sha256():
-            raise PipelineError(f"{path}: expected the digest of the data, {archive.sha256()}, found {found.sha256}")
-        return found
+        description, digest = Description.parse(read_bytes(path), str(path)), archive.sha256()
+        if description.sha256 != digest:
+            raise PipelineError(f"{path}: expected the digest of the data, {digest}, found {description.sha256}")
+        return description
 
 
 def scale_images(images: np.ndarray, pixel_max: float) -> np.ndarray:
@@ -42,17 +42,15 @@ def scale_images(images: np.ndarray, pixel_max: float) -> np.ndarray:
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """One-hot float32 (n, classes) of integer labels (n,) in 0…classes-1."""
+    """Encodes integer labels (n,) in 0…classes-1 as one-hot float32 (n, classes)."""
     return np.eye(classes, dtype=np.float32)[labels]
 
 
 def prepare(images: np.ndarray, labels: np.ndarray, dataset: Dataset, pixel_max: float, folder: Path) -> None:
     """Writes the files of a split into `folder`, from uint8 images (n, height, width) and labels (n,)."""
     chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
-    shown = track(
-        chunks, f"{folder.name} images", console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    )
-    scaled = (scale_images(images[chunk], pixel_max) for chunk in shown)
+    bar = {"console": Console(stderr=True), "transient": True, "disable": not sys.stderr.isatty()}
+    scaled = (scale_images(images[chunk], pixel_max) for chunk in track(chunks, f"{folder.name} images", **bar))
     write_npy(folder / IMAGES, scaled, (*images.shape, 1))
     encoded = (one_hot(labels[chunk], dataset.classes) for chunk in chunks)
     write_npy(folder / LABELS, encoded, (len(labels), dataset.classes))
@@ -60,7 +58,7 @@ def prepare(images: np.ndarray, labels: np.ndarray, dataset: Dataset, pixel_max:
 
 
 def samples(archive: Archive, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Training images first…first+count-1 and their labels, fewer at the end of the set."""
+    """Returns training images first…first+count-1 and their labels, fewer at the end of the set."""
     total = len(archive.x_train)
     if first >= total:
         raise mistake("preprocess.samples.first", f"at most {total - 1}, the last training image", first)

@@ -1,9 +1,11 @@
 """The archive and the prepared arrays."""
 
+import hashlib
 import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,99 +23,108 @@ def arrays(archive: Archive) -> dict[str, np.ndarray]:
     return {name: getattr(archive, name) for name in MEMBERS}
 
 
-@pytest.mark.parametrize("container", ["compressed", "other order", "other label type", "fortran order"])
-def test_the_same_arrays_are_the_same_bytes_whatever_the_container(tmp_path: Path, container: str) -> None:
-    content = arrays(tiny_archive())
+TINY = arrays(tiny_archive())
+SAME = {
+    "compressed": lambda path: np.savez_compressed(path, **TINY),
+    "other order": lambda path: np.savez(path, **dict(reversed(TINY.items()))),
+    "other label type": lambda path: np.savez(path, **TINY | {"y_train": TINY["y_train"].astype(np.int64)}),
+    "fortran order": lambda path: np.savez(path, **TINY | {"x_test": np.asfortranarray(TINY["x_test"])}),
+}
+
+
+@pytest.mark.parametrize("save", SAME.values(), ids=SAME)
+def test_the_same_arrays_are_the_same_bytes_whatever_the_container(tmp_path: Path, save: Any) -> None:
     given, canonical, again = tmp_path / "given.npz", tmp_path / "a.npz", tmp_path / "b.npz"
     write_archive(canonical, tiny_archive())
-    match container:
-        case "compressed":
-            np.savez_compressed(given, **content)
-        case "other order":
-            np.savez(given, **dict(reversed(content.items())))
-        case "other label type":
-            np.savez(given, **content | {"y_train": content["y_train"].astype(np.int64)})
-        case "fortran order":
-            np.savez(given, **content | {"x_test": np.asfortranarray(content["x_test"])})
+    save(given)
     assert given.read_bytes() != canonical.read_bytes()
     write_archive(again, read_archive(given))
     assert again.read_bytes() == canonical.read_bytes()
     assert read_archive(given).sha256() == tiny_archive().sha256()
+    assert {entry.date_time for entry in zipfile.ZipFile(again).infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_the_digest_tells_content_apart() -> None:
+def test_the_digest_is_that_of_names_dtypes_shapes_and_values() -> None:
+    ones = np.ones((1, 1, 2), np.uint8), np.ones(1, np.uint8)
+    text = b"x_train uint8 1x1x2\n\1\1y_train uint8 1\n\1x_test uint8 1x1x2\n\1\1y_test uint8 1\n\1"
+    assert Archive(*ones, *ones).sha256() == hashlib.sha256(text).hexdigest()
     archive = tiny_archive()
     changed = archive.x_test.copy()
     changed[-1, -1, -1] ^= 1
     reshaped = replace(archive, x_test=archive.x_test.reshape(-1, 4, 16), x_train=archive.x_train.reshape(-1, 4, 16))
-    digests = {archive.sha256(), replace(archive, x_test=changed).sha256(), reshaped.sha256()}
-    assert len(digests) == 3
+    assert len({archive.sha256(), replace(archive, x_test=changed).sha256(), reshaped.sha256()}) == 3
 
 
-BAD = {
-    "no archive": (lambda path: path.write_bytes(b"<html>not found</html>"), "not a data set: "),
-    "half an archive": (
-        lambda path: (write_archive(path, tiny_archive()), path.write_bytes(path.read_bytes()[:9000])),
-        "not a data set: ",
+def images(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.uint8)
+
+
+def labels(*values: int, count: int = 300) -> np.ndarray:
+    return np.resize(values, count)
+
+
+NO_CLASS = "y_train: expected labels 0…k-1 of two or more classes, each with images, found "
+BAD = {  # the arrays that differ, or the content, and the message
+    "no archive": (b"<html>not found</html>", "not a data set: expected a NumPy .npz archive, found no zip file"),
+    "half an archive": (slice(9000), "not a data set: "),
+    "a damaged array": (5000, "not a data set: Bad CRC-32"),
+    "pickled": ({"y_test": np.array([{}] * 100)}, "not a data set: y_test.npy does not hold object (100,)"),
+    "float images": ({"x_test": np.zeros((100, 8, 8))}, "x_test: expected uint8 images (n, height, width) of at most"),
+    "colour images": ({"x_train": images(9, 8, 8, 3)}, "x_train: expected uint8 images"),
+    "no images": ({"x_train": images(0, 8, 8), "y_train": labels(0, count=0)}, "x_train: expected uint8 images"),
+    "other size": ({"x_test": images(100, 9, 9)}, "x_test: expected images of (8, 8) as in x_train, found (9, 9)"),
+    "too few labels": (
+        {"y_test": labels(0, count=99)},
+        "y_test: expected 100 integer labels, one per image, found int64 (99,)",
     ),
-    "a damaged array": (lambda path: damage(path), "not a data set: "),
-    "a missing array": (
-        lambda path: np.savez(path, x_train=np.zeros((1, 2, 2), np.uint8)),
-        "expected the arrays x_train, y_train, x_test, y_test, found x_train",
+    "float labels": ({"y_test": np.zeros(100)}, "y_test: expected 100 integer labels, one per image, found float64"),
+    "negative labels": (
+        {"y_test": labels(-1, count=100)},
+        "y_test: expected labels 0…k-1 with k at most 256, found -1…-1",
     ),
-    "pickled": (lambda path: save(path, y_test=np.array([{}] * 100)), "not a data set: "),
-    "float images": (lambda path: save(path, x_test=np.zeros((100, 8, 8))), "x_test: expected uint8 images"),
-    "colour images": (lambda path: save(path, x_train=np.zeros((9, 8, 8, 3), np.uint8)), "x_train: expected uint8"),
-    "other size": (
-        lambda path: save(path, x_test=np.zeros((100, 9, 9), np.uint8)),
-        "x_test: expected images of (8, 8)",
+    "large labels": ({"y_train": labels(0, 256)}, "y_train: expected labels 0…k-1 with k at most 256, found 0…256"),
+    "a class without images": ({"y_test": labels(11, count=100)}, f"{NO_CLASS}10 of 12 and none of label 10"),
+    "one class": ({"y_train": labels(0), "y_test": labels(0, count=100)}, f"{NO_CLASS}1 of 1 and none of label 1"),
+    "gaps": ({"y_train": labels(0, 2, 4, 6, 8)}, f"{NO_CLASS}5 of 10 and none of label 1"),
+    "wide images": (
+        {"x_train": images(300, 1, 1001)},
+        "x_train: expected uint8 images (n, height, width) of at most 1000 × 1000 pixels, found uint8 (300, 1, 1001)",
     ),
-    "too few labels": (lambda path: save(path, y_test=np.zeros(99, int)), "y_test: expected 100 integer labels"),
-    "negative labels": (lambda path: save(path, y_test=np.full(100, -1)), "y_test: expected labels 0…k-1"),
-    "a class without images": (
-        lambda path: save(path, y_test=np.full(100, 11)),
-        "y_train: expected labels 0…k-1 of two or more classes, each with images, found 10 of 12 and none of label 10",
-    ),
-    "one class": (
-        lambda path: save(path, y_train=np.zeros(300, int), y_test=np.zeros(100, int)),
-        "y_train: expected labels 0…k-1 of two or more classes, each with images, found 1 of 1 and none of label 1",
-    ),
-    "gaps": (
-        lambda path: save(path, y_train=np.arange(300) % 5 * 2, y_test=np.zeros(100, int)),
-        "y_train: expected labels 0…k-1 of two or more classes, each with images, found 5 of 9 and none of label 1",
-    ),
-    "images as wide as a wall": (
-        lambda path: save(path, x_train=np.zeros((300, 1, 2000), np.uint8)),
-        "x_train: expected uint8 images (n, height, width) of at most 1000 × 1000 pixels, found uint8 (300, 1, 2000)",
-    ),
-    "too many members": (lambda path: many_members(path), "not a data set: it lists more than 1000 members"),
 }
 
 
-def save(path: Path, **changed: np.ndarray) -> None:
-    np.savez(path, **arrays(tiny_archive()) | changed)
+@pytest.mark.parametrize(("content", "line"), BAD.values(), ids=BAD)
+def test_a_bad_archive_is_one_line_that_names_it(tmp_path: Path, content: Any, line: str) -> None:
+    path = tmp_path / "bad.npz"
+    if isinstance(content, dict):
+        np.savez(path, **TINY | content)
+    else:
+        write_archive(path, tiny_archive())
+        good = bytearray(path.read_bytes())
+        if isinstance(content, int):
+            good[content] ^= 0xFF
+        path.write_bytes(
+            content if isinstance(content, bytes) else good[content] if isinstance(content, slice) else good
+        )
+    with pytest.raises(PipelineError) as caught:
+        read_archive(path)
+    assert str(caught.value).startswith(f"{path}: {line}")
+    assert "\n" not in str(caught.value)
 
 
-def many_members(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as file:
-        for number in range(1001):
-            file.writestr(f"{number}.npy", b"")
+def test_missing_arrays_are_named(tmp_path: Path) -> None:
+    for present, found in (({}, "none"), ({"x_train": 1}, "x_train"), (dict.fromkeys("abcde", 1), "a, b, c, d, …")):
+        np.savez(tmp_path / "bad.npz", **present)
+        with pytest.raises(PipelineError) as caught:
+            read_archive(tmp_path / "bad.npz")
+        expected = f"expected the arrays x_train, y_train, x_test, y_test, found {found}"
+        assert str(caught.value) == f"{tmp_path / 'bad.npz'}: {expected}"
 
 
-def damage(path: Path) -> None:
-    write_archive(path, tiny_archive())
-    content = bytearray(path.read_bytes())
-    content[5000] ^= 0xFF
-    path.write_bytes(content)
-
-
-def test_what_a_small_file_would_unpack_to_is_refused_before_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_small_file_would_unpack_to_is_refused_before_it_is_read(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("stages.data.archive.MAX_BYTES", 50_000_000)
     path = tmp_path / "bomb.npz"
-    images = np.zeros((1_000_000, 8, 8), np.uint8)
-    np.savez_compressed(path, **arrays(tiny_archive()) | {"x_train": images, "y_train": np.zeros(1_000_000, np.uint8)})
+    np.savez_compressed(path, **TINY | {"x_train": images(1_000_000, 8, 8), "y_train": images(1_000_000)})
     assert path.stat().st_size < 100_000
     tracemalloc.start()
     with pytest.raises(
@@ -124,28 +135,14 @@ def test_what_a_small_file_would_unpack_to_is_refused_before_it_is_read(
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize(("spoil", "line"), BAD.values(), ids=BAD)
-def test_a_bad_archive_is_one_line_that_names_it(tmp_path: Path, spoil, line: str) -> None:
-    path = tmp_path / "bad.npz"
-    spoil(path)
-    with pytest.raises(PipelineError) as caught:
-        read_archive(path)
-    assert str(caught.value).startswith(f"{path}: {line}")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_canonical_archive_is_memory_mapped(tmp_path: Path) -> None:
-    write_archive(tmp_path / "raw.npz", tiny_archive())
-    for name, mapped in arrays(map_archive(tmp_path / "raw.npz")).items():
-        assert isinstance(mapped, np.memmap)
-        np.testing.assert_array_equal(mapped, arrays(tiny_archive())[name])
-
-
-def test_prepared_arrays_are_scaled_images_and_one_hot_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepared_arrays_are_scaled_images_and_one_hot_labels(tmp_path: Path, monkeypatch) -> None:
     archive = tiny_archive()
     write_archive(tmp_path / "raw.npz", archive)
     monkeypatch.setattr("stages.preprocess.CHUNK", 70)  # the last chunk is smaller
     mapped = map_archive(tmp_path / "raw.npz")
+    for name, array in arrays(mapped).items():
+        assert isinstance(array, np.memmap)
+        np.testing.assert_array_equal(array, TINY[name])
     dataset = Dataset("tiny", 10, (8, 8, 1), 300)
     prepare(mapped.x_train, mapped.y_train, dataset, 255, tmp_path / "train")
     assert Dataset.read(tmp_path / "train") == dataset
@@ -154,8 +151,7 @@ def test_prepared_arrays_are_scaled_images_and_one_hot_labels(tmp_path: Path, mo
     assert (images.dtype, images.shape) == (np.float32, (300, 8, 8, 1))
     assert (labels.dtype, labels.shape) == (np.float32, (300, 10))
     np.testing.assert_array_equal(images[..., 0], archive.x_train.astype("float32") / 255)
-    np.testing.assert_array_equal(labels.argmax(axis=1), archive.y_train)
-    assert (labels.sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(labels, np.eye(10)[archive.y_train])
 
 
 def test_preparing_needs_no_more_memory_for_a_larger_set(tmp_path: Path) -> None:
@@ -176,26 +172,16 @@ def test_preparing_needs_no_more_memory_for_a_larger_set(tmp_path: Path) -> None
     assert peak(24) < peak(8) + CHUNK * 8 * 8
 
 
-def test_a_pixel_above_pixel_max_is_one_line() -> None:
-    with pytest.raises(PipelineError) as caught:
-        scale_images(np.full((1, 2, 2), 200, np.uint8), 100)
-    assert str(caught.value) == str(mistake("preprocess.pixel_max", "at least the largest pixel, 200", 100))
-
-
-def test_samples_end_with_the_set_and_start_within_it() -> None:
-    archive = tiny_archive()
-    images, labels = samples(archive, first=290, count=25)
-    np.testing.assert_array_equal(images, archive.x_train[290:])
-    np.testing.assert_array_equal(labels, archive.y_train[290:])
-    with pytest.raises(PipelineError, match=r"preprocess.samples.first: expected at most 299"):
-        samples(archive, first=300, count=1)
-
-
-def test_one_hot() -> None:
+def test_images_labels_and_samples() -> None:
     assert one_hot(np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
-
-
-def test_an_archive_keeps_no_time_of_writing(tmp_path: Path) -> None:
-    write_archive(tmp_path / "raw.npz", tiny_archive())
-    with zipfile.ZipFile(tmp_path / "raw.npz") as archive:
-        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert scale_images(np.full((1, 1, 1), 200, np.uint8), 200).tolist() == [[[[1.0]]]]
+    with pytest.raises(PipelineError) as caught:
+        scale_images(np.full((1, 2, 2), 200, np.uint8), 199)
+    assert str(caught.value) == str(mistake("preprocess.pixel_max", "at least the largest pixel, 200", 199))
+    archive = tiny_archive()
+    for first in (299, 290, 3):
+        shown, labels = samples(archive, first, count=25)
+        np.testing.assert_array_equal(shown, archive.x_train[first : first + 25])
+        np.testing.assert_array_equal(labels, archive.y_train[first : first + 25])
+    with pytest.raises(PipelineError, match=r"preprocess.samples.first: expected at most 299, the last training image"):
+        samples(archive, first=300, count=1)

@@ -10,63 +10,76 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 from ray.cluster_utils import Cluster as Nodes
 
+from stages.support.errors import PipelineError
+from stages.support.resources import cluster_address
+
 from .conftest import ROOT, Project
 from .faults import is_alive, outputs
 from .test_ending import wait_until
-from .test_sweep import SIMPLE
+from .test_space import SIMPLE
 
-REPRO = ("python", "-m", "tools.repro")
-ALONE = (*REPRO, "train@cnn")
+TRAIN = ("python", "-m", "tools.repro", "train@cnn")
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Nodes]:
+    """A cluster with a head, on which nothing is trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_gcs_server_port_wait_time_s", "600")  # not the usual 30, however busy the machine is
+        head = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        yield head
+        head.shutdown()
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    """A cluster with a head, on which nothing is trained."""
-    monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "600")  # not the usual 30, however busy the machine is
-    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    yield nodes
-    nodes.shutdown()
+def nodes(head: Nodes) -> Iterator[Nodes]:
+    """The cluster, to which a test adds nodes."""
+    yield head
+    for node in list(head.worker_nodes):
+        head.remove_node(node)
 
 
-def on(nodes: Nodes) -> dict[str, str]:
-    return {"RAY_ADDRESS": nodes.address}
-
-
-def start(project: Project, *command: str, **variables: str) -> subprocess.Popen[str]:
+def start(project: Project, nodes: Nodes, *command: str) -> subprocess.Popen[str]:
+    environment = {**project.environment, "RAY_ADDRESS": nodes.address}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=project.path, env={**project.environment, **variables}, **streams)
+    return subprocess.Popen(command, cwd=project.path, env=environment, **streams)
 
 
-def train_cnn_for(project: Project, epochs: int) -> None:
-    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=epochs))
+def run(project: Project, nodes: Nodes, *command: str, status: int = 0) -> str:
+    with start(project, nodes, *command) as process:
+        printed = process.stdout.read()
+    assert process.returncode == status, printed
+    assert "Traceback" not in printed
+    return printed
 
 
-@dataclass
+@pytest.fixture
+def stale(project: Project) -> Project:
+    """The built project, in which one architecture is to be trained, with two epochs."""
+    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=2))
+    return project
+
+
 class Gate:
-    """Has each training say that it has ended an epoch, and then wait until the gate is open."""
+    """Has each training of a project end an epoch, and then wait until the gate is open."""
 
-    project: Project
-
-    def __post_init__(self) -> None:
-        self.waiting, self.gate = self.project.path.parent / "waiting", self.project.path.parent / "gate"
+    def __init__(self, project: Project) -> None:
+        self.waiting, self.gate = project.path.parent / "waiting", project.path.parent / "gate"
         os.mkfifo(self.gate)  # which can be opened for reading once another process opens it for writing
-        module = self.project.path / "stages/models/training.py"
+        module = project.path / "stages/models/training.py"
         before, line, after = module.read_text().partition("        checkpoint.save(model, history)\n")
-        wait = (
-            f"        import os; write_text(Path({str(self.waiting)!r}), str(os.getpid())); open({str(self.gate)!r})\n"
-        )
         assert line
-        module.write_text(before + line + wait + after)
+        wait = f"write_text(Path({str(self.waiting)!r}), str(os.getpid())); open({str(self.gate)!r})"
+        module.write_text(f"{before}{line}        import os; {wait}\n{after}")
 
     def wait_for_a_training(self, command: subprocess.Popen[str]) -> psutil.Process:
-        """The training that waits at the gate, once a command has started it."""
+        """Returns the training that waits at the gate, once a command has started it."""
         wait_until(lambda: self.waiting.exists() or command.poll() is not None)
         assert self.waiting.exists(), command.stdout.read()
         return psutil.Process(int(self.waiting.read_text()))
@@ -77,89 +90,69 @@ class Gate:
         self.gate.touch()
 
 
-def test_a_cluster_gives_the_bytes_of_a_local_run(nodes: Nodes, project: Project, tmp_path: Path) -> None:
-    train_cnn_for(project, 2)
-    here = project.clone(tmp_path / "here")
-    before = outputs(project)
-
+def test_a_cluster_gives_the_bytes_of_a_local_run(nodes: Nodes, stale: Project, tmp_path: Path) -> None:
+    here, before = stale.clone(tmp_path / "here"), outputs(stale)
     nodes.add_node(num_cpus=1, env_vars={"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2"})
-    with start(project, *REPRO, **on(nodes)) as process:
-        told = process.stdout.read()
-    assert process.returncode == 1
-    assert "is not used: GLIBC_TUNABLES chooses functions of the C library" in told
-    assert "error: RAY_ADDRESS: none of the cluster's 1 nodes with CPUs can be used" in told
-    assert "Traceback" not in told
-    after = outputs(project)
+    printed = run(stale, nodes, *TRAIN, status=1)
+    assert "is not used: GLIBC_TUNABLES chooses functions of the C library" in printed
+    assert "error: RAY_ADDRESS: none of the cluster's 1 nodes with CPUs can be used" in printed
+    after = outputs(stale)
     assert all(after[path] == content for path, content in before.items() if not path.startswith("data/models/cnn"))
 
     nodes.add_node(num_cpus=1)
-    with start(project, *REPRO, **on(nodes)) as process:
-        told = process.stdout.read()
-    assert process.returncode == 0, told
-    assert "trained with seed 10" in told
-    here.run(*REPRO)
-    assert outputs(project) == outputs(here)
-    assert (project.path / "dvc.lock").read_bytes() == (here.path / "dvc.lock").read_bytes()
+    assert "trained with seed 10" in run(stale, nodes, *TRAIN)
+    here.repro("train@cnn")
+    assert outputs(stale) == outputs(here)
+    assert (stale.path / "dvc.lock").read_bytes() == (here.path / "dvc.lock").read_bytes()
 
-    (project.path / "space.yaml").write_text(SIMPLE)
-    sweep = ("python", "-m", "tools.sweep", "space.yaml", "--trials", "1", "--write")
-    with start(project, *sweep, **on(nodes)) as process:
-        told = process.stdout.read()
-    assert process.returncode == 0, told
-    project.repro("train@found")
-    (model,) = project.path.glob("sweeps/found/trainings/*/models/10.keras")
-    assert model.read_bytes() == (project.path / "data/models/found/10.keras").read_bytes()
+    (stale.path / "space.yaml").write_text(SIMPLE)
+    run(stale, nodes, "python", "-m", "tools.sweep", "space.yaml", "--trials", "1", "--write")
+    stale.repro("train@found")
+    (model,) = stale.path.glob("sweeps/found/trainings/*/models/10.keras")
+    assert model.read_bytes() == (stale.path / "data/models/found/10.keras").read_bytes()
 
 
-def test_a_training_whose_node_dies_runs_elsewhere(nodes: Nodes, project: Project, tmp_path: Path) -> None:
-    train_cnn_for(project, 2)
-    gate = Gate(project)
-    here = project.clone(tmp_path / "here")
-    node = nodes.add_node(num_cpus=1)
-    with start(project, *ALONE, **on(nodes)) as process:
-        training = gate.wait_for_a_training(process)
-        nodes.add_node(num_cpus=1)
-        nodes.remove_node(node, allow_graceful=False)
-        wait_until(lambda: not is_alive(training))
-        gate.open()
-        told = process.stdout.read()
-    assert process.returncode == 0, told
-    assert "trained with seed 10" in told
-    here.run(*ALONE)
-    assert outputs(project) == outputs(here)
-
-
-def test_ctrl_c_ends_trainings_on_all_nodes(nodes: Nodes, project: Project) -> None:
-    train_cnn_for(project, 2)
-    gate = Gate(project)
-    before = (project.path / "dvc.lock").read_bytes()
-    nodes.add_node(num_cpus=1)
-    with start(project, *ALONE, **on(nodes)) as process:
+def test_a_training_whose_node_dies_runs_elsewhere_and_ctrl_c_ends_it_there(
+    nodes: Nodes, stale: Project, tmp_path: Path
+) -> None:
+    gate, before = Gate(stale), (stale.path / "dvc.lock").read_bytes()
+    first, here = nodes.add_node(num_cpus=1), stale.clone(tmp_path / "here")
+    with start(stale, nodes, *TRAIN) as process:
         training = gate.wait_for_a_training(process)
         process.send_signal(signal.SIGINT)
-        told = process.stdout.read()
-    assert process.returncode == 130, told
-    assert "Traceback" not in told
+        printed = process.stdout.read()
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
     wait_until(lambda: not is_alive(training))
-    assert (project.path / "dvc.lock").read_bytes() == before
+    assert (stale.path / "dvc.lock").read_bytes() == before
+
+    gate.waiting.unlink()
+    with start(stale, nodes, *TRAIN) as process:
+        training = gate.wait_for_a_training(process)
+        nodes.add_node(num_cpus=1)
+        nodes.remove_node(first, allow_graceful=False)
+        wait_until(lambda: not is_alive(training))
+        gate.open()
+        printed = process.stdout.read()
+    assert process.returncode == 0, printed
+    here.repro("train@cnn")
+    assert outputs(stale) == outputs(here)
 
 
 @pytest.mark.parametrize(
     ("address", "kernels", "message"),
     [
-        ("127.0.0.1:1", "portable", "error: RAY_ADDRESS=127.0.0.1:1: cannot reach a Ray cluster: "),
-        ("127.0.0.1:1", "native", "error: params.yaml: train.kernels: expected 'portable', as RAY_ADDRESS is set"),
-        ("ray://127.0.0.1:1", "portable", "error: RAY_ADDRESS: expected HOST:PORT of a cluster in which this machine"),
+        ("127.0.0.1:1", "native", "params.yaml: train.kernels: expected 'portable', as RAY_ADDRESS is set"),
+        ("ray://127.0.0.1:1", "portable", "RAY_ADDRESS: expected HOST:PORT of a cluster in which this machine is"),
     ],
 )
-def test_a_cluster_that_cannot_be_used_is_one_line(address: str, kernels: str, message: str, project: Project) -> None:
-    project.edit(lambda params: params["train"].update(kernels=kernels))
-    train_cnn_for(project, 2)
-    with start(project, *ALONE, RAY_ADDRESS=address) as process:
-        told = process.stdout.read()
-    assert process.returncode == 1
-    assert message in told
-    assert "Traceback" not in told
+def test_a_cluster_that_cannot_be_used_is_one_line(address: str, kernels: str, message: str, monkeypatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(PipelineError) as error:
+        cluster_address(kernels)
+    assert str(error.value).startswith(message)
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    assert cluster_address(kernels) is None
 
 
 # Prints why each address on its command line cannot be used. A process of its own, as gRPC and Ray's nodes, which
@@ -198,13 +191,20 @@ def test_another_service_at_the_address_is_one_line() -> None:
         for server in (dashboard, hangs_up):
             threading.Thread(target=server.serve_forever, daemon=True).start()
         ports = dashboard.server_port, hangs_up.server_address[1], silent.getsockname()[1], int(grpc.stdout.readline())
-        addresses = [*(f"127.0.0.1:{port}" for port in ports), "127.0.0.1", "http://127.0.0.1:8265"]
+        addresses = [*(f"127.0.0.1:{port}" for port in (*ports, 1)), "127.0.0.1", "http://127.0.0.1:8265"]
         line = [sys.executable, "-c", TRY, *addresses]
         done = subprocess.run(line, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
         for server in (dashboard, hangs_up):
             server.shutdown()
         grpc.communicate("end")
-    reasons = ("Failed parsing HTTP/2", "", "no answer within 10 s", "another service answers there", "Invalid address")
+    reasons = (
+        "Failed parsing HTTP/2",
+        "",
+        "no answer within 10 s",
+        "another service answers there",
+        "",
+        "Invalid address",
+    )
     for address, reason, printed in itertools.zip_longest(addresses, reasons, done.stdout.splitlines(), fillvalue=""):
         assert printed.startswith(f"RAY_ADDRESS={address}: cannot reach a Ray cluster: "), done.stdout
         assert printed.endswith("; expected HOST:PORT of a ray start --head, whose port is 6379 by default")

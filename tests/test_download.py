@@ -1,4 +1,4 @@
-"""Servers that send too much, too slowly, or somewhere else; the next place serves."""
+"""Servers that send well, too much, too slowly, or something else; a disk that fills."""
 
 import gzip
 import threading
@@ -11,23 +11,52 @@ import pytest
 
 from stages.data import download
 from stages.data.archive import write_archive
-from stages.fetch import fetch
+from stages.fetch import fetch, read_place
+from stages.support.errors import anticipated
 
 from .conftest import tiny_archive
 from .test_fetch import source
 
 
-class Hostile(BaseHTTPRequestHandler):
-    """Answers each path in its own bad way."""
+class Server(BaseHTTPRequestHandler):
+    """Answers each path in its own way; `asked` has the paths, `content` a good archive."""
+
+    asked: list[str]
+    content: bytes
 
     def do_GET(self) -> None:
-        getattr(self, self.path.strip("/").partition(".")[0])()
+        name = self.path.strip("/").partition(".")[0]
+        self.asked.append(name)
+        getattr(self, name)()
 
-    def start(self, status: int = 200, **headers: str) -> None:
+    def start(self, status: int = 200, **headers: object) -> None:
         self.send_response(status)
         for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
+            self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
+
+    def send(self, content: bytes) -> None:
+        self.start(Content_Length=len(self.content))
+        self.wfile.write(content)
+
+    def good(self) -> None:
+        self.send(self.content)
+
+    def fails_once(self) -> None:
+        self.send(self.content) if self.asked.count("fails_once") == 2 else self.send_error(503)
+
+    def cut_once(self) -> None:
+        self.send(self.content[: None if self.asked.count("cut_once") == 2 else 20_000])
+
+    def cut(self) -> None:
+        self.send(self.content[:20_000])
+
+    def missing(self) -> None:
+        self.send_error(404)
+
+    def login(self) -> None:
+        self.start()
+        self.wfile.write(b"<html>Please log in</html>")
 
     def endless(self) -> None:
         self.start()
@@ -38,13 +67,7 @@ class Hostile(BaseHTTPRequestHandler):
         self.start()
         while True:
             self.wfile.write(b"x")
-            time.sleep(0.2)
-
-    def slow_headers(self) -> None:
-        self.wfile.write(b"HTTP/1.0 200 OK\r\n")
-        for number in range(1000):
-            self.wfile.write(f"X-{number}: x\r\n".encode()[:2])
-            time.sleep(0.2)
+            time.sleep(0.1)
 
     def bomb(self) -> None:
         self.start(Content_Encoding="gzip")
@@ -64,8 +87,10 @@ class Hostile(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+def server(tmp_path: Path) -> Iterator[str]:
+    write_archive(tmp_path / "good.npz", tiny_archive())
+    Server.asked, Server.content = [], (tmp_path / "good.npz").read_bytes()
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     httpd.daemon_threads = True
     httpd.handle_error = lambda *_: None  # the client has gone
     threading.Thread(target=httpd.serve_forever, daemon=True).start()
@@ -74,33 +99,43 @@ def server() -> Iterator[str]:
     httpd.server_close()
 
 
+@pytest.mark.parametrize(("name", "times"), [("good", 1), ("fails_once", 2), ("cut_once", 2)])
+def test_a_download_that_fails_or_is_cut_is_tried_again(server: str, name: str, times: int) -> None:
+    assert read_place(f"{server}/{name}.npz").sha256() == tiny_archive().sha256()
+    assert Server.asked == [name] * times
+
+
 @pytest.mark.parametrize(
-    ("path", "reason"),
+    ("name", "times", "reason"),
     [
-        ("endless", "expected at most 1,000,000 bytes, found more"),
-        ("trickle", "expected an end within 2 seconds, found none"),
-        ("slow_headers", "expected an end within 2 seconds, found none"),
-        ("bomb", "expected at most 1,000,000 bytes, found more"),
-        ("circle", "Exceeded 5 redirects"),
-        ("elsewhere", "No connection adapters were found for 'file:///etc/passwd'"),
-        ("nonsense", "cannot download"),
+        ("missing", 2, "cannot download: 404"),
+        ("cut", 2, "cannot download: IncompleteRead"),
+        ("login", 1, "not a data set: expected a NumPy .npz archive, found no zip file"),
+        ("endless", 1, "cannot download: expected at most 1,000,000 bytes, found more"),
+        ("trickle", 1, "cannot download: expected an end within 1 seconds, found none"),
+        ("bomb", 1, "cannot download: expected at most 1,000,000 bytes, found more"),
+        ("circle", 31, "cannot download: Exceeded 30 redirects"),
+        ("elsewhere", 1, "cannot download: No connection adapters were found for 'file:///etc/passwd'"),
+        ("nonsense", 1, "cannot download: "),
     ],
 )
-def test_a_hostile_server_is_one_line_and_the_next_place_serves(
-    server: str,
-    path: str,
-    reason: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_bad_server_is_one_line_and_the_next_place_serves(
+    server: str, name: str, times: int, reason: str, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(download, "MAX_BYTES", 1_000_000)
-    if "seconds" in reason:
-        monkeypatch.setattr(download, "MAX_SECONDS", 2)
-    write_archive(tmp_path / "good.npz", tiny_archive())
-    url = f"{server}/{path}.npz"
-    assert fetch([source(url, str(tmp_path / "good.npz"))])[2] == str(tmp_path / "good.npz")
-    said = capsys.readouterr().err
-    assert said.startswith(f"skipped: {url}: cannot download: ")
-    assert reason in said
-    assert said.count("\n") == 1
+    monkeypatch.setattr(download, "MAX_SECONDS", 1 if name == "trickle" else 600)
+    url, good = f"{server}/{name}.npz", str(tmp_path / "good.npz")
+    assert fetch([source(url, good)])[2] == good
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"skipped: {url}: {reason}")
+    assert printed.count("\n") == 1
+    assert Server.asked == [name] * times
+
+
+def test_a_disk_that_fills_during_a_download_is_an_error_and_no_other_place_serves(server: str, monkeypatch) -> None:
+    monkeypatch.setattr("stages.fetch.download", lambda url, _: download.download(url, Path("/dev/full")))
+    with pytest.raises(OSError, match="No space left") as error:
+        fetch([source(f"{server}/good.npz", f"{server}/login.npz")])
+    line = "a temporary file: cannot write: No space left on device; free some space and rerun"
+    assert anticipated(error.value) == line
+    assert Server.asked == ["good"]

@@ -50,6 +50,7 @@ def test_other_commands_run(nameless: list[str], project: Project, command: str)
 
 
 def test_a_name_and_a_home_are_kept(project: Project, tmp_path: Path) -> None:
-    code = "import stages, os; print(os.environ.get('LOGNAME'), os.environ['USER'], os.environ['HOME'])"
+    code = "import os; from stages.support.processes import prepare_process; prepare_process(); "
+    code += "print(os.environ.get('LOGNAME'), os.environ['USER'], os.environ['HOME'])"
     names = ("--unset=LOGNAME", "USER=ann", f"HOME={tmp_path}")
     assert project.run("env", *names, "python", "-c", code).stdout == f"None ann {tmp_path}\n"

@@ -20,6 +20,7 @@ from .reviews import pages, review
 from .test_fetch import run_fetch
 
 OWN = "data/own/digits.npz"
+FETCH = ("python", "-m", "stages.fetch", "data/raw/mnist.npz", "data/raw/mnist.json")
 LINE = "not looked at: {}: it has no sha256 in params.yaml; to read it again, run: dvc repro --force fetch"
 
 
@@ -51,11 +52,10 @@ def test_dvc_sees_a_replaced_file_and_fetch_takes_it(project: Project) -> None:
     assert fetched(project) == digest
 
 
-@pytest.mark.parametrize("place", ["data/own/new.npz", "data/own/a folder/new.npz"])
-def test_dvc_sees_a_new_file_and_what_a_link_leads_to(project: Project, tmp_path: Path, place: str) -> None:
-    (project.path / place).parent.mkdir(exist_ok=True)
+def test_dvc_sees_a_new_file_and_what_a_link_leads_to(project: Project, tmp_path: Path) -> None:
+    (project.path / "data/own/a folder").mkdir()
     (tmp_path / "data.npz").write_bytes(b"1")
-    (project.path / place).symlink_to(tmp_path / "data.npz")
+    (project.path / "data/own/a folder/new.npz").symlink_to(tmp_path / "data.npz")
     assert "data/own" in project.run("dvc", "status").stdout
     project.run("dvc", "commit", "--force", "fetch")
     assert "up to date" in project.run("dvc", "status").stdout
@@ -95,57 +95,38 @@ def test_what_dvc_add_tracks_reaches_a_clone_and_its_review(project: Project, tm
     assert stale(Revision("clone", None, clone.path)) == ["fetch: data/own modified"]
 
 
-def damage(path: Path) -> None:
-    path.unlink()
-    path.write_text("<html>Please log in</html>")
+def test_a_file_that_is_there_and_damaged_is_an_error_and_no_earlier_copy_stands_in(project: Project) -> None:
+    right, before = fetched(project), outputs(project)
 
+    def fails(reason: str) -> None:
+        done = project.run(*FETCH, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: params.yaml: data.sources: could not get the data set ({reason}")
+        assert done.stderr.count("\n") == 1
+        assert outputs(project) == before
 
-@pytest.mark.parametrize(
-    ("pinned", "spoil", "reason"),
-    [
-        (False, damage, f"{OWN}: not a data set: "),
-        (False, lambda path: (path.unlink(), path.symlink_to("nowhere")), f"{OWN}: no such file"),
-        (True, lambda path: write_archive(path, tiny_archive(200)), f"{OWN}: expected arrays with SHA-256 "),
-    ],
-)
-def test_a_file_that_is_there_and_no_use_is_an_error_and_no_earlier_copy_stands_in(
-    project: Project, pinned: bool, spoil, reason: str
-) -> None:
-    right = fetched(project)
-    if pinned:
-        read_from(project, OWN, sha256=right)
-    before = outputs(project)
-    spoil(project.path / OWN)
-    done = project.run("python", "-m", "stages.fetch", "data/raw/mnist.npz", "data/raw/mnist.json", check=False)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert f"could not get the data set ({reason}" in done.stderr
-    if pinned:
-        assert f"{right}, found {tiny_archive(200).sha256()}; " in done.stderr
-    assert outputs(project) == before
-
-
-def test_the_earlier_copy_stands_in_for_its_own_place_only(project: Project) -> None:
+    (project.path / OWN).write_text("<html>Please log in</html>")
+    fails(f"{OWN}: not a data set: ")
     (project.path / OWN).unlink()
-    fetch = ("python", "-m", "stages.fetch", "data/raw/mnist.npz", "data/raw/mnist.json")
-    done = project.run(*fetch)
+    (project.path / OWN).symlink_to("nowhere")
+    fails(f"{OWN}: no such file")
+    read_from(project, OWN, sha256=right)
+    fails(f"{OWN}: expected arrays with SHA-256 {right}, found {replace(project)}; ")
+
+
+def test_the_earlier_copy_stands_in_for_its_own_place_only(project: Project, tmp_path: Path) -> None:
+    (project.path / OWN).unlink()
+    done = project.run(*FETCH)
     assert done.stderr == f"skipped: {OWN}: no such file\n"
     assert done.stdout.startswith("tiny digits, from an earlier run\n")
-    read_from(project, "data/own/other.npz")
-    done = project.run(*fetch, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith(
-        "error: params.yaml: data.sources: could not get the data set (data/own/other.npz: no"
-    )
-
-
-def test_a_folder_that_is_a_link_is_one_line(project: Project, tmp_path: Path) -> None:
     write_archive(tmp_path / "away/digits.npz", tiny_archive())
     (project.path / "data/own/link").symlink_to(tmp_path / "away")
-    read_from(project, place := "data/own/link/digits.npz")
-    done = project.run("python", "-m", "stages.fetch", "new.npz", "new.json", check=False)
-    assert done.returncode == 1
-    assert f"({place}: its folder is a link, where DVC sees no changes; link the file instead)" in done.stderr
+    is_link = "its folder is a link, where DVC sees no changes; link the file instead"
+    for place, reason in (("data/own/other.npz", "no such file"), ("data/own/link/digits.npz", is_link)):
+        read_from(project, place)
+        done = project.run(*FETCH, check=False)
+        assert done.returncode == 1
+        assert f"could not get the data set ({place}: {reason})" in done.stderr
 
 
 @pytest.mark.parametrize(

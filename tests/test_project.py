@@ -1,6 +1,7 @@
 """Consistency of dvc.yaml, the committed results, the documentation and the Makefile."""
 
 import html
+import itertools
 import json
 import os
 import re
@@ -13,7 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stages.support.errors import PipelineError
+from stages.common.kernels import FIXED
+from stages.support.errors import PipelineError, command
 from stages.support.params import load_params
 from stages.support.yaml import read_yaml
 from tools.common import results
@@ -41,15 +43,15 @@ REFERENCE = {
 
 def test_tools_look_for_results_where_dvc_yaml_writes_them() -> None:
     kinds = (results.metrics, results.predictions, results.history, results.confusion, results.worst_errors)
-    found = {results.DESCRIPTION, *(kind("${key}") for kind in (*kinds, results.errors))}
-    found |= {results.model("${key}", 10).parent, results.errors_table("${key}").parent}
-    found |= {results.TRAINING_DATA, results.TEST_DATA}
+    read = {results.DESCRIPTION, *(kind("${key}") for kind in (*kinds, results.errors))}
+    read |= {results.model("${key}", 10).parent, results.errors_table("${key}").parent}
+    read |= {results.TRAINING_DATA, results.TEST_DATA}
     written = set()
     for stage in STAGES.values():
         definition = stage.get("do", stage)
-        for out in [each for kind in ("outs", "metrics", "plots") for each in definition.get(kind, [])]:
+        for out in itertools.chain(*(definition.get(kind, []) for kind in ("outs", "metrics", "plots"))):
             written.add(Path(next(iter(out)) if isinstance(out, dict) else out))
-    assert found <= written
+    assert read <= written
 
 
 def test_importing_the_stages_does_not_import_tensorflow() -> None:
@@ -64,14 +66,11 @@ def recorded_metrics(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_the_recorded_results_reach_the_reference(name: str) -> None:
-    tutorials = read_yaml(TUTORIALS)
+    tutorials, metrics = read_yaml(TUTORIALS), recorded_metrics(name)
     recipe = {"architectures." + name: tutorials["architectures"][name], "train": tutorials["train"]}
     recorded = read_lock(ROOT / "dvc.lock").get(f"train@{name}", {}).get("params", {}).get("params.yaml")
-    if recorded != recipe:
-        pytest.skip(f"{name} is another recipe than the tutorial's, which has no reference")
-    metrics = recorded_metrics(name)
-    if metrics["dataset"] != ["MNIST"]:
-        pytest.skip(f"metrics/{name}.json comes from {metrics['dataset']}, which has no reference")
+    if recorded != recipe or metrics["dataset"] != ["MNIST"]:
+        pytest.skip(f"{name} is another recipe than the tutorial's or of other data, which has no reference")
     assert metrics["accuracy"] == pytest.approx(REFERENCE[name], abs=0.004)
 
 
@@ -184,16 +183,21 @@ def test_an_unsupported_python_is_one_line(
         runpy.run_path(str(ROOT / "tools/check_python.py"))
 
 
-def local_variables() -> list[str]:
-    done = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True)
-    return done.stdout.split()
+def test_no_variable_of_one_repository_reaches_what_commands_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    git = ["git", "rev-parse", "--local-env-vars"]
+    local = set(subprocess.run(git, capture_output=True, text=True, check=True).stdout.split())
+    for name in local:
+        monkeypatch.setenv(name, "0")
+    left: set[str] = set()
+    monkeypatch.chdir(ROOT)
+    command(lambda: left.update(local & set(os.environ)))()
+    assert left == {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}  # settings such as safe.directory
 
 
-def test_no_variable_of_one_repository_reaches_what_tools_start() -> None:
-    kept = {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}  # settings such as safe.directory
-    code = "import json, os, tools; print(json.dumps(dict(os.environ)))"
-    environment = os.environ | dict.fromkeys(local_variables(), "0")
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
-    assert set(local_variables()) & set(json.loads(done.stdout)) == kept
+def test_importing_changes_only_the_variables_that_choose_kernels() -> None:
+    code = "import json, os; before = dict(os.environ); import stages, tools.sweep.space"
+    code += "; print(json.dumps([name for name in os.environ if os.environ[name] != before.get(name)]))"
+    names = ("NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE", "KERAS_BACKEND")
+    environment = {name: value for name, value in os.environ.items() if name not in FIXED} | {"GIT_DIR": "x"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert set(names) <= set(json.loads(done.stdout)) <= set(FIXED)

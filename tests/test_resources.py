@@ -39,76 +39,40 @@ def limited(machine: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]
 
 V2, V1 = "0::/\n", "4:memory:/\n3:cpuset:/\n2:cpu,cpuacct:/\n1:name=systemd:/\n"
 NESTED = "0::/kubepods/pod1/container\n"
+POD, OLD = "kubepods/pod1", "memory/memory"
+CACHE = "active_file 3000000000\ninactive_file 900000000"
+OLD_CACHE = "active_file 1\ntotal_active_file 2000000000\ntotal_inactive_file 2000000000"
+HIDDEN = "hierarchical_memory_limit 2800000000"
+NONE_OLD = {f"{OLD}.limit_in_bytes": "9223372036854771712"}
+SLURM = "memory/slurm/uid_1/job_2/memory.limit_in_bytes"
+THREE = {f"{POD}/container/memory.max": "9000000000", f"{POD}/memory.max": "4200000000"}
+THREE |= {f"{POD}/memory.current": "1400000000", "kubepods/memory.max": "50000000000"}  # in use by another container
 # the process's groups, their files, and how many trainings on MNIST run at once: each takes 1.36 GB
 CASES = {
     "no control groups": ("", {}, 8),
-    "version 2, nothing limited": (V2, {"memory.max": "max", "memory.high": "max", "cpu.max": "max 100000"}, 8),
-    "version 2, a container with 1.4 GB": (V2, {"memory.max": "1400000000", "memory.current": "30000000"}, 1),
-    "version 2, 4.2 GB": (V2, {"memory.max": "4200000000", "memory.current": "100000000"}, 3),
-    "version 2, most of it in use": (V2, {"memory.max": "4200000000", "memory.current": "2000000000"}, 1),
-    "version 2, in use by the page cache": (
-        V2,
-        {
-            "memory.max": "4200000000",
-            "memory.current": "4000000000",
-            "memory.stat": "anon 100\nactive_file 3000000000\ninactive_file 900000000",
-        },
-        3,
-    ),
-    "version 2, throttled": (V2, {"memory.max": "max", "memory.high": "2800000000", "memory.current": "0"}, 2),
-    "version 2, the pod's limit": (
-        NESTED,
-        {"kubepods/pod1/container/memory.max": "max", "kubepods/pod1/memory.max": "2800000000"},
-        2,
-    ),
-    "version 2, the smallest of three": (
-        NESTED,
-        {
-            "kubepods/pod1/container/memory.max": "9000000000",
-            "kubepods/pod1/memory.max": "4200000000",
-            "kubepods/pod1/memory.current": "1400000000",  # by another container of the pod, too
-            "kubepods/memory.max": "50000000000",
-        },
-        2,
-    ),
-    "version 2, groups out of sight": ("0::/../../elsewhere\n", {"memory.max": "2800000000"}, 2),
-    "version 2, two cores": (V2, {"cpu.max": "200000 100000"}, 2),
-    "version 2, a core and a half": (V2, {"cpu.max": "150000 100000"}, 2),
-    "version 2, a tenth of a core": (V2, {"cpu.max": "10000 100000"}, 1),
-    "version 2, the pod's cores": (NESTED, {"kubepods/pod1/cpu.max": "300000 100000"}, 3),
-    "version 1, nothing limited": (
-        V1,
-        {"memory/memory.limit_in_bytes": "9223372036854771712", "cpu/cpu.cfs_quota_us": "-1"},
-        8,
-    ),
-    "version 1, a container with 1.4 GB": (V1, {"memory/memory.limit_in_bytes": "1400000000"}, 1),
-    "version 1, docker without name spaces": (
+    "2, nothing limited": (V2, {"memory.max": "max", "memory.high": "max", "cpu.max": "max 100000"}, 8),
+    "2, 1.4 GB": (V2, {"memory.max": "1400000000", "memory.current": "30000000"}, 1),
+    "2, 4.2 GB": (V2, {"memory.max": "4200000000", "memory.current": "100000000"}, 3),
+    "2, most of it in use": (V2, {"memory.max": "4200000000", "memory.current": "2000000000"}, 1),
+    "2, page cache": (V2, {"memory.max": "4200000000", "memory.current": "4000000000", "memory.stat": CACHE}, 3),
+    "2, throttled": (V2, {"memory.max": "max", "memory.high": "2800000000", "memory.current": "0"}, 2),
+    "2, the pod's": (NESTED, {f"{POD}/container/memory.max": "max", f"{POD}/memory.max": "2800000000"}, 2),
+    "2, the smallest of three": (NESTED, THREE, 2),
+    "2, out of sight": ("0::/../../elsewhere\n", {"memory.max": "2800000000"}, 2),
+    "2, two cores": (V2, {"cpu.max": "200000 100000"}, 2),
+    "2, a core and a half": (V2, {"cpu.max": "150000 100000"}, 2),
+    "2, a tenth of a core": (V2, {"cpu.max": "10000 100000"}, 1),
+    "2, the pod's cores": (NESTED, {f"{POD}/cpu.max": "300000 100000"}, 3),
+    "1, nothing limited": (V1, NONE_OLD | {"cpu/cpu.cfs_quota_us": "-1"}, 8),
+    "1, 1.4 GB": (V1, {f"{OLD}.limit_in_bytes": "1400000000"}, 1),
+    "1, docker without name spaces": (
         V1.replace("memory:/", "memory:/docker/1234"),
-        {
-            "memory/memory.limit_in_bytes": "4200000000",
-            "memory/memory.usage_in_bytes": "4100000000",
-            "memory/memory.stat": "active_file 1\ntotal_active_file 2000000000\ntotal_inactive_file 2000000000",
-        },
+        {f"{OLD}.limit_in_bytes": "4200000000", f"{OLD}.usage_in_bytes": "4100000000", f"{OLD}.stat": OLD_CACHE},
         3,
     ),
-    "version 1, a group out of sight": (
-        V1,
-        {
-            "memory/memory.limit_in_bytes": "9223372036854771712",
-            "memory/memory.stat": "hierarchical_memory_limit 2800000000",
-        },
-        2,
-    ),
-    "version 1, two cores": (
-        V1,
-        {"cpu,cpuacct/cpu.cfs_quota_us": "200000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
-        2,
-    ),
-    "version 1, Slurm's job": (
-        "5:memory:/slurm/uid_1/job_2/step_0\n",
-        {"memory/slurm/uid_1/job_2/memory.limit_in_bytes": "2800000000"},
-        2,
-    ),
+    "1, out of sight": (V1, NONE_OLD | {f"{OLD}.stat": HIDDEN}, 2),
+    "1, two cores": (V1, {"cpu,cpuacct/cpu.cfs_quota_us": "200000", "cpu,cpuacct/cpu.cfs_period_us": "100000"}, 2),
+    "1, Slurm's job": ("5:memory:/slurm/uid_1/job_2/step_0\n", {SLURM: "2800000000"}, 2),
 }
 
 

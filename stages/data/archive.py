@@ -6,7 +6,6 @@ whatever file they came from.
 """
 
 import hashlib
-import io
 import math
 import struct
 import zipfile
@@ -24,12 +23,11 @@ from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 
 MADE_BY = "fetch"  # the stage
-MEMBERS = ("x_train", "y_train", "x_test", "y_test")
+DIMENSIONS = {"x_train": 3, "y_train": 1, "x_test": 3, "y_test": 1}
+MEMBERS = tuple(DIMENSIONS)  # in the order of the file
 MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
 MAX_SIDE = 1000  # pixels
-MAX_MEMBERS = 1000  # of a zip file
 MAX_HEADER = 1000  # characters; NumPy writes 118
-HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Archive:
 
     @property
     def classes(self) -> int:
-        """Number of classes: the largest label plus one."""
+        """The number of classes: the largest label plus one."""
         return int(max(self.y_train.max(), self.y_test.max())) + 1
 
     def sha256(self) -> str:
@@ -60,13 +58,9 @@ class Archive:
         return digest.hexdigest()
 
     def summary(self) -> str:
-        """A table of counts and shapes, for the screen."""
-        lines = [f"{'':8}{'images':>8}  {'shape':10}{'classes':>8}"]
-        for split in ("train", "test"):
-            images = getattr(self, f"x_{split}")
-            size = " x ".join(map(str, images.shape[1:]))
-            lines.append(f"{split:8}{len(images):8,}  {size:10}{self.classes:8}")
-        return "\n".join(lines)
+        """Returns counts and sizes in one line, for the screen."""
+        counts = f"{len(self.x_train):,} training and {len(self.x_test):,} test images"
+        return f"{counts} of {' x '.join(map(str, self.x_train.shape[1:]))} pixels, {self.classes} classes"
 
 
 def read_archive(path: Path) -> Archive:
@@ -77,44 +71,56 @@ def read_archive(path: Path) -> Archive:
     has an unexpected dtype, shape or range.
     """
     with unreadable(path, "a data set"), path.open("rb") as stream:
-        arrays = _read_members(path, stream)
-    for split in ("train", "test"):
-        labels = arrays[f"y_{split}"]
-        _check_labels(path, split, labels)
-        arrays[f"y_{split}"] = labels.astype(np.uint8)
+        if not zipfile.is_zipfile(stream):
+            raise ValueError("expected a NumPy .npz archive, found no zip file")
+        with zipfile.ZipFile(stream) as file:
+            members = _checked_members(file, path).items()
+            arrays = {
+                name: np.lib.format.read_array(file.open(member), max_header_size=MAX_HEADER)
+                for name, member in members
+            }
+    for name in ("y_train", "y_test"):
+        low, high = arrays[name].min(), arrays[name].max()
+        if low < 0 or high >= MAX_CLASSES:
+            expected = f"labels 0…k-1 with k at most {MAX_CLASSES}"
+            raise PipelineError(f"{path}: {name}: expected {expected}, found {low}…{high}")
+        arrays[name] = arrays[name].astype(np.uint8)
     archive = Archive(**arrays)
-    found = np.unique(archive.y_train)
-    if archive.classes < 2 or len(found) < archive.classes:
-        absent = next(label for label in range(MAX_CLASSES) if label not in found)
+    trained = np.unique(archive.y_train)
+    if archive.classes < 2 or len(trained) < archive.classes:
+        absent = next(label for label in range(MAX_CLASSES) if label not in trained)
         raise PipelineError(
             f"{path}: y_train: expected labels 0…k-1 of two or more classes, each with images, "
-            f"found {len(found)} of {archive.classes} and none of label {absent}"
+            f"found {len(trained)} of {archive.classes} and none of label {absent}"
         )
     return archive
 
 
-def _read_members(path: Path, stream: BinaryIO) -> dict[str, np.ndarray]:
-    _check_directory(stream)
-    with zipfile.ZipFile(stream) as file:
-        names = [name.removesuffix(".npy") for name in file.namelist()]
-        if not set(MEMBERS) <= set(names):
-            listed = ", ".join(names[: len(MEMBERS)]) + (", …" if len(names) > len(MEMBERS) else "")
-            raise PipelineError(f"{path}: expected the arrays {', '.join(MEMBERS)}, found {listed or 'none'}")
-        members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
-        _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
-        return {name: _read_array(file, member) for name, member in members.items()}
-
-
-def _check_directory(stream: BinaryIO) -> None:
-    """Raises `ValueError` if the stream is not a zip file, or lists more than `MAX_MEMBERS`, as each takes memory."""
-    if not zipfile.is_zipfile(stream):
-        raise ValueError("expected a NumPy .npz archive, found no zip file")
-    stream.seek(max(0, stream.seek(0, io.SEEK_END) - 2**16 - 22))
-    _, _, record = stream.read().rpartition(b"PK\5\6")  # "end of central directory" (APPNOTE.TXT 4.3.16)
-    count, size = struct.unpack_from("<HL", record, 6)
-    if count > MAX_MEMBERS or size > MAX_MEMBERS * 2**10:
-        raise ValueError(f"it lists more than {MAX_MEMBERS} members")
-    stream.seek(0)
+def _checked_members(file: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """Returns the members of the arrays by name, whose headers are those of a data set."""
+    names = [name.removesuffix(".npy") for name in file.namelist()]
+    if not set(MEMBERS) <= set(names):
+        listed = ", ".join(names[: len(MEMBERS)]) + (", …" if len(names) > len(MEMBERS) else "")
+        raise PipelineError(f"{path}: expected the arrays {', '.join(MEMBERS)}, found {listed or 'none'}")
+    members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
+    headers = {name: _read_header(file, member) for name, member in members.items()}
+    for split in ("train", "test"):
+        (pixels, shape), (labels, count) = headers[f"x_{split}"], headers[f"y_{split}"]
+        if pixels != np.uint8 or len(shape) != 3 or 0 in shape or max(shape[1:]) > MAX_SIDE:
+            raise PipelineError(
+                f"{path}: x_{split}: expected uint8 images (n, height, width) of at most {MAX_SIDE} × {MAX_SIDE} "
+                f"pixels, found {pixels} {shape}"
+            )
+        if labels.kind not in "iu" or count != shape[:1]:
+            expected = f"{shape[0]} integer labels, one per image"
+            raise PipelineError(f"{path}: y_{split}: expected {expected}, found {labels} {count}")
+    size, other = headers["x_train"][1][1:], headers["x_test"][1][1:]
+    if size != other:
+        raise PipelineError(f"{path}: x_test: expected images of {size} as in x_train, found {other}")
+    total = sum(member.file_size for member in members.values())
+    if total > MAX_BYTES:
+        raise PipelineError(f"{path}: expected arrays of at most {MAX_BYTES:,} bytes together, found {total:,}")
+    return members
 
 
 def _read_header(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[np.dtype, tuple[int, ...]]:
@@ -123,50 +129,12 @@ def _read_header(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[np.dty
         raise ValueError(f"{member.filename} is compressed in a way that NumPy does not use")
     with file.open(member) as stream:
         version = np.lib.format.read_magic(stream)
-        if version not in HEADERS:
+        if version != (1, 0):
             raise ValueError(f"{member.filename} has the format version {version}")
-        shape, _, dtype = HEADERS[version](stream, max_header_size=MAX_HEADER)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - stream.tell():
             raise ValueError(f"{member.filename} does not hold {dtype} {shape}")
     return dtype, shape
-
-
-def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    with file.open(member) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False, max_header_size=MAX_HEADER)
-
-
-def _check_headers(path: Path, headers: dict[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
-    for name in ("x_train", "x_test"):
-        dtype, shape = headers[name]
-        if dtype != np.uint8 or len(shape) != 3 or 0 in shape or max(shape[1:]) > MAX_SIDE:
-            raise PipelineError(
-                f"{path}: {name}: expected uint8 images (n, height, width) of at most {MAX_SIDE} × {MAX_SIDE} pixels, "
-                f"found {dtype} {shape}"
-            )
-    size = headers["x_train"][1][1:]
-    if headers["x_test"][1][1:] != size:
-        raise PipelineError(
-            f"{path}: x_test: expected images of {size} as in x_train, found {headers['x_test'][1][1:]}"
-        )
-    for split in ("train", "test"):
-        dtype, shape = headers[f"y_{split}"]
-        count = headers[f"x_{split}"][1][0]
-        if dtype.kind not in "iu" or shape != (count,):
-            raise PipelineError(
-                f"{path}: y_{split}: expected {count} integer labels, one per image, found {dtype} {shape}"
-            )
-    total = sum(math.prod(shape) * dtype.itemsize for dtype, shape in headers.values())
-    if total > MAX_BYTES:
-        raise PipelineError(f"{path}: expected arrays of at most {MAX_BYTES:,} bytes together, found {total:,}")
-
-
-def _check_labels(path: Path, split: str, labels: np.ndarray) -> None:
-    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
-        raise PipelineError(
-            f"{path}: y_{split}: expected labels 0…k-1 with k at most {MAX_CLASSES}, "
-            f"found {labels.min()}…{labels.max()}"
-        )
 
 
 def write_archive(path: Path, archive: Archive) -> None:
@@ -182,8 +150,7 @@ def map_archive(path: Path) -> Archive:
     """
     with made_by(MADE_BY, path), unreadable(path, "what fetch writes"), path.open("rb") as stream:
         with zipfile.ZipFile(stream) as file:
-            members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
-            _check_headers(path, {name: _read_header(file, member) for name, member in members.items()})
+            members = _checked_members(file, path)
         return Archive(**{name: _map_member(member, stream, path) for name, member in members.items()})
 
 
@@ -191,8 +158,7 @@ def _map_member(member: zipfile.ZipInfo, stream: BinaryIO, path: Path) -> np.nda
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{member.filename} is compressed")
     stream.seek(member.header_offset + 26)  # lengths of name and extra field (APPNOTE.TXT 4.3.7, 30 bytes in all)
-    name_length, extra_length = struct.unpack("<HH", stream.read(4))
-    stream.seek(name_length + extra_length, io.SEEK_CUR)
+    stream.seek(member.header_offset + 30 + sum(struct.unpack("<HH", stream.read(4))))
     np.lib.format.read_magic(stream)
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype != np.uint8:
@@ -208,13 +174,18 @@ class ArrayDescription:
     dtype: str
     sha256: str
 
+    @classmethod
+    def of(cls, array: np.ndarray) -> "ArrayDescription":
+        digest = hashlib.sha256(np.ascontiguousarray(array).data)
+        return cls(list(array.shape), str(array.dtype), digest.hexdigest())
+
 
 @dataclass(frozen=True)
 class Description:
-    """What fetch says of the archive (data/raw/mnist.json): name, places, digest, number of classes, arrays by name."""
+    """Describes the archive (data/raw/mnist.json): name, places, digest, number of classes, arrays by name."""
 
     dataset: str
-    source: list[str]
+    source: Annotated[list[str], Field(min_length=1)]
     sha256: str
     classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)]
     arrays: dict[str, ArrayDescription]
@@ -222,12 +193,10 @@ class Description:
     @classmethod
     def parse(cls, content: bytes, where: str) -> "Description":
         """Reads it from JSON. Raises `PipelineError`, which names `where` it was, if it is something else."""
-        found = read_as(cls, content, where)
-        if {name: len(array.shape) for name, array in found.arrays.items()} != dict(
-            zip(MEMBERS, (3, 1, 3, 1), strict=True)
-        ):
+        description = read_as(cls, content, where)
+        if {name: len(array.shape) for name, array in description.arrays.items()} != DIMENSIONS:
             raise PipelineError(f"{where}: arrays: expected the shapes of {', '.join(MEMBERS)}, found others")
-        return found
+        return description
 
     @property
     def image(self) -> tuple[int, int]:

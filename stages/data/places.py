@@ -10,7 +10,7 @@ OWN = Path("data/own")  # one's own data sets; fetch depends on its .npz files
 
 
 def is_own(place: str) -> bool:
-    """Whether a place is a .npz file in data/own/, where DVC sees changes."""
+    """Returns whether a place is a .npz file in data/own/, where DVC sees changes."""
     path = Path(place)
     return path.suffix == ".npz" and OWN in path.parents and ".." not in path.parts
 
@@ -22,7 +22,7 @@ def check_own(place: str) -> None:
 
 
 def unseen(source: Source, used: str) -> list[str]:
-    """The places where a change would change the data of this source, and DVC would not see it.
+    """Returns the places where a change would change the data of this source, and DVC would not see it.
 
     These are places outside data/own/, up to the one that was used; none if the source's digest is pinned.
     """

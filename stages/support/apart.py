@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
+from stages.common.files import write_text
 from stages.support.processes import DVC_STAGE, REPRO_FOLDER
 from stages.support.progress import events_file, read_events
 from stages.support.resources import RAY_ADDRESS
@@ -17,24 +18,23 @@ OUTPUT = "models"  # what the stage writes, in the folder
 AT_ONCE = 100  # events that are reported between two looks whether it still runs
 MOMENT = 0.1  # seconds between two looks at how far it is
 
-EndEpoch = Callable[[int, int, dict[str, float]], None]  # the epoch from 1, the number of epochs, and what Keras logs
+ReportEpoch = Callable[[int, int, dict[str, float]], None]  # the epoch from 1, the number of epochs, what Keras logs
 
 
-def train_apart(
-    folder: Path, name: str, data: Path, end_epoch: EndEpoch, keep_open: Sequence[int] = ()
-) -> tuple[int, str]:
-    """Trains an architecture of the folder's params.yaml, which has one seed, on this machine.
+def train_apart(folder: Path, name: str, params: str, data: Path, report: ReportEpoch) -> tuple[int, str]:
+    """Trains an architecture with one seed on this machine, in a process and a folder of its own.
 
     Args:
-        folder: has params.yaml; gets the models, in `OUTPUT`, and checkpoints.
+        folder: gets the models, in `OUTPUT`, and checkpoints, from which a later training resumes.
         name: of the architecture.
+        params: the text of a params.yaml with one seed.
         data: the folder of prepared training images.
-        end_epoch: called after each epoch; what it raises ends the training.
-        keep_open: files that the training inherits, such as locks that it is to hold.
+        report: called after each epoch; what it raises ends the training.
 
     Returns:
         The stage's exit status, and what it printed on stderr.
     """
+    write_text(folder / "params.yaml", params)
     with contextlib.suppress(FileExistsError):
         (folder / "stages").symlink_to(Path("stages").absolute())
     (watched := folder / "progress").mkdir(exist_ok=True)
@@ -46,13 +46,7 @@ def train_apart(
     with (
         (folder / "stderr").open("w+", errors="replace") as stderr,
         subprocess.Popen(
-            line,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            pass_fds=keep_open,
+            line, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
         ) as process,
     ):
         try:
@@ -65,7 +59,7 @@ def train_apart(
                 reported += len(events)
                 for event in events:
                     if "epoch" in event:
-                        end_epoch(event["epoch"], event["total"], event["logs"])
+                        report(event["epoch"], event["total"], event["logs"])
         finally:
             process.terminate()
             process.wait()  # also after Ctrl-C, for which Popen waits a quarter of a second

@@ -8,6 +8,7 @@ Which node trains what, and again when a node dies, is up to Ray.
 import contextlib
 import hashlib
 import os
+import queue
 import shutil
 import sys
 import tempfile
@@ -22,8 +23,8 @@ import ray
 from stages.common.files import replacing
 from stages.common.kernels import why_not_portable
 from stages.common.prepared import FILES
+from stages.support.apart import OUTPUT, ReportEpoch, train_apart
 from stages.support.errors import PipelineError, one_line
-from stages.support.processes import REPRO_FOLDER
 from stages.support.versions import other_version, pins
 from stages.support.workers import EpochOfSeed
 
@@ -39,9 +40,9 @@ class NodeRefusedError(Exception):
 
 def check_node() -> None:
     """Raises `NodeRefusedError` if this node's processor or library versions would give other bytes."""
-    whys = [other_version(pins(folder).read_text(encoding="utf-8")) for folder in ("common", "models")]
-    if why := next(filter(None, [*whys, why_not_portable("portable")]), ""):
-        raise NodeRefusedError(ray.get_runtime_context().get_node_id(), why)
+    reasons = [other_version(pins(folder).read_text(encoding="utf-8")) for folder in ("common", "models")]
+    if reason := next(filter(None, [*reasons, why_not_portable("portable")]), ""):
+        raise NodeRefusedError(ray.get_runtime_context().get_node_id(), reason)
 
 
 @ray.remote(num_cpus=1, max_retries=RETRIES)
@@ -58,17 +59,12 @@ def train_on_node(name: str, params: str, data: Sent) -> Iterator[Any]:
         files that it wrote, by name.
     """
     check_node()
-    import queue
-
-    from stages.support.apart import OUTPUT, train_apart  # needs libraries that a node may lack until it is checked
-
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(1) as pool:
-        folder, epochs = Path(temporary), queue.SimpleQueue()
-        (folder / "params.yaml").write_text(params, encoding="utf-8")
+        folder, epochs = Path(temporary), queue.SimpleQueue[Any]()
 
         def train() -> tuple[int, str]:
             try:
-                return train_apart(folder, name, _received(data), lambda *epoch: epochs.put(epoch))
+                return train_apart(folder, name, params, _received(data), lambda *epoch: epochs.put(epoch))
             finally:
                 epochs.put(None)
 
@@ -80,22 +76,16 @@ def train_on_node(name: str, params: str, data: Sent) -> Iterator[Any]:
 
 
 def _received(sent: Sent) -> Path:
-    """The folder with the files on this node, which are fetched unless an earlier training has done so."""
+    """Returns the folder with the files on this node. Fetches them unless an earlier training has done so."""
     digests = hashlib.sha256("".join(digest for digest, _ in sent.values()).encode()).hexdigest()
     folder = Path(tempfile.gettempdir(), f"mnist-prepared-{digests[:16]}-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     for name, (digest, references) in sent.items():
         path = folder / name
-        if not path.exists() or _digest(path) != digest:
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                file.write(ray.get(references[0]))
-            Path(file.name).replace(path)
+        if not path.exists() or hashlib.blake2b(path.read_bytes()).hexdigest() != digest:
+            with replacing(path) as partial:
+                partial.write_bytes(ray.get(references[0]))
     return folder
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _check_answers(address: str) -> None:
@@ -125,14 +115,12 @@ def _unreachable(address: str, reason: Exception | str) -> PipelineError:
 
 
 class Cluster:
-    """A connection to a Ray cluster.
-
-    Raises `PipelineError` if there is none at the address.
-    """
+    """A connection to a Ray cluster. Raises `PipelineError` if there is none at the address."""
 
     def __init__(self, address: str) -> None:
         self.refused: set[str] = set()  # IDs of nodes
         self.sent: dict[Path, tuple[str, list[ray.ObjectRef]]] = {}
+        self.running: set[ray.ObjectRefGenerator] = set()
         self.lock = threading.Lock()
         _check_answers(address)
         with tempfile.TemporaryDirectory() as package:
@@ -143,25 +131,52 @@ class Cluster:
                 raise _unreachable(address, error) from error
 
     def cpus(self) -> int:
-        """How many trainings the cluster runs at once. Raises `PipelineError` if it is none."""
-        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
-        usable = [int(node["Resources"]["CPU"]) for identity, node in alive.items() if identity not in self.refused]
-        if not usable:
-            raise PipelineError(f"RAY_ADDRESS: none of the cluster's {len(alive)} nodes with CPUs can be used")
-        return sum(usable)
+        """Returns how many trainings the cluster runs at once. Raises `PipelineError` if it is none."""
+        nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        cpus = sum(int(node["Resources"]["CPU"]) for node in nodes if node["NodeID"] not in self.refused)
+        if not cpus:
+            raise PipelineError(f"RAY_ADDRESS: none of the cluster's {len(nodes)} nodes with CPUs can be used")
+        return cpus
 
-    def train(self, name: str, params: str, data: Path, output: Path) -> "RemoteTraining":
-        """Starts a training of an architecture.
+    def train(self, name: str, params: str, data: Path, output: Path, report: ReportEpoch) -> tuple[int, str]:
+        """Trains an architecture on some node, and writes the models.
 
         Args:
             name: of the architecture.
             params: the text of a params.yaml with one seed.
             data: the folder of prepared training images.
             output: the folder to write models, history and summary to.
+            report: called after each epoch; what it raises ends the training.
+
+        Returns:
+            The stage's exit status, and what it printed on stderr.
+
+        Raises:
+            PipelineError: it was cancelled, or no node can finish it.
         """
         with self.lock:
-            sent = {name: self._send(data / name) for name in FILES}
-        return RemoteTraining(self, (name, params, sent), output)
+            sent = {file: self._send(data / file) for file in FILES}
+        while True:
+            avoided = {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(self.refused))})"}}
+            values = train_on_node.options(**avoided if self.refused else {}).remote(name, params, sent)
+            self.running.add(values)
+            try:
+                while not isinstance((value := ray.get(next(values)))[1], str):
+                    report(*value)
+                status, stderr, files = value
+                for file, content in files.items():
+                    with replacing(output / file) as partial:
+                        partial.write_bytes(content)
+                return status, stderr
+            except NodeRefusedError as refusal:
+                self._refuse(*refusal.cause.args)  # Ray's exception is of both classes
+            except ray.exceptions.TaskCancelledError as error:
+                raise PipelineError("the training was cancelled; rerun to continue") from error
+            except ray.exceptions.RayError as error:
+                raise PipelineError(f"Ray could not finish a training: {one_line(error)}") from error
+            finally:
+                self.running.discard(values)
+                _cancel(values)
 
     def _send(self, path: Path) -> tuple[str, list[ray.ObjectRef]]:
         """Hands a file to Ray, once. The reference is in a list, so that only a node that needs the bytes gets them."""
@@ -170,88 +185,25 @@ class Cluster:
             self.sent[path] = hashlib.blake2b(content).hexdigest(), [ray.put(content)]
         return self.sent[path]
 
-    def refuse(self, node: str, why: str) -> None:
+    def _refuse(self, node: str, reason: str) -> None:
         """Has Ray use a node no more, and prints why, once. Raises `PipelineError` if no other node is left."""
         with self.lock:
             if node not in self.refused:
                 self.refused.add(node)
-                names = {each["NodeID"]: each["NodeName"] for each in ray.nodes()}
-                if _is_first(node):
-                    print(f"node {names.get(node)} ({node[:8]}) is not used: {why}", file=sys.stderr, flush=True)
+                (name,) = (other["NodeName"] for other in ray.nodes() if other["NodeID"] == node)
+                print(f"node {name} ({node[:8]}) is not used: {reason}", file=sys.stderr, flush=True)
             self.cpus()
 
-    def close(self) -> None:
-        """Ends the connection, and all trainings with it."""
-        ray.shutdown()
-
-
-def _is_first(node: str) -> bool:
-    """Whether no other stage that `make repro` runs has named this node yet."""
-    folder = os.environ.get(REPRO_FOLDER)
-    if not folder:
-        return True
-    try:
-        Path(folder, f"refused-{node}").touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
-
-
-class RemoteTraining:
-    """A training on some node of a cluster.
-
-    Args:
-        cluster: the connection.
-        arguments: of `train_on_node`.
-        output: the folder to write models, history and summary to.
-    """
-
-    def __init__(self, cluster: Cluster, arguments: tuple[Any, ...], output: Path) -> None:
-        self.cluster, self.arguments, self.output = cluster, arguments, output
-        self.cancelled = False
-        self._start()
-
-    def _start(self) -> None:
-        refused = self.cluster.refused
-        where = {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(refused))})"}} if refused else {}
-        self.values = train_on_node.options(**where).remote(*self.arguments)
-
-    def run(self, end_epoch: EpochOfSeed) -> tuple[int, str]:
-        """Calls `end_epoch` with (epoch, epochs, logs) after each epoch; what it raises ends the training.
-
-        Writes the models, and returns the stage's exit status and what it printed on stderr. Raises `PipelineError` if
-        the training is cancelled, or if no node can finish it.
-        """
-        try:
-            while True:
-                try:
-                    value = ray.get(next(self.values))
-                except NodeRefusedError as refusal:
-                    if self.cancelled:
-                        raise ray.exceptions.TaskCancelledError from refusal
-                    self.cluster.refuse(*refusal.cause.args)  # Ray's exception is of both classes
-                    self._start()
-                    continue
-                if not isinstance(value[2], dict) or not isinstance(value[1], str):
-                    end_epoch(*value)
-                    continue
-                status, stderr, files = value
-                for name, content in files.items():
-                    with replacing(self.output / name) as partial:
-                        partial.write_bytes(content)
-                return status, stderr
-        except ray.exceptions.TaskCancelledError as error:
-            raise PipelineError("the training was cancelled; rerun to continue") from error
-        except ray.exceptions.RayError as error:
-            raise PipelineError(f"Ray could not finish a training: {one_line(error)}") from error
-        finally:
-            self.cancel()
-
     def cancel(self) -> None:
-        """Ends it, if it still runs."""
-        self.cancelled = True
-        with contextlib.suppress(Exception):  # the connection is closed
-            ray.cancel(self.values, force=True)
+        """Ends all trainings."""
+        for values in list(self.running):
+            _cancel(values)
+
+
+def _cancel(values: ray.ObjectRefGenerator) -> None:
+    """Ends a training, if it still runs."""
+    with contextlib.suppress(Exception):  # the connection is closed
+        ray.cancel(values, force=True)
 
 
 def train_on_cluster(
@@ -271,24 +223,24 @@ def train_on_cluster(
         PipelineError: a training failed, with its own line; the others were ended.
     """
     cluster = Cluster(address)
+
+    def run(seed: int) -> None:
+        def report(epoch: int, _: int, logs: dict[str, float]) -> None:
+            end_epoch(seed, epoch, logs)
+
+        status, stderr = cluster.train(name, params[seed], data, output, report)
+        if status:
+            lines = stderr.splitlines() or [f"error: exit status {status}"]
+            print(*lines[:-1], sep="\n", file=sys.stderr)
+            raise PipelineError(f"seed {seed}: {lines[-1].removeprefix('error: ')}")
+
     try:
-        trainings = {seed: cluster.train(name, text, data, output) for seed, text in params.items()}
-
-        def run(seed: int) -> None:
-            status, stderr = trainings[seed].run(lambda epoch, _, logs: end_epoch(seed, epoch, logs))
-            if status:
-                lines = stderr.splitlines() or [f"error: exit status {status}"]
-                print(*lines[:-1], sep="\n", file=sys.stderr)
-                raise PipelineError(f"seed {seed}: {lines[-1].removeprefix('error: ')}")
-
-        with ThreadPoolExecutor(len(trainings)) as pool:
-            futures = [pool.submit(run, seed) for seed in trainings]
+        with ThreadPoolExecutor(len(params)) as pool:
             try:
-                for future in futures:
+                for future in [pool.submit(run, seed) for seed in params]:
                     future.result()
             except BaseException:
-                for training in trainings.values():
-                    training.cancel()
+                cluster.cancel()
                 raise
     finally:
-        cluster.close()
+        ray.shutdown()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stages.support.processes import DVC_STAGE, end_with_dvc
+from stages.support.processes import DVC_STAGE, end_with_dvc, prepare_process
 
 MAX_REASON = 200  # characters
 IN_THE_PROJECT = ("params.yaml", "stages")  # in its folder
@@ -111,6 +111,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
+        prepare_process()
         if DVC_STAGE in os.environ:
             end_with_dvc()
         try:

@@ -1,4 +1,4 @@
-"""How many cores and how much memory this process may use, how many trainings fit into them, and where they run.
+"""Computes how many cores and how much memory this process may use, and how many trainings fit into them.
 
 Counts the limits of the machine, of control groups (containers, Slurm, systemd) and of `ulimit`.
 """
@@ -33,7 +33,7 @@ RECLAIMED = ("active_file", "inactive_file")  # in memory.stat: what the kernel 
 
 
 def trainings_at_once(images: int = MNIST_BYTES, root: Path = CGROUPS, own: Path = OWN) -> int:
-    """How many trainings to run side by side: one per core, or as many as memory allows, but at least one.
+    """Returns how many trainings to run side by side: one per core, or as many as memory allows, but at least one.
 
     Args:
         images: bytes of the prepared training images.
@@ -44,18 +44,18 @@ def trainings_at_once(images: int = MNIST_BYTES, root: Path = CGROUPS, own: Path
 
 
 def training_memory(images: int) -> float:
-    """The bytes of memory that a training needs. With MNIST 1.4e9, with as many images of 64 x 64 pixels 3.8e9."""
+    """Returns the bytes that a training needs: 1.4e9 with MNIST, 3.8e9 with as many images of 64 x 64 pixels."""
     return TENSORFLOW + COPIES * images
 
 
 def cores(root: Path = CGROUPS, own: Path = OWN) -> int:
-    """The processor cores that this process may use; a part of one counts as one."""
+    """Returns the processor cores that this process may use; a part of one counts as one."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([usable, *(math.ceil(quota) for quota in _quotas(root, own))]))
 
 
 def _quotas(root: Path, own: Path) -> Iterator[float]:
-    """The limit of each control group, in cores."""
+    """Yields the limit of each control group, in cores."""
     for group in _groups("cpu", root, own):
         for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
             match " ".join(_read(group / name) for name in names).split():
@@ -64,19 +64,19 @@ def _quotas(root: Path, own: Path) -> Iterator[float]:
 
 
 def total_memory(root: Path = CGROUPS, own: Path = OWN) -> int:
-    """The bytes of memory that this process may use, those already in use among them."""
+    """Returns the bytes of memory that this process may use, those already in use among them."""
     limits = [limit for limit, _ in _memory_limits(root, own)]
     return min([psutil.virtual_memory().total, *_ulimits(), *limits])
 
 
 def free_memory(root: Path = CGROUPS, own: Path = OWN) -> int:
-    """The bytes of memory that are left for this process and those that it starts."""
+    """Returns the bytes of memory that are left for this process and those that it starts."""
     left = [limit - used for limit, used in _memory_limits(root, own)]
     return max(0, min([psutil.virtual_memory().available, *_ulimits(), *left]))
 
 
 def _ulimits() -> Iterator[int]:
-    """What `ulimit -v` and `ulimit -d` limit a process to, in bytes."""
+    """Yields what `ulimit -v` and `ulimit -d` limit a process to, in bytes."""
     if sys.platform == "linux":
         import resource
 
@@ -87,7 +87,7 @@ def _ulimits() -> Iterator[int]:
 
 
 def _memory_limits(root: Path, own: Path) -> Iterator[tuple[int, int]]:
-    """The limit of each control group, and how much of it is used, in bytes."""
+    """Yields the limit of each control group, and how much of it is used, in bytes."""
     for group in _groups("memory", root, own):
         statistics = dict(line.split(" ", 1) for line in _read(group / "memory.stat").splitlines() if " " in line)
         for limit, use, prefix in LIMITS:
@@ -98,7 +98,7 @@ def _memory_limits(root: Path, own: Path) -> Iterator[tuple[int, int]]:
 
 
 def _groups(controller: str, root: Path, own: Path) -> Iterator[Path]:
-    """The control groups that limit this process, each before the one that it is in, as folders.
+    """Yields the control groups that limit this process, each before the one that it is in, as folders.
 
     In a container, some or all of them may be out of sight; the container's own is `root` there, or the controller's
     folder in it.
@@ -116,7 +116,7 @@ def _groups(controller: str, root: Path, own: Path) -> Iterator[Path]:
 
 
 def _read(path: Path) -> str:
-    """The text of a file of the kernel, "" if there is none."""
+    """Reads a file of the kernel; "" if there is none."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -124,13 +124,13 @@ def _read(path: Path) -> str:
 
 
 def short_of_memory(jobs: int, fewer: str = "rerun with JOBS=1, such as make repro JOBS=1") -> str:
-    """Says why one of `jobs` trainings was killed, and what to do: run `fewer` at once, if there was more than one."""
+    """Explains why one of `jobs` trainings was killed, and what to do: `fewer`, if there was more than one."""
     remedy = fewer if jobs > 1 else "close other programs, or make batches or layers smaller"
     return f"memory was probably short; {remedy}"
 
 
 def cluster_address(kernels: str) -> str | None:
-    """The address of the Ray cluster that is to train; `None` to train here.
+    """Returns the address of the Ray cluster that is to train; `None` to train here.
 
     Raises `PipelineError` if the kernels are not portable, this machine is no node of it, or Ray is not installed.
     """

@@ -8,24 +8,24 @@ from stages.support.errors import PipelineError
 
 
 def pins(folder: str) -> Path:
-    """The file with the pins of a folder of stages/, such as "models"."""
+    """Returns the file with the pins of a folder of stages/, such as "models"."""
     return Path("stages") / folder / "requirements.txt"
 
 
 def pinned(text: str) -> dict[str, str]:
-    """Versions by package, from the lines `package==version` of a requirements file."""
-    return dict(re.findall(r"^([\w.-]+)==([^\s;#]+)", text, re.MULTILINE))
+    """Returns versions by package, from the lines `package==version` or `package[extra]==version` of a file."""
+    return dict(re.findall(r"^([\w.-]+) *(?:\[[^\]]*\])? *== *([^\s;#]+)", text, re.MULTILINE))
 
 
 def other_version(text: str) -> str:
     """Names the first package of a requirements file of which another version is installed; empty if there is none."""
     for package, expected in pinned(text).items():
         try:
-            found = version(package)
+            installed = version(package)
         except PackageNotFoundError:
-            found = "none"
-        if found != expected:
-            return f"expected {package} {expected}, found {found} installed"
+            installed = "none"
+        if installed != expected:
+            return f"expected {package} {expected}, found {installed} installed"
     return ""
 
 
@@ -33,5 +33,5 @@ def check_versions(*folders: str) -> None:
     """Raises `PipelineError` if another version than a folder of stages/ pins is installed."""
     for folder in folders:
         path = pins(folder)
-        if found := other_version(path.read_text(encoding="utf-8")):
-            raise PipelineError(f"{path}: {found}; run: make repro (after an edit of the pins, first: make lock)")
+        if mismatch := other_version(path.read_text(encoding="utf-8")):
+            raise PipelineError(f"{path}: {mismatch}; run: make repro (after an edit of the pins, first: make lock)")

@@ -25,14 +25,12 @@ from tools.common.results import TRAINING_DATA
 from tools.sweep.report import finalists_table, write_report
 from tools.sweep.search import Search
 from tools.sweep.space import Space
-from tools.sweep.training import Here, OnCluster, Place
+from tools.sweep.training import Place, here, on_cluster
 
 SWEEPS = Path("sweeps")
 
 
-@command
-def main() -> None:
-    """Searches for the best architecture of a space, by its accuracy on held-out training images."""
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make sweep", description=main.__doc__)
     space = "a file with one architecture, in which {choice: […]} and {range: […]} are searched"
     parser.add_argument("space", type=Path, help=space)
@@ -45,7 +43,13 @@ def main() -> None:
     jobs = "trainings at once; by default what cores and memory allow"
     parser.add_argument("--jobs", type=number(1), metavar="N", help=jobs)
     parser.add_argument("--write", action="store_true", help="add the winner to params.yaml")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Searches for the best architecture of a space, by its accuracy on held-out training images."""
+    arguments = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     params, content = load_params(), read_yaml(PARAMS_PATH)
@@ -57,8 +61,13 @@ def main() -> None:
     folder = SWEEPS / space.name
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        _lock(lock, folder)
-        _prepare()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PipelineError(f"{folder}: another sweep runs in this folder; wait for its end") from error
+        prepare = [sys.executable, "-m", "tools.repro", "preprocess"]  # if that is outdated
+        if status := subprocess.run(prepare, stdout=subprocess.DEVNULL, check=False).returncode:
+            sys.exit(status)  # it has printed why
         with _progress() as progress:
             search = Search(space, content, folder, _place(arguments.jobs, params.train.kernels), progress)
             search.run(arguments.trials)
@@ -73,30 +82,14 @@ def main() -> None:
 
 
 def _place(jobs: int | None, kernels: str) -> Place:
-    """This machine, or the Ray cluster that the environment names."""
+    """Returns this machine, or the Ray cluster that the environment names."""
     address = cluster_address(kernels)
     if address:
-        return OnCluster(address)
-    return Here(jobs or (1 if kernels == "native" else trainings_at_once((TRAINING_DATA / IMAGES).stat().st_size)))
-
-
-def _lock(lock: object, folder: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise PipelineError(f"{folder}: another sweep runs in this folder; wait for its end") from error
-
-
-def _prepare() -> None:
-    """Fetches and preprocesses the data, if that is outdated."""
-    line = [sys.executable, "-m", "tools.repro", "preprocess"]
-    done = subprocess.run(line, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)  # it has said why
+        return on_cluster(address)
+    return here(jobs or (1 if kernels == "native" else trainings_at_once((TRAINING_DATA / IMAGES).stat().st_size)))
 
 
 def _progress() -> Progress:
-    """A bar for the trials and one for each training that runs, on a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

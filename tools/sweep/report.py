@@ -1,6 +1,7 @@
-"""Writes what a search found: tables, Optuna's pictures, and the winner as a block for params.yaml."""
+"""Writes the results of a search: tables, Optuna's pictures, and the winner as a block for params.yaml."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -8,7 +9,6 @@ import numpy as np
 import optuna
 import pandas as pd
 import yaml
-from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from stages.common.files import write_text
@@ -31,9 +31,7 @@ def write_report(search: Search, finalists: list[Finalist], seeds: list[int]) ->
     """
     winner = block_text(search.space.name, finalists[0].block)
     write_text(search.folder / f"{search.space.name}.yaml", winner)
-    trials = trials_table(search.finished)
-    write_text(search.folder / "trials.csv", trials.to_csv(index=False, lineterminator="\n"))
-    drawn = _draw(search)
+    write_text(search.folder / "trials.csv", trials_table(search.finished).to_csv(index=False, lineterminator="\n"))
     parts = [
         f"# Search: {search.space.name}",
         f"{_counts(search.finished)} All figures are accuracies on training images that were held out; the test images "
@@ -43,7 +41,7 @@ def write_report(search: Search, finalists: list[Finalist], seeds: list[int]) ->
         "## Winner",
         f"```yaml\n{winner}```",
         "## Trials",
-        *(f"{PICTURES[name][1]}:\n\n![{PICTURES[name][1]}]({name}.png)" for name in drawn),
+        *(f"{title}:\n\n![{title}]({name}.png)" for name, title in _draw(search)),
         "`trials.csv` has each trial with its values.",
     ]
     write_text(search.folder / "README.md", "\n\n".join(parts) + "\n")
@@ -51,13 +49,13 @@ def write_report(search: Search, finalists: list[Finalist], seeds: list[int]) ->
 
 
 def block_text(name: str, block: dict[str, Any]) -> str:
-    """A block as params.yaml has it: indented, and each layer in one line."""
+    """Returns a block as params.yaml has it: indented, and each layer in one line."""
     text = yaml.safe_dump({name: block}, sort_keys=False, default_flow_style=None, width=WIDTH, allow_unicode=True)
     return "".join(f"  {line}\n" for line in text.splitlines())
 
 
 def trials_table(trials: list[FrozenTrial]) -> pd.DataFrame:
-    """A row for each trial: its number, state, accuracy, the values that were searched, and why it failed."""
+    """Returns a row for each trial: its number, state, accuracy, the values that were searched, and why it failed."""
     rows = []
     for trial in trials:
         row = {"trial": trial.number, "state": trial.state.name.lower(), "accuracy": trial.value}
@@ -67,21 +65,22 @@ def trials_table(trials: list[FrozenTrial]) -> pd.DataFrame:
 
 
 def finalists_table(finalists: list[Finalist], seeds: list[int]) -> pd.DataFrame:
-    """A row for each finalist: the mean and each seed's accuracy, as percentages."""
-    rows = [
-        {"trial": each.trial, "mean": f"{each.mean:.2%}"}
-        | {f"seed {seed}": f"{accuracy:.2%}" for seed, accuracy in zip(seeds, each.accuracies, strict=True)}
-        for each in finalists
-    ]
+    """Returns a row for each finalist: the mean and each seed's accuracy, as percentages."""
+    rows = []
+    for finalist in finalists:
+        row = {"trial": finalist.trial, "mean": f"{finalist.mean:.2%}"}
+        rows.append(
+            row | {f"seed {seed}": f"{value:.2%}" for seed, value in zip(seeds, finalist.accuracies, strict=True)}
+        )
     return pd.DataFrame(rows)
 
 
 def _counts(trials: list[FrozenTrial]) -> str:
-    count = {state: sum(trial.state == state for trial in trials) for state in TrialState}
-    told = f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"
-    told += f": {count[TrialState.COMPLETE]} complete, {count[TrialState.PRUNED]} ended early"
-    failed = count[TrialState.FAIL]
-    return f"{told}, {failed} failed." if failed else f"{told}."
+    complete, pruned, failed = (
+        sum(trial.state == state for trial in trials)
+        for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    )
+    return f"Trials: {complete} complete, {pruned} ended early, {failed} failed."
 
 
 def _markdown(table: pd.DataFrame) -> str:
@@ -89,34 +88,21 @@ def _markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
-def _draw(search: Search) -> list[str]:
-    """Draws Optuna's pictures; returns the names of those that these trials allow."""
-    drawn = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its Matplotlib pictures are experimental, and say so
-        for name, (plot, _) in PICTURES.items():
-            named = {} if name == "curves" else {"target_name": "accuracy"}
-            try:
-                axes = getattr(optuna.visualization.matplotlib, plot)(search.study, **named)
-            except (ValueError, RuntimeError):  # too few trials, or all alike
-                continue
-            axes = np.ravel(axes)
-            _make_readable(name, axes)
-            axes[0].figure.savefig(search.folder / f"{name}.png", dpi=100, bbox_inches="tight")
-            plt.close(axes[0].figure)
-            drawn.append(name)
-    return drawn
-
-
-def _make_readable(name: str, axes: np.ndarray) -> None:
-    """Names the axes of the curves, and gives long names room."""
-    if name == "curves":
-        axes[0].set(title="", xlabel="epoch", ylabel="accuracy")
-        axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes[0].legend().remove()  # a line for each trial
-    if name == "slices":
-        axes[0].figure.set_size_inches(2.5 * len(axes) + 1, 4)
-        for each in axes:
-            each.set_xlabel(each.get_xlabel().replace(".", ".\n"), fontsize=8)
-            each.tick_params("x", which="both", labelsize=7)
-            plt.setp(each.get_xticklabels(which="both"), rotation=30, ha="right")
+def _draw(search: Search) -> Iterator[tuple[str, str]]:
+    """Draws Optuna's pictures; yields the names and titles of those that these trials allow."""
+    for name, (plot, title) in PICTURES.items():
+        target = {} if name == "curves" else {"target_name": "accuracy"}
+        try:
+            with warnings.catch_warnings(action="ignore"):  # its Matplotlib pictures are experimental, and say so
+                axes = np.ravel(getattr(optuna.visualization.matplotlib, plot)(search.study, **target))
+        except (ValueError, RuntimeError):  # too few trials, or all alike
+            continue
+        if name == "curves":
+            axes[0].legend().remove()  # a line for each trial
+        if name == "slices":
+            axes[0].figure.set_size_inches(2.5 * len(axes) + 1, 4)
+            for axis in axes:  # long names get room
+                axis.set_xlabel(axis.get_xlabel().replace(".", ".\n"), fontsize=8)
+        axes[0].figure.savefig(search.folder / f"{name}.png", dpi=100, bbox_inches="tight")
+        plt.close(axes[0].figure)
+        yield name, title

@@ -1,8 +1,6 @@
 """Searches a space with Optuna: proposes trials, trains them, and ends those that are worse than most at an epoch."""
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -49,7 +47,9 @@ class Search:
         content: of params.yaml.
         folder: for Optuna's study, an SQLite file, and the trainings.
         place: where trainings run.
-        progress: shows what runs.
+        progress: shows what has run.
+
+    Raises `PipelineError` if the trials in the folder are of another space, seed, code or data.
     """
 
     space: Space
@@ -57,11 +57,11 @@ class Search:
     folder: Path
     place: Place
     progress: Progress
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.identity = shared_identity(self.content["train"]["kernels"], DATA)
+        train = self.content["train"]
+        self.identity = shared_identity(train["kernels"], DATA)
         self.study = optuna.create_study(
             study_name=self.space.name,
             storage=f"sqlite:///{self.folder / 'study.db'}",
@@ -69,7 +69,6 @@ class Search:
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP // 2, n_warmup_steps=1),
         )
-        train = self.content["train"]
         searched = [repr(self.space.block), train["kernels"], train["seeds"][0], self.identity]
         if self.study.user_attrs.setdefault(SPACE, searched) != searched:
             raise PipelineError(
@@ -77,21 +76,23 @@ class Search:
                 "delete the folder, or give the architecture another name"
             )
         self.study.set_user_attr(SPACE, searched)
-        self._take_up()
+        for trial in self.study.get_trials(states=[TrialState.RUNNING]):  # an earlier search was killed: run it again
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            self.study.enqueue_trial(trial.params)
         # Another seed after each start: the same would propose once more what is there
         self.study.sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=len(self.study.trials))
 
-    def _take_up(self) -> None:
-        """Has trials that an earlier search left running run again; their trainings resume after their last epoch."""
-        for trial in self.study.get_trials(states=[TrialState.RUNNING]):
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            self.study.enqueue_trial(trial.params)
-
     @property
     def finished(self) -> list[FrozenTrial]:
-        """The trials that have a result, or were found to be mistakes."""
+        """The trials that have a result, or that could not be trained."""
         ended = self.study.get_trials(deepcopy=False, states=FINISHED)
         return [trial for trial in ended if trial.state != TrialState.FAIL or MISTAKE in trial.user_attrs]
+
+    @property
+    def complete(self) -> list[FrozenTrial]:
+        """The trials that were trained to the end, best first."""
+        trials = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        return sorted(trials, key=lambda trial: -trial.value)
 
     def run(self, trials: int) -> None:
         """Searches until this many trials have ended. Raises `PipelineError` if none of them could be trained."""
@@ -100,36 +101,32 @@ class Search:
 
         def run(_: int) -> None:
             self._run_trial()
-            complete = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-            best = f", best {max(trial.value for trial in complete):.2%}" if complete else ""
+            best = f", best {self.complete[0].value:.2%}" if self.complete else ""
             self.progress.update(bar, advance=1, description=f"trials{best}")
 
         side_by_side(run, range(left), self.place)
-        if not self.study.get_trials(states=[TrialState.COMPLETE]):
-            why = [trial.user_attrs[MISTAKE] for trial in self.finished if MISTAKE in trial.user_attrs]
-            raise PipelineError(f"{self.space.path}: none of {trials} trials could be trained; the last: {why[-1]}")
+        if not self.complete:
+            *_, last = [trial.user_attrs[MISTAKE] for trial in self.finished if MISTAKE in trial.user_attrs]
+            raise PipelineError(f"{self.space.path}: none of {trials} trials could be trained; the last: {last}")
 
     def _run_trial(self) -> None:
-        with self.lock:
-            trial = self.study.ask()
-            block = self.space.filled(lambda path, options: suggest(trial, path, options))
+        trial = self.study.ask()
+        block = self.space.filled(lambda path, options: suggest(trial, path, options))
         training = self._training(block, self.content["train"]["seeds"][0])
 
-        def end_epoch(epoch: int, epochs: int, accuracy: float) -> None:
+        def report(epoch: int, epochs: int, accuracy: float) -> None:
             trial.report(accuracy, epoch)
             if epoch < epochs and trial.should_prune():
                 raise optuna.TrialPruned
 
         try:
-            accuracy = self._train(training, f"trial {trial.number}", end_epoch)
+            self.study.tell(trial, training.run(self.place, report))
         except optuna.TrialPruned:
             training.discard()
             self.study.tell(trial, state=TrialState.PRUNED)
         except TrainingError as mistake:
             trial.set_user_attr(MISTAKE, str(mistake))
             self.study.tell(trial, state=TrialState.FAIL)
-        else:
-            self.study.tell(trial, accuracy)
 
     def finalists(self, count: int, seeds: list[int]) -> list[Finalist]:
         """Trains the best trials with several seeds; of several trials that are the same training, one.
@@ -138,28 +135,27 @@ class Search:
             The finalists, best first, without those that could not be trained with one of the seeds.
         """
         best: dict[Path, tuple[int, dict[str, Any]]] = {}
-        for trial in sorted(self.study.get_trials(states=[TrialState.COMPLETE]), key=lambda trial: -trial.value):
+        for trial in self.complete:
             block = self._block(trial)
             best.setdefault(self._training(block, seeds[0]).folder, (trial.number, block))
         ranked = list(best.values())[:count]
         bar = self.progress.add_task("trainings of finalists", total=len(ranked) * len(seeds))
 
-        def train(item: tuple[int, dict[str, Any], int]) -> float | None:
-            number, block, seed = item
+        def train(item: tuple[dict[str, Any], int]) -> float | None:
             try:
-                return self._train(self._training(block, seed), f"trial {number}, seed {seed}", lambda *_: None)
+                return self._training(*item).run(self.place, lambda *_: None)
             except TrainingError:
                 return None
             finally:
                 self.progress.advance(bar)
 
-        found = side_by_side(train, [(*trial, seed) for trial in ranked for seed in seeds], self.place)
-        rows = [found[start : start + len(seeds)] for start in range(0, len(found), len(seeds))]
-        finalists = [Finalist(*trial, row) for trial, row in zip(ranked, rows, strict=True) if None not in row]
-        return sorted(finalists, key=lambda finalist: -finalist.mean)
+        trained = iter(side_by_side(train, [(block, seed) for _, block in ranked for seed in seeds], self.place))
+        finalists = [Finalist(*trial, [next(trained) for _ in seeds]) for trial in ranked]
+        whole = [finalist for finalist in finalists if None not in finalist.accuracies]
+        return sorted(whole, key=lambda finalist: -finalist.mean)
 
     def _block(self, trial: FrozenTrial) -> dict[str, Any]:
-        """The architecture of a trial, from the values that Optuna keeps; a copy in its JSON would change some."""
+        """Returns a trial's architecture, from the values that Optuna keeps; a copy in its JSON would change some."""
 
         def picked(path: str, options: Choice | Range) -> Any:
             value = trial.params[path]
@@ -168,25 +164,11 @@ class Search:
         return self.space.filled(picked)
 
     def _training(self, block: dict[str, Any], seed: int) -> Training:
-        params = self.space.alone(self.content, block, [seed])
-        return Training.of(params, self.identity, self.folder / "trainings")
-
-    def _train(self, training: Training, name: str, end_epoch: Callable[[int, int, float], None]) -> float:
-        """Trains, with a bar."""
-        bar = self.progress.add_task(f"  {name}", total=None)
-
-        def show(epoch: int, epochs: int, accuracy: float) -> None:
-            self.progress.update(bar, completed=epoch, total=epochs)
-            end_epoch(epoch, epochs, accuracy)
-
-        try:
-            return training.run(self.place, show)
-        finally:
-            self.progress.remove_task(bar)
+        return Training.of(self.space.alone(self.content, block, [seed]), self.identity, self.folder / "trainings")
 
 
 def suggest(trial: Trial, path: str, options: Choice | Range) -> Any:
-    """What Optuna proposes for a choice, as the option's number, or for a range."""
+    """Returns what Optuna proposes: the number of a choice's option, or a number in a range."""
     if isinstance(options, Choice):
         return options.labels.index(trial.suggest_categorical(path, options.labels))
     propose = trial.suggest_int if options.is_whole else trial.suggest_float

@@ -25,13 +25,18 @@ class Choice:
 
     @property
     def labels(self) -> list[Any]:
-        """What Optuna knows the options by: their values, or number and name, as Optuna takes no mappings."""
+        """Names the options for Optuna: by their values, or by number and name, as Optuna takes no mappings."""
         return [
             textwrap.shorten(f"{index}: {_name(option)}", 30, placeholder=" …")
             if isinstance(option, (dict, list, Choice, Range))
             else option
             for index, option in enumerate(self.options)
         ]
+
+    @property
+    def ends(self) -> list[int]:
+        """The numbers of all options."""
+        return list(range(len(self.options)))
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,13 @@ class Range:
     def is_whole(self) -> bool:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    @property
+    def ends(self) -> list[float]:
+        """Both limits."""
+        return [self.low, self.high]
+
     def rounded(self, value: float) -> float:
-        """The value that the block gets."""
+        """Rounds a value between the limits as the block gets it."""
         return value if self.is_whole else min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
 
@@ -82,7 +92,7 @@ class Space:
         return cls(path, name, _parse(block, f"{path}: {name}"))
 
     def filled(self, pick: Pick) -> dict[str, Any]:
-        """The block with a value for each choice and range, as `pick` says for its path."""
+        """Returns the block with a value for each choice and range, which `pick` chooses by its path."""
         return _fill(self.block, pick, "")
 
     def check(self, content: dict[str, Any]) -> None:
@@ -94,37 +104,31 @@ class Space:
         untried: dict[str, list[Any]] = {}
 
         def pick(path: str, options: Choice | Range) -> Any:
-            ends = [options.low, options.high] if isinstance(options, Range) else list(range(len(options.options)))
-            left = untried.setdefault(path, ends)
+            left = untried.setdefault(path, options.ends)
             return left.pop(0) if len(left) > 1 else left[0]
 
-        tried = {}
-        while True:
+        tried = None
+        while tried != (tried := {path: len(left) for path, left in untried.items()}):
             block = self.filled(pick)
             if not untried:
                 expected = "{choice: […]} or {range: […]} in place of a value"
                 raise PipelineError(f"{self.path}: {self.name}: expected {expected}, found none")
-            architecture = self.params(content, block, [0]).architectures[self.name]
+            architecture = self.params(content, block).architectures[self.name]
             if not architecture.fit.validation_split:
                 where = f"{self.path}: {self.name}.fit.validation_split"
                 raise PipelineError(f"{where}: expected more than 0, as trials are compared on the images held out")
-            if tried == (tried := {path: len(left) for path, left in untried.items()}):
-                return
 
-    def params(self, content: dict[str, Any], block: dict[str, Any], seeds: list[int]) -> Params:
+    def params(self, content: dict[str, Any], block: dict[str, Any]) -> Params:
         """Checks a params.yaml that has this block alone. Raises `PipelineError` for the first mistake."""
         try:
-            return Params.model_validate(self.alone(content, block, seeds))
+            return Params.model_validate(self.alone(content, block, [0]))
         except ValidationError as error:
             raise PipelineError(f"{self.path}: {explain(error.errors()[0]).removeprefix('architectures.')}") from error
 
     def alone(self, content: dict[str, Any], block: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
-        """The content of a params.yaml with this block alone, to be trained with these seeds."""
-        return {
-            **content,
-            "train": {**content["train"], "seeds": seeds},
-            "architectures": {self.name: block},
-        }
+        """Returns the content of a params.yaml with this block alone, to be trained with these seeds."""
+        train = {**content["train"], "seeds": seeds}
+        return {**content, "train": train, "architectures": {self.name: block}}
 
 
 def _parse(value: Any, where: str) -> Any:
@@ -152,7 +156,7 @@ def _choice(value: dict[str, Any], where: str) -> Choice:
 
 
 def _name(option: Any) -> str:
-    """An option's layers or other Keras objects, without their arguments."""
+    """Names an option's layers or other Keras objects, without their arguments."""
     match option:
         case Choice() | Range():
             return "searched"
@@ -182,9 +186,9 @@ def _fill(value: Any, pick: Pick, path: str) -> Any:
     if isinstance(value, list):
         filled: list[Any] = []
         for index, item in enumerate(value):
-            found = _fill(item, pick, f"{path}[{index}]")
-            layers = isinstance(item, Choice) and isinstance(found, list) and not path.endswith(f".{BRANCHES}")
-            filled += found if layers else [found]
+            content = _fill(item, pick, f"{path}[{index}]")
+            layers = isinstance(item, Choice) and isinstance(content, list) and not path.endswith(f".{BRANCHES}")
+            filled += content if layers else [content]
         return filled
     if isinstance(value, Range):
         return value.rounded(pick(path, value))

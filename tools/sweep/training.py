@@ -1,4 +1,4 @@
-"""Trains by the pipeline's own stage, in a process and a folder of its own, and tells how far it is."""
+"""Trains by the pipeline's own stage, on this machine or on a Ray cluster."""
 
 import contextlib
 import fcntl
@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 import psutil
 
-from stages.common.files import write_text
 from stages.models.checkpoint import CHECKPOINTS
-from stages.support import apart
-from stages.support.apart import OUTPUT, train_apart
+from stages.support.apart import OUTPUT, ReportEpoch, train_apart
 from stages.support.errors import PipelineError
 from stages.support.resources import short_of_memory
 from stages.support.yaml import to_yaml
@@ -27,59 +25,49 @@ from tools.common.results import TRAINING_DATA as DATA
 
 STOPPED = {128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM}  # exit statuses after Ctrl-C, and when terminated
 
-EndEpoch = Callable[[int, int, float], None]  # the epoch from 1, the number of epochs, the validation accuracy
+ReportAccuracy = Callable[[int, int, float], None]  # the epoch from 1, the number of epochs, the validation accuracy
 
 
 class TrainingError(PipelineError):
     """The stage refused the architecture, or its loss was not finite."""
 
 
-class Place(Protocol):
-    """Where trainings run: `jobs` at once."""
-
-    jobs: int
-
-    def train(self, training: "Training", lock: int, end_epoch: apart.EndEpoch) -> tuple[int, str]:
-        """Runs stages/train.py in a folder; returns its exit status, and what it printed on stderr.
-
-        `end_epoch` is called after each epoch; what that raises ends the training. `lock`, an open file, is held as
-        long as it runs.
-        """
-
-    def stop(self) -> None:
-        """Ends all trainings."""
-
-
 @dataclass(frozen=True)
-class Here:
-    """Each training is a process on this machine."""
+class Place:
+    """Where trainings run.
+
+    Args:
+        jobs: how many run at once.
+        train: trains, with the arguments of `train_apart`; returns what that returns.
+        stop: ends all trainings.
+    """
 
     jobs: int
+    train: Callable[[Path, str, str, Path, ReportEpoch], tuple[int, str]]
+    stop: Callable[[], None]
 
-    def train(self, training: "Training", lock: int, end_epoch: apart.EndEpoch) -> tuple[int, str]:
-        return train_apart(training.folder, training.name, DATA, end_epoch, [lock])
 
-    def stop(self) -> None:
+def here(jobs: int) -> Place:
+    """Returns this machine, where each training is a process."""
+
+    def stop() -> None:
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.NoSuchProcess):  # has just ended
                 child.terminate()
 
+    return Place(jobs, train_apart, stop)
 
-class OnCluster:
-    """Each training is a task on a Ray cluster."""
 
-    def __init__(self, address: str) -> None:
-        from stages.support.cluster import Cluster
+def on_cluster(address: str) -> Place:
+    """Returns a Ray cluster, where each training is a task."""
+    from stages.support.cluster import Cluster
 
-        self.cluster = Cluster(address)
-        self.jobs = self.cluster.cpus()
+    cluster = Cluster(address)
 
-    def train(self, training: "Training", lock: int, end_epoch: apart.EndEpoch) -> tuple[int, str]:
-        remote = self.cluster.train(training.name, training.params, DATA, training.folder / OUTPUT)
-        return remote.run(end_epoch)
+    def train(folder: Path, name: str, params: str, data: Path, report: ReportEpoch) -> tuple[int, str]:
+        return cluster.train(name, params, data, folder / OUTPUT, report)
 
-    def stop(self) -> None:
-        self.cluster.close()
+    return Place(cluster.cpus(), train, cluster.cancel)
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ class Training:
     """A training of one architecture with one seed.
 
     Args:
-        folder: of its own, by which it is found again; params.yaml, model and history are written there.
+        folder: of its own, by which a later search knows it; model and history are written there.
         name: of the architecture.
         seed: as in params.yaml.
         params: the text of params.yaml.
@@ -100,7 +88,7 @@ class Training:
 
     @classmethod
     def of(cls, params: dict[str, Any], identity: str, trainings: Path) -> "Training":
-        """The training that the content of a params.yaml with one architecture and one seed leads to.
+        """Returns the training of the content of a params.yaml with one architecture and one seed.
 
         `identity` is that of the code and the data. The same training has the same folder in `trainings`.
         """
@@ -108,12 +96,12 @@ class Training:
         decides = json.dumps([name, seed, params["architectures"][name], params["train"]["kernels"], identity])
         return cls(trainings / hashlib.sha256(decides.encode()).hexdigest()[:16], name, seed, to_yaml(params))
 
-    def run(self, place: Place, end_epoch: EndEpoch) -> float:
-        """Trains, or resumes, or finds what was trained earlier.
+    def run(self, place: Place, report: ReportAccuracy) -> float:
+        """Trains, or resumes, or reads what was trained earlier.
 
         Args:
             place: where it runs.
-            end_epoch: called after each epoch; what it raises ends the training.
+            report: called after each epoch; what it raises ends the training.
 
         Returns:
             The accuracy on the held-out images after the last epoch.
@@ -123,9 +111,9 @@ class Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         history = self.folder / OUTPUT / f"{self.seed}.csv"
         with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed search's training goes on until its next epoch, and holds it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another trial may be the same training
             if not history.exists():
-                self._run_stage(place, lock.fileno(), end_epoch)
+                self._run_stage(place, report)
         table = pd.read_csv(history)
         return float(table[(table.split == "validation") & (table.metric == "accuracy")].value.iloc[-1])
 
@@ -133,20 +121,19 @@ class Training:
         """Deletes what an unfinished training has left to resume from."""
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
 
-    def _run_stage(self, place: Place, lock: int, end_epoch: EndEpoch) -> None:
-        write_text(self.folder / "params.yaml", self.params)
-
-        def report(epoch: int, epochs: int, logs: dict[str, float]) -> None:
+    def _run_stage(self, place: Place, report: ReportAccuracy) -> None:
+        def report_accuracy(epoch: int, epochs: int, logs: dict[str, float]) -> None:
             if "val_accuracy" in logs:  # not of epochs trained earlier, of a training that is resumed
-                end_epoch(epoch, epochs, logs["val_accuracy"])
+                report(epoch, epochs, logs["val_accuracy"])
 
-        status, stderr = place.train(self, lock, report)
+        status, stderr = place.train(self.folder, self.name, self.params, DATA, report_accuracy)
         if status in STOPPED:
             raise PipelineError("stopped; rerun to continue")
         if status < 0:
             ended = f"{self.folder}: a training was ended by {signal.Signals(-status).name}"
-            why = short_of_memory(place.jobs) if status == -signal.SIGKILL else "rerun to continue"
-            raise PipelineError(f"{ended}; {why}")
+            raise PipelineError(
+                ended, short_of_memory(place.jobs) if status == -signal.SIGKILL else "rerun to continue"
+            )
         if status:
             *_, last = stderr.splitlines() or [""]
             if not last.startswith("error: "):
