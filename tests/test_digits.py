@@ -1,10 +1,10 @@
-"""`python -m tools.digits`: shows digits, predictions and errors."""
+"""`python -m tools.digits`: shows digits, predictions and errors, and classifies a person's own pictures."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -28,8 +28,9 @@ SEEDS = {
 }
 
 
-def digits(project: Project, *arguments: str, status: int = 0) -> str:
-    done = project.run("python", "-m", "tools.digits", *arguments, check=False)
+def digits(project: Project, *arguments: object, status: int = 0) -> str:
+    """Runs the command; returns what it printed, or its error."""
+    done = project.run("python", "-m", "tools.digits", *map(str, arguments), check=False)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout if status == 0 else done.stderr
@@ -40,14 +41,22 @@ def rows(printed: str) -> list[list[str]]:
     return [line.split() for line in printed.splitlines()]
 
 
-def test_errors_of_all_architectures_stand_surest_first() -> None:
-    found = lookups.errors(MODELS)
-    assert found.to_numpy().tolist() == [
+def test_errors_stand_in_order_of_seeds_and_probability() -> None:
+    assert lookups.errors(MODELS).to_numpy().tolist() == [
         ["one", 3, 7, 1, 0.99],
         ["two", 2, 5, 6, 0.95],
         ["one", 0, 5, 3, 0.9],
         ["two", 0, 5, 3, 0.6],
     ]
+    errors = lookups.errors(SEEDS)
+    assert list(errors) == ["architecture", "index", "label", "prediction", "seeds", "probability"]
+    assert errors.to_numpy().tolist() == [
+        ["many", 0, 5, 8, 3, 0.5],
+        ["many", 3, 7, 1, 1, 0.99],
+        ["one", 0, 5, 8, 1, 0.7],
+    ]
+    assert lookups.select(errors, None, None, 0, 1, seeds=2)["index"].tolist() == [0]
+    assert lookups.titles(errors, ())[:2] == ["0: l=5,p=8\n3 seeds, 50.0%", "3: l=7,p=1\n1 seed, 99.0%"]
 
 
 @pytest.mark.parametrize(
@@ -61,79 +70,71 @@ def test_errors_of_all_architectures_stand_surest_first() -> None:
         (9, None, 0, 1, []),
     ],
 )
-def test_errors_are_chosen_by_label_prediction_and_probability(label, prediction, least, most, expected) -> None:
-    found = lookups.select(lookups.errors(MODELS), label, prediction, least, most)
-    assert found["index"].tolist() == expected
+def test_errors_are_selected_by_label_prediction_and_probability(label, prediction, least, most, expected) -> None:
+    errors = lookups.select(lookups.errors(MODELS), label, prediction, least, most)
+    assert errors["index"].tolist() == expected
 
 
-def test_digits_that_all_or_some_architectures_read_wrong() -> None:
-    assert lookups.common(MODELS, 2)[["index", "label", "wrong", "one", "two"]].to_numpy().tolist() == [[0, 5, 2, 3, 3]]
+def test_common_counts_the_models_that_are_wrong() -> None:
+    columns = ["index", "label", "wrong", "one", "two"]
+    assert lookups.common(MODELS, 2)[columns].to_numpy().tolist() == [[0, 5, 2, 3, 3]]
     assert lookups.common(MODELS, 1)["index"].tolist() == [0, 2, 3]
-
-
-def test_an_image_that_several_seeds_get_wrong_is_one_error_and_stands_first() -> None:
-    found = lookups.errors(SEEDS)
-    assert list(found) == ["architecture", "index", "label", "prediction", "seeds", "probability"]
-    assert found.to_numpy().tolist() == [
-        ["many", 0, 5, 8, 3, 0.5],
-        ["many", 3, 7, 1, 1, 0.99],
-        ["one", 0, 5, 8, 1, 0.7],
-    ]
-    assert lookups.select(found, None, None, 0, 1, seeds=2)["index"].tolist() == [0]
-    assert lookups.titles(found, ())[:2] == ["0: l=5,p=8\n3 seeds, 50.0%", "3: l=7,p=1\n1 seed, 99.0%"]
-
-
-def test_common_counts_models_and_tells_all_seeds_from_one() -> None:
-    found = lookups.common(SEEDS, 1)
-    assert found[["index", "wrong"]].to_numpy().tolist() == [[0, 4], [3, 1]]
-    assert found["many"].tolist() == ["8 (3/3)", "1 (1/3)"]
-    assert found["one"].tolist() == [8, 7]
+    common = lookups.common(SEEDS, 1)
+    assert common[["index", "wrong", "many", "one"]].to_numpy().tolist() == [[0, 4, "8 (3/3)", 8], [3, 1, "1 (1/3)", 7]]
     assert lookups.common(SEEDS, 4)["index"].tolist() == [0]
+    assert lookups.titles(common, ["many", "one"]) == ["0: l=5\np=8,8", "3: l=7\np=1,7"]
 
 
-def recorded(project: Project, name: str, seed: int = 10) -> dict[str, list]:
+def recorded(project: Project, name: str, seed: int = 10) -> list[tuple[int, int, float]]:
     """Label, prediction and probability of each test image."""
     file = json.loads((project.path / f"metrics/predictions/{name}.json").read_text())
     row = file["seeds"].index(seed)
-    return {"label": file["label"], **{key: file[key][row] for key in ("prediction", "probability")}}
+    return list(zip(file["label"], file["prediction"][row], file["probability"][row], strict=True))
 
 
-def test_show_prints_labels_and_what_an_architecture_recorded(project) -> None:
-    columns = recorded(project, "cnn")
-    heading, *found, count = rows(digits(project, "show", "7", "--count", "3", "--architecture", "cnn"))
+def wrong(project: Project, name: str, seed: int = 10) -> set[int]:
+    return {index for index, (label, prediction, _) in enumerate(recorded(project, name, seed)) if label != prediction}
+
+
+@pytest.mark.parametrize("seed", [None, 11])
+def test_show_prints_labels_and_recorded_predictions(seeded: Project, seed: int | None) -> None:
+    option = ["--seed", seed] if seed else []
+    heading, *table, count = rows(digits(seeded, "show", 7, "--count", 3, "--architecture", "cnn", *option))
     assert heading == ["index", "label", "prediction", "probability"]
-    assert found == [
-        [
-            str(index),
-            str(columns["label"][index]),
-            str(columns["prediction"][index]),
-            f"{columns['probability'][index]:.4f}",
-        ]
-        for index in (7, 8, 9)
-    ]
+    expected = recorded(seeded, "cnn", seed or 10)[7:10]
+    assert table == [[str(7 + n), str(a), str(b), f"{c:.4f}"] for n, (a, b, c) in enumerate(expected)]
     assert count == ["3", "test", "images"]
+    assert expected != recorded(seeded, "cnn", 10 if seed else 11)[7:10]
 
 
-def test_show_asks_the_model_for_training_images(project) -> None:
-    _, *found, _ = rows(digits(project, "show", "298", "--split", "train", "--architecture", "mlp_256"))
-    labels = np.load(project.path / "data/prepared/train/labels.npy").argmax(1)
-    assert [row[:2] for row in found] == [["298", str(labels[298])], ["299", str(labels[299])]]
-    assert all(0.1 <= float(probability) <= 1 for *_, probability in found)
+def test_show_predicts_training_images(built_project: Project) -> None:
+    _, *table, _ = rows(digits(built_project, "show", 298, "--split", "train", "--architecture", "mlp_256"))
+    labels = np.load(built_project.path / "data/prepared/train/labels.npy").argmax(1)
+    assert [row[:2] for row in table] == [["298", str(labels[298])], ["299", str(labels[299])]]
+    assert all(0.1 <= float(probability) <= 1 for *_, probability in table)
 
 
-def test_errors_and_common_answer_from_the_project(project) -> None:
-    tables = {}
-    for name in ("cnn", "mlp_256"):
-        tables[name] = pd.DataFrame(recorded(project, name))
-    wrong = {name: set(table.index[table["label"] != table["prediction"]]) for name, table in tables.items()}
-
-    printed = digits(project, "errors", "--architecture", "cnn", "--count", "2")
+def test_errors_and_common_list_the_projects_errors(built_project: Project, seeded: Project) -> None:
+    one, other = wrong(built_project, "cnn"), wrong(built_project, "mlp_256")
+    printed = digits(built_project, "errors", "--architecture", "cnn", "--count", 2)
     assert len(rows(printed)) == 4
-    assert printed.endswith(f"showing 2 of {len(wrong['cnn'])} errors\n")
-    everyone = rows(digits(project, "common", "--count", "100"))[1:-1]
-    assert {int(row[0]) for row in everyone} == wrong["cnn"] & wrong["mlp_256"]
-    anyone = rows(digits(project, "common", "--at-least", "1", "--count", "100"))[1:-1]
-    assert {int(row[0]) for row in anyone} == wrong["cnn"] | wrong["mlp_256"]
+    assert printed.endswith(f"showing 2 of {len(one)} errors\n")
+    for option, expected in ([], one & other), (["--at-least", 1], one | other):
+        table = rows(digits(built_project, "common", "--count", 100, *option))[1:-1]
+        assert {int(row[0]) for row in table} == expected
+    printed = digits(built_project, "common", "--architecture", "cnn", "--count", 1)
+    assert printed.endswith(f"showing 1 of {len(one)} test images that the only model gets wrong\n")
+
+    seeds = wrong(seeded, "cnn", 10), wrong(seeded, "cnn", 11)
+    table = rows(digits(seeded, "errors", "--architecture", "cnn", "--count", 100))[1:-1]
+    assert {int(row[1]): int(row[4]) for row in table} == {
+        n: sum(n in each for each in seeds) for n in set.union(*seeds)
+    }
+    table = rows(digits(seeded, "errors", "--architecture", "cnn", "--count", 100, "--min-seeds", 2))[1:-1]
+    assert {int(row[1]) for row in table} == set.intersection(*seeds)
+    printed = digits(seeded, "common", "--at-least", 1)
+    assert "at least 1 of 4 models" in printed.splitlines()[-1]
+    assert rows(printed)[0] == ["index", "label", "wrong", "mlp_256", "cnn"]
 
 
 def ink(path: Path) -> int:
@@ -142,34 +143,30 @@ def ink(path: Path) -> int:
 
 
 @pytest.mark.parametrize("command", ["show 0 --architecture cnn", "errors", "common --at-least 1"])
-def test_each_look_up_writes_a_picture_of_its_digits(project, command: str) -> None:
-    few = digits(project, *command.split(), "--count", "5", "--output", "few.png")
-    digits(project, *command.split(), "--count", "10", "--output", "more.png")
-    assert few.endswith("few.png\n")
-    assert ink(project.path / "more.png") > 1.3 * ink(project.path / "few.png") > 0  # ten digits in place of five
+def test_each_look_up_draws_its_digits(built_project: Project, command: str, tmp_path: Path) -> None:
+    few, more = tmp_path / "few.png", tmp_path / "more.png"
+    assert digits(built_project, *command.split(), "--count", 5, "--output", few).endswith(f"{few}\n")
+    digits(built_project, *command.split(), "--count", 10, "--output", more)
+    assert ink(more) > 1.3 * ink(few) > 0  # ten digits in place of five
 
 
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
         ("show 100", "first: expected an index below 100, the number of test images, found 100"),
-        ("show 0 --architecture cnnn", "no architecture 'cnnn'; did you mean 'cnn'?"),
+        ("show 0 --architecture cnnn", "params.yaml: no architecture 'cnnn'; did you mean 'cnn'?"),
         ("show 0 --architecture cnn --seed 7", "--seed: expected one of train.seeds (10), found 7"),
         ("show 0 --seed 10", "--seed: expected an architecture too; add --architecture NAME"),
         ("errors --min-seeds 2", "--min-seeds: expected at most 1, the number of seeds, found 2"),
         ("common --at-least 3", "--at-least: expected at most 2, the number of models, found 3"),
         ("classify missing.png", "missing.png: cannot read: No such file or directory"),
-        ("classify params.yaml", "params.yaml: expected a picture, such as PNG or JPEG; found something else"),
     ],
 )
-def test_a_mistake_is_one_line(project, command: str, expected: str) -> None:
-    output = digits(project, *command.split(), status=1)
-    assert output.startswith("error: ")
-    assert output.count("\n") == 1
-    assert expected in output
+def test_a_mistake_is_one_line(built_project: Project, command: str, expected: str) -> None:
+    assert digits(built_project, *command.split(), status=1) == f"error: {expected}\n"
 
 
-def test_missing_or_other_predictions_are_one_line(project) -> None:
+def test_missing_or_other_predictions_are_one_line(project: Project) -> None:
     path = "metrics/predictions/cnn.json"
     project.edit_json(path, lambda file: file["label"].reverse())
     line = f"error: {path}: expected predictions for the 100 test images, found others; make it anew with: "
@@ -180,85 +177,45 @@ def test_missing_or_other_predictions_are_one_line(project) -> None:
     )
 
 
-def test_show_prints_what_one_seed_recorded(seeded: Project) -> None:
-    def shown(*arguments: str) -> list[list[str]]:
-        printed = digits(seeded, "show", "7", "--count", "3", "--architecture", "cnn", *arguments)
-        return [row[2:] for row in rows(printed)[1:-1]]
-
-    def expected(seed: int) -> list[list[str]]:
-        columns = recorded(seeded, "cnn", seed)
-        return [[str(columns["prediction"][i]), f"{columns['probability'][i]:.4f}"] for i in (7, 8, 9)]
-
-    assert shown() == expected(10)
-    assert shown("--seed", "11") == expected(11) != expected(10)
-
-
-def test_errors_and_common_tell_seeds_from_architectures(seeded: Project) -> None:
-    wrong = []
-    for seed in (10, 11):
-        columns = recorded(seeded, "cnn", seed)
-        wrong.append({i for i, label in enumerate(columns["label"]) if label != columns["prediction"][i]})
-    heading, *found, _ = rows(digits(seeded, "errors", "--architecture", "cnn", "--count", "100"))
-    assert heading == ["architecture", "index", "label", "prediction", "seeds", "probability"]
-    assert {int(row[1]): int(row[4]) for row in found} == {
-        index: sum(index in each for each in wrong) for index in wrong[0] | wrong[1]
-    }
-    printed = digits(seeded, "errors", "--architecture", "cnn", "--count", "100", "--min-seeds", "2")
-    assert {int(row[1]) for row in rows(printed)[1:-1]} == wrong[0] & wrong[1]
-    printed = digits(seeded, "common", "--at-least", "1")
-    assert "at least 1 of 4 models" in printed.splitlines()[-1]
-    assert rows(printed)[0] == ["index", "label", "wrong", "mlp_256", "cnn"]
-
-
-def digit_picture(project: Project, index: int, name: str, scale: int = 20) -> str:
-    """Writes a test image as a person's picture, and returns its name."""
+def digit_picture(project: Project, index: int, path: Path, scale: int = 20) -> Path:
+    """Writes a test image as a person's picture; returns its path."""
     image = np.load(project.path / "data/prepared/test/images.npy")[index, ..., 0]
     paper = 255 - np.kron(np.pad(image, 4), np.ones((scale, scale))) * 200
-    (project.path / name).parent.mkdir(exist_ok=True)
-    Image.fromarray(paper.astype(np.uint8)).save(project.path / name)
-    return name
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(paper.astype(np.uint8)).save(path)
+    return path
 
 
-def test_a_picture_of_ones_own_is_classified_as_the_digit_that_it_shows(project) -> None:
-    for index in range(3):
-        digit_picture(project, index, f"{index}.png")
-    printed = digits(project, "classify", "0.png", "1.png", "2.png", "--architecture", "cnn", "--output", "seen.png")
-    assert printed.startswith("cnn, trained on tiny digits:\n")  # no seed, as there is but one
-    assert [row[0] for row in rows(printed)[2:5]] == ["0.png", "1.png", "2.png"]
-    assert all(0 <= int(row[1]) <= 9 and 0.1 <= float(row[2]) <= 1 for row in rows(printed)[2:5])
-    assert ink(project.path / "seen.png") > 1000
+def test_pictures_are_classified_and_those_that_show_no_digit_reported(seeded: Project, tmp_path: Path) -> None:
+    files = [digit_picture(seeded, index, tmp_path / f"{index}/0.png") for index in range(3)]
+    with Image.open(files[2]) as picture:
+        picture.save(tmp_path / "two.gif", save_all=True, append_images=[picture.rotate(180)])
+    Image.new("L", (90, 90), 128).save(tmp_path / "blank.png")
+    good, bad = [*files, tmp_path / "two.gif"], [tmp_path / "blank.png", tmp_path / "no.png"]
+    command = ["python", "-m", "tools.digits", "classify", *good, *bad, "--architecture", "cnn"]
+    probabilities = []
+    for seed, option in (10, []), (11, ["--seed", "11"]):
+        done = seeded.run(*map(str, command), *option, check=False)
+        assert done.returncode == 1
+        assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [["error", str(path)] for path in bad]
+        title, heading, *table = done.stdout.splitlines()
+        assert title == f"cnn, seed {seed}, trained on tiny digits:"
+        assert heading.split() == ["file", "prediction", "probability", "second", "note"]
+        assert [row.split()[0] for row in table] == list(map(str, good))
+        assert all(row.split()[1] != row.split()[3] for row in table)
+        assert table[-1].endswith("first of several frames")
+        probabilities.append([row.split()[2] for row in table])
+    assert probabilities[0] != probabilities[1]
 
 
-def test_ones_own_picture_is_classified_by_the_seed_that_is_asked_for(seeded: Project, tmp_path: Path) -> None:
-    project = seeded.clone(tmp_path / "project")
-    name = digit_picture(project, 0, "0.png")
-    printed = [digits(project, "classify", name, "--architecture", "cnn", *seed) for seed in ([], ["--seed", "11"])]
-    assert [each.splitlines()[0] for each in printed] == [
-        f"cnn, seed {seed}, trained on tiny digits:" for seed in (10, 11)
-    ]
-    assert rows(printed[0])[2][2] != rows(printed[1])[2][2], "the probabilities of two models"
-
-
-def test_pictures_that_cannot_be_read_are_reported_and_the_others_classified(project) -> None:
-    good = [digit_picture(project, index, name) for index, name in enumerate(("a/0.png", "b/0.png"))]
-    Image.new("L", (90, 90), 128).save(project.path / "blank.png")
-    done = project.run("python", "-m", "tools.digits", "classify", good[0], "blank.png", "no.png", good[1], check=False)
-    assert done.returncode == 1
-    assert [row[0] for row in rows(done.stdout)[2:]] == good
-    assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [["error", "blank.png"], ["error", "no.png"]]
-
-
-def test_a_note_stands_in_the_pictures_row(project) -> None:
-    name = digit_picture(project, 0, "0.png")
-    with Image.open(project.path / name) as picture:
-        picture.save(project.path / "two.gif", save_all=True, append_images=[picture.rotate(180)])
-    assert rows(digits(project, "classify", name, "two.gif"))[-1][-4:] == ["first", "of", "2", "frames"]
-
-
-def test_the_sheet_shows_the_first_pictures_and_says_so(project) -> None:
-    name = digit_picture(project, 0, "0.png", scale=3)  # a hundred of them are soon read
-    digits(project, "classify", *[name] * 100, "--output", "all.png")
-    printed = digits(project, "classify", *[name] * 104, "--output", "first.png")
-    assert printed.endswith("first.png (first 100 of 104 pictures)\n")
-    assert len(rows(printed)) == 104 + 3
-    assert ink(project.path / "first.png") == ink(project.path / "all.png")
+def test_the_picture_shows_the_first_hundred_and_says_so(built_project: Project, tmp_path: Path) -> None:
+    name = digit_picture(built_project, 0, tmp_path / "0.png", scale=3)
+    printed = []
+    for count in (1, 100, 104):
+        command = ["classify", *[name] * count, "--architecture", "mlp_256", "--output", tmp_path / f"{count}.png"]
+        printed.append(digits(built_project, *command))
+    assert printed[0].startswith("mlp_256, trained on tiny digits:\n"), "no seed, as there is but one"
+    assert re.fullmatch(r"\S+/1\.png", printed[0].splitlines()[-1])
+    assert printed[2].endswith("104.png (first 100 of 104 pictures)\n")
+    assert len(rows(printed[2])) == 104 + 3
+    assert ink(tmp_path / "104.png") == ink(tmp_path / "100.png") > 50 * ink(tmp_path / "1.png") > 0

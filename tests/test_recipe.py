@@ -38,7 +38,7 @@ BLOCK = """\
 """
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\n    # of two\n", "\n# the end\n\n", "\noverview: {}\n", "\n...\n"])
+@pytest.mark.parametrize("end", ["", "\n    # of two\n", "\n# the end\n\noverview: {}\n...\n"])
 def test_a_block_stands_behind_the_last_architecture(end: str) -> None:
     text = f"architectures:\n  one: {{a: 1}}\n\n  # the second\n  two:\n    b: 2{end}"
     added = with_block(text, "  three:\n    c: 3\n")
@@ -57,12 +57,9 @@ def indented(text: str, **indent: int) -> str:
 
 FORMS: dict[str, Callable[[str], str]] = {
     "four spaces": lambda text: indented(text, mapping=4, sequence=6, offset=4),
-    "four spaces, lists not indented": lambda text: indented(text, mapping=4, sequence=2, offset=0),
-    "three spaces": lambda text: indented(text, mapping=3, sequence=5, offset=3),
     "one space": lambda text: indented(text, mapping=1, sequence=2, offset=0),
     "tabs in comments": lambda text: "#\t of\ttabs\n" + text.replace(": ", ":\t").replace("\n", "\t#\tx\n"),
     "line ends of Windows": lambda text: text.replace("\n", "\r\n"),
-    "a byte order mark": lambda text: f"\ufeff{text}",
     "a quoted key and an anchor": lambda text: text.replace("architectures:", '"architectures": &nets'),
     "each architecture in flow style": lambda text: (
         text.partition("  mlp_256:")[0] + "    cnn: {layers: [Flatten]} # 🙂"
@@ -91,16 +88,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "params.yaml"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        to_yaml({key: value for key, value in TINY.items() if key != "architectures"})
-        + f"architectures: {to_yaml(TINY['architectures'], flow=True)}",
-        to_yaml(TINY, flow=True),
-        json.dumps(TINY, indent=2),
-    ],
-    ids=["architectures in flow style", "all in flow style", "JSON"],
-)
+@pytest.mark.parametrize("text", [to_yaml(TINY, flow=True), json.dumps(TINY, indent=2)], ids=["flow style", "JSON"])
 def test_in_flow_style_a_block_is_printed_to_be_pasted(
     text: str, params: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,19 +111,10 @@ def test_a_file_in_which_the_place_is_not_found_is_left_alone(params: Path, caps
     assert capsys.readouterr().out == f"{RECIPE}\n"
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "message"),
-    [
-        ("  cnn:", "  CNN_best:", "architectures.cnn_best: the same file name as 'CNN_best' on macOS"),
-        ("seeds: [10]", f"seeds: {list(range(4000))}", "architectures: expected at most 10,000 models"),
-    ],
-)
-def test_a_block_that_is_not_valid_there_is_an_error_of_params_yaml(
-    before: str, after: str, message: str, params: Path
-) -> None:
-    text = TINY_PARAMS.replace(before, after)
+def test_a_block_that_is_not_valid_there_is_an_error_of_params_yaml(params: Path) -> None:
+    text = TINY_PARAMS.replace("  cnn:", "  CNN_best:")
     params.write_text(text)
-    with pytest.raises(PipelineError) as error:
+    message = "params.yaml: architectures.cnn_best: the same file name as 'CNN_best' on macOS"
+    with pytest.raises(PipelineError, match=f"^{message}"):
         add_architecture("cnn_best", RECIPE)
-    assert str(error.value).startswith(f"params.yaml: {message}")
     assert params.read_text() == text

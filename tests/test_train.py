@@ -19,24 +19,30 @@ LAYERS = ["Flatten", {"Dense": {"units": 8, "activation": "relu"}}, {"Dense": {"
 
 
 def ignore(*_: object) -> None:
-    """Nobody is told of epochs."""
+    """Shows no progress."""
+
+
+ADAM = {"learning_rate": 0.05, "beta_1": 0.5, "beta_2": 0.75, "epsilon": 0.25}
 
 
 @pytest.mark.parametrize(
-    ("split", "weights", "steps_at_once"),  # of 7 or 5: the last call has fewer
+    ("split", "weights", "steps_at_once", "optimizer"),  # of 7 or 5 steps: the last call has fewer
     [
-        (0, None, 3),
-        (0.2, None, 3),
-        (0.2, None, 100),
-        (0.2, {0: 5.0, 2: 0.0}, 100),
-        (0, {0: 5.0}, 100),  # without the last class
-        (0, {1: 0.5}, 3),
-        (0.2, {0: 0.0, 1: 2.0}, 100),
-        (0.2, {}, 100),
+        (0, None, 3, {}),
+        (0.2, None, 100, ADAM),
+        (0.2, {0: 5.0, 2: 0.0}, 100, {"weight_decay": 0.5}),
+        (0, {1: 0.5}, 3, ADAM | {"amsgrad": True}),
+        (0.2, {}, 100, {"clipnorm": 0.001, "gradient_accumulation_steps": 2}),
+        (0, None, 100, {"learning_rate": {"CosineDecay": {"initial_learning_rate": 0.01}}}),
     ],
 )
 def test_it_trains_as_keras_alone(
-    split: float, weights: dict | None, steps_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: float,
+    weights: dict | None,
+    steps_at_once: int,
+    optimizer: dict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import_keras()
     import tensorflow as tf
@@ -47,31 +53,33 @@ def test_it_trains_as_keras_alone(
     labels = np.eye(3, dtype=np.float32)[random.integers(3, size=50)]
     # the last batch of an epoch is smaller
     fit = {"epochs": 3, "batch_size": 8, "validation_split": split, "class_weight": weights}
-    architecture = Architecture.model_validate({"layers": LAYERS, "fit": fit})
-    every = {label: (weights or {}).get(label, 1) for label in range(3)}  # Keras alone needs each class
+    content = {"layers": LAYERS, "fit": fit, "compile": {"optimizer": {"Adam": optimizer}}}
+    architecture = Architecture.model_validate(content)
+    weight_of = {label: (weights or {}).get(label, 1) for label in range(3)}  # Keras alone needs each class
     ours, theirs = (build_model("tiny", architecture, DATASET) for _ in range(2))
     theirs.set_weights(ours.get_weights())
 
     history = fit_model(ours, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""), ignore)
-    assert "update_step" in vars(ours.optimizer), "Keras's Adam has changed; see stages.models.models.fuse_update"
+    is_fused = "update_step" in vars(ours.optimizer)
+    assert is_fused != optimizer.get("amsgrad", False), "Keras's Adam has changed; see stages.models.models.fuse_update"
     train = round(50 * (1 - split))
     logs = defaultdict(list)
     for epoch in range(3):
         order = batches(images[:train], labels[:train], architecture.fit, 10, tf.Variable(epoch, dtype=tf.int64))
         validation = (images[train:], labels[train:]) if split else None
-        found = theirs.fit(order, validation_data=validation, class_weight=every, shuffle=False, verbose=0).history
-        for key, values in found.items():
+        epoch_logs = theirs.fit(order, validation_data=validation, class_weight=weight_of, shuffle=False, verbose=0)
+        for key, values in epoch_logs.history.items():
             logs[key] += values
 
     for our, their in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(our, their, rtol=1e-4, atol=1e-6)
-    told = {(split, metric): [] for _, split, metric, _ in history}
+    recorded = defaultdict(list)
     for _, where, metric, value in history:
-        told[where, metric].append(float(value))
-    for (where, metric), values in told.items():
+        recorded[where, metric].append(float(value))
+    for (where, metric), values in recorded.items():
         key = metric if where == "train" else f"val_{metric}"
         assert values == pytest.approx(logs[key], abs=1e-5)
-    assert len(told) == len(logs)
+    assert len(recorded) == len(logs)
 
 
 def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from tools.digits import lookups, models
 
 LISTED = 25  # default number of rows printed and digits drawn
 MOST_SHOWN = 100  # maximum number of digits in a picture
+NAME = 18  # characters of a file's name above its digit
 
 
 def print_first(rows: pd.DataFrame, count: int, noun: str, which: str = "") -> None:
@@ -62,9 +63,11 @@ def show(arguments: argparse.Namespace) -> None:
         seed = models.chosen(arguments.seed)
         heading = f"{heading}, and {models.described(name, seed)}"
         if arguments.split == "test":
-            found = lookups.recorded(name, labels)
-            row = found.seeds.index(seed)
-            rows = rows.assign(prediction=found.prediction[row, chosen], probability=found.probability[row, chosen])
+            recorded = lookups.recorded(name, labels)
+            row = recorded.seeds.index(seed)
+            rows = rows.assign(
+                prediction=recorded.prediction[row, chosen], probability=recorded.probability[row, chosen]
+            )
         else:
             probabilities = models.predict(name, seed, images[chosen])
             rows = rows.assign(prediction=probabilities.argmax(axis=1), probability=probabilities.max(axis=1))
@@ -78,10 +81,11 @@ def errors(arguments: argparse.Namespace) -> None:
     """List wrong predictions, those that most seeds make first, then the most confident; filter them."""
     images, labels = lookups.prepared("test")
     names = models.reported(arguments.architecture)
-    found = {name: lookups.recorded(name, labels) for name in names}
-    least = at_most(arguments.min_seeds, max(len(item.prediction) for item in found.values()), "--min-seeds", "seeds")
+    predictions = {name: lookups.recorded(name, labels) for name in names}
+    seeds = max(len(item.prediction) for item in predictions.values())
+    least = at_most(arguments.min_seeds, seeds, "--min-seeds", "seeds")
     limits = arguments.min_probability, arguments.max_probability
-    rows = lookups.select(lookups.errors(found), arguments.label, arguments.prediction, *limits, least)
+    rows = lookups.select(lookups.errors(predictions), arguments.label, arguments.prediction, *limits, least)
     print_first(rows, arguments.count, "error")
     draw(rows, images, arguments, f"errors of {', '.join(names) if len(names) < 3 else f'{len(names)} architectures'}")
 
@@ -90,10 +94,10 @@ def common(arguments: argparse.Namespace) -> None:
     """List test images that all models get wrong, or, with --at-least, some: each architecture with each seed."""
     images, labels = lookups.prepared("test")
     names = models.reported(arguments.architecture)
-    found = {name: lookups.recorded(name, labels) for name in names}
-    count = sum(len(item.prediction) for item in found.values())
+    predictions = {name: lookups.recorded(name, labels) for name in names}
+    count = sum(len(item.prediction) for item in predictions.values())
     at_least = at_most(arguments.at_least or count, count, "--at-least", "models")
-    rows = lookups.common(found, at_least)
+    rows = lookups.common(predictions, at_least)
     which = f"at least {at_least} of {count} models" if at_least < count else f"all {count} models"
     which, get = ("the only model", "gets") if count == 1 else (which, "get")
     print_first(rows, arguments.count, "test image", f" that {which} {get} wrong")
@@ -109,30 +113,40 @@ def at_most(given: int, most: int, option: str, what: str) -> int:
 
 def classify(arguments: argparse.Namespace) -> None:
     """Classify your own pictures of one digit each, of any size, dark on light or light on dark."""
-    from tools.digits import own, sheet
+    from tools.digits import own
 
     dataset = Dataset.read(results.TEST_DATA)
     name = models.reported([arguments.architecture])[0] if arguments.architecture else models.best()
     seed = models.chosen(arguments.seed)
     heading = f"{models.described(name, seed)}, trained on {dataset.dataset}"
-    pictures = own.each(arguments.file, *dataset.image[:2], MOST_SHOWN if arguments.output else 0)
+    pictures = own.prepare_all(arguments.file, *dataset.image[:2])
     tables = []
     while batch := list(islice(pictures, models.BATCH)):
-        probabilities = models.predict(name, seed, np.stack([picture.seen for picture in batch])[..., np.newaxis])
+        files, images, notes = zip(*batch, strict=True)
+        probabilities = models.predict(name, seed, np.stack(images)[..., np.newaxis])
         first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
-        table = pd.DataFrame({"file": [picture.path for picture in batch], "prediction": first})
-        tables.append(table.assign(probability=probabilities.max(axis=1), second=second, note=[p.note for p in batch]))
+        columns = {"file": files, "prediction": first, "probability": probabilities.max(axis=1), "second": second}
+        tables.append(pd.DataFrame(columns | {"note": notes}))
         if arguments.output and len(tables) == 1:
-            save(sheet.sheet(batch[:MOST_SHOWN], probabilities[:MOST_SHOWN], heading), arguments.output)
+            titles = own_titles(tables[0].head(MOST_SHOWN))
+            save(digit_sheet(np.stack(images[:MOST_SHOWN]), titles, heading), arguments.output)
     if tables:
         rows = pd.concat(tables, ignore_index=True)
         print(f"{heading}:")
         print_table(rows if rows["note"].any() else rows.drop(columns="note"))
         if arguments.output:
             print(f"{arguments.output}{limited(len(rows), 'pictures')}")
-    refused = len(arguments.file) - sum(map(len, tables))
-    if refused:
+    if sum(map(len, tables)) < len(arguments.file):
         sys.exit(1)
+
+
+def own_titles(rows: pd.DataFrame) -> list[str]:
+    """Titles for your own pictures: the end of the file's name, and the prediction with its probability."""
+    names = rows["file"].str[-NAME:].str.replace("$", r"\$", regex=False)  # else Matplotlib reads mathematics
+    return [
+        f"{name}\n{prediction}, {probability:.1%}"
+        for name, prediction, probability in zip(names, rows["prediction"], rows["probability"], strict=True)
+    ]
 
 
 def print_table(rows: pd.DataFrame) -> None:
@@ -166,15 +180,15 @@ def arguments() -> argparse.Namespace:
     shown.add_argument("--architecture", metavar="NAME", help="also show its predictions")
     shown.add_argument("first", type=number(0), help="index of the first digit")
     shown.add_argument("--split", choices=("train", "test"), default="test", help="default: test")
-    found = add(errors, listed, several)
-    found.add_argument("--label", type=number(0), metavar="CLASS", help="only digits of this class")
-    found.add_argument("--prediction", type=number(0), metavar="CLASS", help="only digits predicted as this class")
+    wrong = add(errors, listed, several)
+    wrong.add_argument("--label", type=number(0), metavar="CLASS", help="only digits of this class")
+    wrong.add_argument("--prediction", type=number(0), metavar="CLASS", help="only digits predicted as this class")
     for limit, default in (("min", 0.0), ("max", 1.0)):
         limit_help = f"{limit}imum probability of the prediction (default: {default:.0f})"
         option = f"--{limit}-probability"
-        found.add_argument(option, type=number(0, float, most=1), default=default, metavar="P", help=limit_help)
+        wrong.add_argument(option, type=number(0, float, most=1), default=default, metavar="P", help=limit_help)
     min_seeds = "only errors that at least N seeds make (default: 1)"
-    found.add_argument("--min-seeds", type=number(1), default=1, metavar="N", help=min_seeds)
+    wrong.add_argument("--min-seeds", type=number(1), default=1, metavar="N", help=min_seeds)
     at_least = "images that at least N models get wrong (default: all)"
     add(common, listed, several).add_argument("--at-least", type=number(1), metavar="N", help=at_least)
     chosen = add(classify, output, seed)

@@ -27,9 +27,9 @@ def recorded(name: str, labels: np.ndarray) -> Predictions:
 
 
 def errors(predictions: dict[str, Predictions]) -> pd.DataFrame:
-    """All wrong predictions, each image once for an architecture; those that most seeds make first.
+    """Lists all wrong predictions, each image once for an architecture; those that most seeds make first.
 
-    Columns: architecture, index, label, prediction, seeds (how many get it wrong; left out if there are not several),
+    Columns: architecture, index, label, prediction, seeds (number that get it wrong; left out if there is one seed),
     probability. See `stages.results.tables.errors`.
     """
     together = pd.concat([item.errors.assign(architecture=name) for name, item in predictions.items()])
@@ -44,9 +44,9 @@ def errors(predictions: dict[str, Predictions]) -> pd.DataFrame:
 def select(
     wrong: pd.DataFrame, label: int | None, prediction: int | None, least: float, most: float, seeds: int = 1
 ) -> pd.DataFrame:
-    """The errors with this label and prediction (`None`: any), a probability from `least` to `most`, of so many seeds.
+    """Selects the errors with this label and prediction (`None`: any), and a probability from `least` to `most`.
 
-    `seeds` is how many make the error at least.
+    `seeds` is the least number of seeds that make the error.
     """
     chosen = wrong["probability"].between(least, most)
     if seeds > 1:
@@ -58,37 +58,36 @@ def select(
 
 
 def common(predictions: dict[str, Predictions], at_least: int) -> pd.DataFrame:
-    """Test images that at least `at_least` models get wrong, those that most get wrong first.
+    """Selects the test images that at least `at_least` models get wrong, those that most get wrong first.
 
-    A model is an architecture with a seed.
-
-    Columns: index, label, wrong (how many models), and what each architecture reads, as `_read`.
+    A model is an architecture with a seed. Columns: index, label, wrong (number of models), and the prediction of each
+    architecture, as `_prediction` gives it.
     """
     label = next(iter(predictions.values())).label
     wrong = sum((~item.right).sum(axis=0) for item in predictions.values())
-    found = pd.DataFrame({"index": np.arange(len(label)), "label": label, "wrong": wrong})
-    found = found.assign(**{name: _read(item) for name, item in predictions.items()})
-    chosen = found[found["wrong"] >= at_least]
+    images = pd.DataFrame({"index": np.arange(len(label)), "label": label, "wrong": wrong})
+    images = images.assign(**{name: _prediction(item) for name, item in predictions.items()})
+    chosen = images[images["wrong"] >= at_least]
     return chosen.sort_values(["wrong", "index"], ascending=[False, True]).reset_index(drop=True)
 
 
-def _read(item: Predictions) -> np.ndarray:
-    """What an architecture reads on each image, (n,): its prediction.
+def _prediction(item: Predictions) -> np.ndarray:
+    """The prediction of an architecture for each image, (n,).
 
-    With several seeds, as text: the wrong prediction that most of these give, and how many are wrong, as `8 (2/3)`;
-    the label if none is.
+    With several seeds it is text: the wrong prediction that most seeds give, and how many give it, as `8 (2/3)`; the
+    label if all are right.
     """
     count = len(item.prediction)
     if count == 1:
         return item.prediction[0]
-    read = item.label.astype(str).astype(object)
+    text = item.label.astype(str).astype(object)
     for row in item.errors.itertuples(index=False, name="Error"):
-        read[row.index] = f"{row.prediction} ({row.seeds}/{count})"
-    return read
+        text[row.index] = f"{row.prediction} ({row.seeds}/{count})"
+    return text
 
 
 def titles(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Titles for digits in a picture: `340: l=5,p=3`, seeds and probability, or the predictions of `names`."""
+    """Returns titles for digits in a picture: `340: l=5,p=3`, seeds and probability, or the predictions of `names`."""
     lines = []
     for row in rows.to_dict("records"):
         title = f"{row['index']}: l={row['label']}"

@@ -1,4 +1,4 @@
-"""Chooses trained models, and asks them."""
+"""Chooses trained models, and predicts with them."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def reported(names: list[str]) -> list[str]:
 
 
 def chosen(seed: int | None) -> int:
-    """The seed of a model, by default the first. Raises `PipelineError` if no model is trained with it."""
+    """Returns the seed of a model, by default the first. Raises `PipelineError` if no model is trained with it."""
     seeds = load_params().train.seeds
     if seed is not None and seed not in seeds:
         raise PipelineError(f"--seed: expected one of train.seeds ({', '.join(map(str, seeds))}), found {seed}")
@@ -36,7 +36,7 @@ def described(name: str, seed: int) -> str:
 
 
 def predict(name: str, seed: int, images: np.ndarray) -> np.ndarray:
-    """Class probabilities, float32 (n, classes), for images (n, height, width, 1)."""
+    """Returns class probabilities, float32 (n, classes), for images (n, height, width, 1)."""
     from stages.models.building import load_model
 
     params, dataset = load_params(), Dataset.read(results.TEST_DATA)
@@ -45,7 +45,7 @@ def predict(name: str, seed: int, images: np.ndarray) -> np.ndarray:
 
 
 def best() -> str:
-    """The architecture with the best test accuracy, as a mean over its seeds."""
+    """Returns the architecture with the best test accuracy, as a mean over its seeds."""
     accuracy = {}
     for name in load_params().architectures:
         if results.metrics(name).exists():

@@ -16,66 +16,55 @@ from scipy import ndimage
 from stages.support.errors import PipelineError, printable
 from tools.digits.finding import find
 from tools.digits.pictures import lightness, read
-from tools.digits.sheet import Cell, thumbnail
 
 BOX = 20 / 28  # of the image's side
 LEAST = 0.4  # of the box: the minimum height or width of a digit, in pixels of the picture
 STROKE = 2 / 28  # of the image's side: the minimum thickness of a stroke, 2 pixels of 28
 
 
-def each(paths: Sequence[Path], height: int, width: int, thumbnails: int) -> Iterator[Cell]:
-    """Yields pictures one at a time, prepared for the model; the first `thumbnails` of them with a small copy.
+def prepare_all(paths: Sequence[Path], height: int, width: int) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Yields the path of each picture, what the model sees, float32 (height, width), and a note on what was left out.
 
     Skips pictures that do not show one digit, and prints why on stderr.
     """
     for path in paths:
         try:
             picture, notes = read(path)
-            try:
-                seen, found = prepare(picture, height, width)
-            except ValueError as error:
-                raise PipelineError(f"{path}: {error}") from error
+            image, more = prepare(picture, height, width)
+            yield printable(str(path)), image, ", ".join(notes + more)
         except PipelineError as error:
             print(f"error: {error}", file=sys.stderr)
-            continue
-        yield Cell(printable(str(path)), thumbnail(picture) if thumbnails > 0 else None, seen, ", ".join(notes + found))
-        thumbnails -= 1
+        except ValueError as error:
+            print(f"error: {printable(str(path))}: {error}", file=sys.stderr)
 
 
 def prepare(picture: Image.Image, height: int, width: int) -> tuple[np.ndarray, list[str]]:
     """Prepares a digit for the model: float32 (height, width), 0 for paper, 1 for the strongest ink; and notes.
 
-    The picture may be dark on light or light on dark. Thin strokes are thickened to `STROKE`; MNIST's, from
-    pencils and felt pens, are not thinner. The notes say what was removed from the picture. Raises
-    `ValueError` if the picture does not show exactly one digit, or the digit is smaller than `LEAST`.
+    Thin strokes are thickened to `STROKE`, as MNIST's are not thinner. Raises `ValueError` if the picture does not show
+    exactly one digit, or the digit is smaller than `LEAST`.
     """
     box = round(BOX * height), round(BOX * width)
-    cut, digit, notes = find(lightness(picture), least=round(LEAST * max(box)))
-    missing = round(STROKE * height / _scale(cut, box) - _thickness(digit))
+    ink, digit, notes = find(lightness(picture), least=round(LEAST * max(box)))
+    thickness = 2 * np.percentile(ndimage.distance_transform_edt(digit)[digit], 90)
+    missing = round(STROKE * height / _scale(ink, box) - thickness)
     if missing > 0:
-        cut = ndimage.grey_dilation(np.pad(cut, missing), size=(missing + 1, missing + 1))
-    size = [max(1, round(_scale(cut, box) * side)) for side in reversed(cut.shape)]
-    small = np.asarray(Image.fromarray(cut).resize(size, Image.Resampling.LANCZOS)).clip(0)
+        ink = ndimage.grey_dilation(np.pad(ink, missing), size=(missing + 1, missing + 1))
+    size = [max(1, round(_scale(ink, box) * side)) for side in reversed(ink.shape)]
+    small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.LANCZOS)).clip(0)
     return _centred(small / small.max(), height, width), notes
 
 
-def _thickness(digit: np.ndarray) -> float:
-    """Thickness of the strokes of a digit, bool (height, width), in pixels: twice the distance from middle to edge."""
-    return 2 * np.percentile(ndimage.distance_transform_edt(digit)[digit], 90)
-
-
-def _scale(cut: np.ndarray, box: tuple[int, int]) -> float:
-    """The factor that scales the cut to fit into the box and keeps its proportions."""
-    return min(box[0] / cut.shape[0], box[1] / cut.shape[1])
+def _scale(ink: np.ndarray, box: tuple[int, int]) -> float:
+    """The factor that scales the ink to fit into the box and keeps its proportions."""
+    return min(box[0] / ink.shape[0], box[1] / ink.shape[1])
 
 
 def _centred(digit: np.ndarray, height: int, width: int) -> np.ndarray:
     """Puts the digit's centre of mass in the middle of an image, or as near to it as the digit fits."""
     image = np.zeros((height, width), np.float32)
-    centre = ndimage.center_of_mass(digit)
-    top, left = (
-        int(np.clip(round(whole / 2 - middle), 0, whole - part))
-        for whole, middle, part in zip((height, width), centre, digit.shape, strict=True)
-    )
+    middle = ndimage.center_of_mass(digit)
+    top = int(np.clip(round(height / 2 - middle[0]), 0, height - digit.shape[0]))
+    left = int(np.clip(round(width / 2 - middle[1]), 0, width - digit.shape[1]))
     image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
     return image

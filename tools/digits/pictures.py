@@ -1,170 +1,111 @@
-"""Reads picture files as lightness, whoever made them: each is read within limits of memory and time, or refused."""
+"""Reads picture files as lightness, whoever made them: within limits of memory and time, or with a one-line error."""
 
 import os
 import resource
-import shlex
 import signal
-import stat
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
 from stages.support.errors import PipelineError, one_line
 
 FORMATS = "PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "AVIF", "PPM"  # none that starts a program, as EPS does
-HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}  # brands of pictures and sequences
-KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
 BYTES = 200_000_000  # maximum size of a file
-PIXELS = 50_000_000  # maximum; most files take 2 to 5 bytes of memory per pixel, progressive JPEG 8, 16-bit TIFF 12
+PIXELS = 50_000_000  # maximum; most files take 2 to 8 bytes of memory per pixel, 16-bit TIFF 12
 COSTLY = "WEBP", "AVIF"  # take 16 and 11 bytes per pixel: at most half of `PIXELS`
 MEMORY = 800_000_000  # bytes: maximum to open and decode a file
 SECONDS = 30  # of processor time: maximum to open and decode a file
-COUNTED = 100_000  # bytes: in larger files, frames are not counted, as there may be millions
 LARGEST = 1000  # maximum pixels per side; larger pictures are scaled down first
-TILE = 256  # pixels per side, once scaled down: the part of a picture that is converted at a time
 SPIKES = 100  # pixels per side; in larger pictures, single outlier pixels are smoothed away
-PHOTO_WITH_PREVIEW = "MPO"  # a phone's JPEG, whose other frames show the same picture
 
 
 def read(path: Path) -> tuple[Image.Image, list[str]]:
     """Opens a picture, rotated as its EXIF data says, with 8 bits per channel; and notes on what was left out.
 
-    No side is above `LARGEST`: larger pictures are scaled down. Pixels with more bits or in floating point have no
-    fixed black and white, so their range is stretched to 0…255. Raises `PipelineError` if the file is not a picture
-    of one of the `FORMATS`, is damaged, or exceeds a limit.
+    Scales it down until no side is above `LARGEST`. Pixels with more bits or in floating point have no fixed black and
+    white, so their range is stretched to 0…255. Raises `PipelineError` if the file is not a picture of one of the
+    `FORMATS`, is damaged, or exceeds a limit.
     """
     try:
-        size = _size(path)
-        with _quiet(), _limited(), Image.open(path, formats=FORMATS) as picture:
-            _check_pixels(picture)
-            notes = []
-            if getattr(picture, "is_animated", False) and picture.format != PHOTO_WITH_PREVIEW:
-                notes.append(f"first of {picture.n_frames if size <= COUNTED else 'several'} frames")
-            picture.draft(None, (LARGEST, LARGEST))  # avoids decoding a large JPEG in full
-            picture.load()
-            return _eight_bits(ImageOps.exif_transpose(_scaled_down(picture))), notes
+        if path.exists() and not path.is_file():  # opening a FIFO may block
+            raise PipelineError("expected a file, found a folder, device or FIFO")
+        if (size := path.stat().st_size) > BYTES:
+            raise PipelineError(f"expected at most {BYTES:,} bytes, found {size:,}")
+        with _limited(), Image.open(path, formats=FORMATS) as picture:
+            return _decoded(picture)
     except PipelineError as error:
         raise PipelineError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
-        found = _heic(path) or "something else"
-        raise PipelineError(f"{path}: expected a picture, such as PNG or JPEG; found {found}") from error
-    except MemoryError as error:
-        raise PipelineError(f"{path}: cannot read: takes more than {MEMORY:,} bytes of memory") from error
+        expected = f"expected a picture in {', '.join(FORMATS)}; convert others, such as an iPhone's HEIC, to JPEG"
+        raise PipelineError(f"{path}: {expected}") from error
     except Exception as error:  # for damaged files, Pillow raises almost anything, such as KeyError, struct.error
-        raise PipelineError(f"{path}: cannot read: {getattr(error, 'strerror', None) or one_line(error)}") from error
+        reason = f"takes more than {MEMORY:,} bytes of memory" if isinstance(error, MemoryError) else one_line(error)
+        raise PipelineError(f"{path}: cannot read: {getattr(error, 'strerror', None) or reason}") from error
 
 
 def lightness(picture: Image.Image) -> np.ndarray:
-    """Lightness, float32 (height, width) in [0, 1], no side above `LARGEST`; transparent parts become paper.
+    """Lightness, float32 (height, width) in [0, 1]; transparent parts become paper.
 
     0 is black, 1 the lightest pixel, because 12-bit colours in a 16-bit file are dark throughout.
     """
-    picture = picture.convert("RGBA")
-    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
-    light, opacity = (np.asarray(picture.convert(mode), dtype=np.float32) / 255 for mode in ("RGB", "RGBA"))
-    light, opacity = light @ np.array([0.299, 0.587, 0.114], np.float32), opacity[..., 3]
-    drawn = np.average(light, weights=opacity) if opacity.any() else 1
-    paper = 1 if drawn < 0.5 else 0  # the one that contrasts with the drawing
-    light = light * opacity + (paper if opacity.min() < 1 else 0) * (1 - opacity)
+    pixels = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
+    light, opacity = pixels[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32), pixels[..., 3]
+    if opacity.min() < 1:
+        drawn = np.average(light, weights=opacity) if opacity.any() else 1
+        light = light * opacity + (drawn < 0.5) * (1 - opacity)  # paper contrasts with the drawing
     light = _smooth(light)
     return light / max(light.max(), 1 / 255)
 
 
-def _heic(path: Path) -> str:
-    """What a HEIC file is and how to convert it; "" for other files."""
-    with path.open("rb") as file:
-        head = file.read(64)  # a box of the size in its first 4 bytes: its type, and the brands of the file
-    brands = {head[start : start + 4] for start in range(8, min(int.from_bytes(head[:4]), len(head)), 4)}
-    if head[4:8] != b"ftyp" or brands.isdisjoint(HEIC):
-        return ""
-    to = path.with_suffix(".jpeg" if path.suffix == ".jpg" else ".jpg")
-    source, to = shlex.quote(str(path)), shlex.quote(str(to))
-    return (
-        "HEIC, in which iPhones take pictures; convert it, "
-        f"by: heif-convert {source} {to}, on a Mac by: sips -s format jpeg {source} --out {to}"
-    )
-
-
-def _size(path: Path) -> int:
-    """Size in bytes. Raises `PipelineError` if this is too large, or not a file: opening a FIFO may block."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise PipelineError(f"expected a file, found a {KINDS.get(stat.S_IFMT(found.st_mode), 'device')}")
-    if found.st_size > BYTES:
-        raise PipelineError(f"expected at most {BYTES:,} bytes, found {found.st_size:,}")
-    return found.st_size
-
-
-def _check_pixels(picture: Image.Image) -> None:
-    """Raises `PipelineError` if the file's header promises too many pixels."""
+def _decoded(picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Decodes an opened picture, as `read` describes."""
     most = PIXELS // 2 if picture.format in COSTLY else PIXELS
     if picture.width * picture.height > most:
         raise PipelineError(f"expected at most {most:,} pixels, found {picture.width:,} x {picture.height:,}")
+    is_animated = getattr(picture, "is_animated", False) and picture.format != "MPO"  # a phone's JPEG with a preview
+    picture.draft(None, (LARGEST, LARGEST))  # avoids decoding a large JPEG in full
+    mode = picture.mode[0] if picture.mode.startswith(("I", "F")) else "RGBA"
+    small = picture.convert(mode).reduce(max(1, max(picture.size) // (2 * LARGEST)))
+    small.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
+    small.info = picture.info  # with the EXIF data
+    return ImageOps.exif_transpose(_eight_bits(small)), ["first of several frames"] if is_animated else []
 
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    """Limits processor time and, on Linux, memory.
+    """Limits processor time and, on Linux, memory, as a small file may make a decoder take minutes and gigabytes.
 
-    A file within the other limits can still ask for minutes and gigabytes, with a TIFF tag of a hundred million values.
-    Raises `PipelineError` when the time is over; without memory, decoders fail in their own ways.
+    Discards warnings: Pillow's, and those that libtiff writes to stderr itself. Raises `PipelineError` when the time is
+    over; without memory, decoders fail in their own ways.
     """
 
     def stop(*_: object) -> None:
         raise PipelineError(f"not decoded after {SECONDS} s")
 
     before, most = resource.getrlimit(resource.RLIMIT_DATA)
-    used = Path("/proc/self/statm")
-    handler = signal.signal(signal.SIGPROF, stop)
-    try:
-        if used.exists() and before == resource.RLIM_INFINITY:
-            now = int(used.read_text().split()[5]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_DATA, (now + MEMORY, most))
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, handler)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Discards warnings: Pillow's, and those that libtiff, which Python cannot reach, writes to stderr itself."""
     nowhere = os.open(os.devnull, os.O_WRONLY)  # the first, as it takes the place of a closed stderr
-    stderr = os.dup(2)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    handler, stderr = signal.signal(signal.SIGPROF, stop), os.dup(2)
     try:
         with warnings.catch_warnings(action="ignore"):
+            os.dup2(nowhere, 2)
+            if sys.platform == "linux" and before == resource.RLIM_INFINITY:
+                resource.setrlimit(resource.RLIMIT_DATA, (psutil.Process().memory_info().data + MEMORY, most))
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
+        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
         os.dup2(stderr, 2)
-        os.close(stderr)
-
-
-def _scaled_down(picture: Image.Image) -> Image.Image:
-    """The picture with no side above `LARGEST`; in mode I or F if it has more than 8 bits, else in RGBA.
-
-    Converted part by part: RGBA takes 8 bytes per pixel more.
-    """
-    mode = picture.mode[0] if picture.mode.startswith(("I", "F")) else "RGBA"
-    factor = max(1, max(picture.size) // (2 * LARGEST))
-    width, height = picture.size
-    small = Image.new(mode, (-(-width // factor), -(-height // factor)))
-    side = TILE * factor
-    for left, top in product(range(0, width, side), range(0, height, side)):
-        part = picture.crop((left, top, min(left + side, width), min(top + side, height))).convert(mode)
-        small.paste(part.reduce(factor), (left // factor, top // factor))
-    small.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
-    small.info = picture.info
-    return small
+        for descriptor in {stderr, nowhere} - {2}:
+            os.close(descriptor)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

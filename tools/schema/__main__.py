@@ -16,14 +16,16 @@ from tools.schema.keras_classes import keras_definitions
 
 
 def json_schema() -> str:
-    """Returns the JSON Schema of params.yaml, as text."""
+    """Returns the JSON Schema of params.yaml, as text with one definition a line."""
     schema = _with_references(Params.model_json_schema())
-    schema["$defs"] |= keras_definitions(import_keras())
-    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+    definitions = schema.pop("$defs") | keras_definitions(import_keras())
+    lines = (f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in definitions.items())
+    rest = json.dumps(schema, ensure_ascii=False).removeprefix("{")
+    return '{"$defs": {\n' + ",\n".join(lines) + f"\n}},\n{rest}\n"
 
 
 def _with_references(schema: Any) -> Any:
-    """Puts references in place of what `keras_api.one_of` wrote."""
+    """Replaces what `keras_api.one_of` wrote by references to definitions."""
     if isinstance(schema, list):
         return [_with_references(item) for item in schema]
     if not isinstance(schema, dict):
