@@ -13,18 +13,17 @@ from optuna.trial import create_trial
 from stages.data.archive import ArrayDescription, Description
 from stages.report import report
 from stages.results.predictions import Predictions
-from stages.support.params import Report
+from stages.support.params import Overview, Report
 from tools.common import comparison, results
 from tools.common.changes import SAME, Change, changes
 from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval, difference
 from tools.digits import __main__ as digits
 from tools.digits import lookups
-from tools.overview.drawing import Overview
+from tools.overview.drawing import OverviewPage
 from tools.overview.readme import results_table
 from tools.review.content import Review
 from tools.review.page import html, markdown
-from tools.review.sections import Section, Training
 from tools.sweep.report import _counts
 
 from .conftest import Project
@@ -75,10 +74,10 @@ def written(predictions: Predictions, folder: Path) -> Revision:
     return write_results(folder, predictions)
 
 
-def overview(predictions: Predictions, folder: Path) -> Overview:
-    side, described = written(predictions, folder), description(len(predictions.label))
-    drawn = comparison.tables(side, described, [predictions.name], {"confidence": 0.95, "published": PUBLISHED})
-    shown = Overview(described, drawn[results.COMPARISON], drawn[results.TRAINING], [predictions], 5)
+def overview(predictions: Predictions, folder: Path) -> OverviewPage:
+    written(predictions, folder)
+    section = Overview(confidence=0.95, published=PUBLISHED)
+    shown = OverviewPage(description(len(predictions.label)), [predictions], [], section, 5)
     shown.draw()
     return shown
 
@@ -102,7 +101,7 @@ def test_report_and_overview_write_no_nan(case: str, tmp_path: Path) -> None:
     assert len(files) >= 10
     for path in files:
         assert is_clean(path.read_text()), path.name
-    assert is_clean(results_table(shown.comparison))
+    assert is_clean(results_table(shown.tables[results.COMPARISON]))
     assert is_clean(results_table(comparison.read_table(results.COMPARISON.read_bytes(), "")))
 
 
@@ -144,12 +143,12 @@ def test_one_is_said_as_one(case: str, sentence: str, tmp_path: Path) -> None:
 
 def test_one_image_on_which_seeds_differ_gives_no_interval(tmp_path: Path) -> None:
     shown = overview(net("one image that some seeds get wrong"), tmp_path)
-    row = shown.comparison.iloc[0]
+    row = shown.tables[results.COMPARISON].iloc[0]
     assert np.isnan([row["low"], row["high"]]).all()
     assert row["published_is"] == "", "there is no interval that it could be in"
     assert "net 66.67% – 57.7" in shown_text(shown.page("")), "the standard deviation stands next"
-    assert "| `net` | 66.67% | – |" in results_table(shown.comparison)
-    assert results_table(shown.comparison).endswith("| 90.00% |\n")
+    assert "| `net` | 66.67% | – |" in results_table(shown.tables[results.COMPARISON])
+    assert results_table(shown.tables[results.COMPARISON]).endswith("| 90.00% |\n")
 
 
 @pytest.mark.parametrize("images", [1, 3])
@@ -187,8 +186,7 @@ def reviewed(item: Change) -> tuple[str, str]:
         0,
         {},
     )
-    sections = [Section(each, None, Training(None, {}), [], []) for each in review.changed]
-    return markdown(review, sections, None), shown_text(html(review, sections, []))
+    return markdown(review, None), shown_text(html(review))
 
 
 PAIRS = [
