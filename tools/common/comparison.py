@@ -17,6 +17,7 @@ from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval
 
 MAX_COLUMNS = 50
+TABLE: dict[str, Any] = {"dtype": {"architecture": str}, "keep_default_na": False, "na_values": [""]}  # of pandas
 DECIMALS = 6  # of the figures
 
 
@@ -133,7 +134,7 @@ def read_table(content: bytes, where: str, **options: Any) -> pd.DataFrame:
     with unreadable(where, "a table"):
         if content.partition(b"\n")[0].count(b",") > MAX_COLUMNS:
             raise ValueError(f"expected at most {MAX_COLUMNS} columns, found more")
-        return pd.read_csv(io.BytesIO(content), **{"converters": {"architecture": str}} | options)
+        return pd.read_csv(io.BytesIO(content), **TABLE | options)
 
 
 def stale_tables(side: Revision) -> list[str]:
@@ -159,8 +160,7 @@ def stale_tables(side: Revision) -> list[str]:
 def _same_cells(side: Revision, path: Path, expected: bytes) -> bool:
     try:
         contents = side.read(path) or b"", expected
-        cells = {"dtype": str, "keep_default_na": False, "converters": None}
-        old, new = (read_table(content, str(path), **cells) for content in contents)
+        old, new = (read_table(content, str(path), dtype=str, na_values=[]) for content in contents)
     except PipelineError:
         return False
     shared = [column for column in new if column in old]
