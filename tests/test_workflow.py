@@ -158,7 +158,7 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
     )
     assert "reproduced" not in summary.read_text(), "the pull request changes what gives the verdict"
     artefact = runner / "review"
-    assert ">100.00 % <" in (artefact / "review.html").read_text()
+    assert "100.00 %<br><sub>" in (artefact / "review.html").read_text()
 
     stand_in = tmp_path / "bin/gh"
     stand_in.parent.mkdir()
