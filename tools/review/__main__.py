@@ -1,7 +1,7 @@
 """Writes a review of a change, as Markdown and as HTML, from git alone (`make review`).
 
 Compares the workspace, or a revision, with a base revision. All that it reads is in git, so it works in a clone
-without DVC's cache or a remote. It runs nothing of the revisions, follows no link, asks no server, and reads no more
+without DVC's cache or a remote. It runs nothing of the revisions, follows no link, needs no server, and reads no more
 than `tools.common.revision` allows, so that a branch from a stranger is safe to review. Exit status: 0 written; 1 an
 error, and nothing written; 2 a mistake in the command line; 3 written, but a gate of --fail-on failed.
 """
