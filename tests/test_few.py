@@ -15,7 +15,8 @@ from stages.report import report
 from stages.results.predictions import Predictions
 from stages.support.params import Overview, Report
 from tools.common import comparison, results
-from tools.common.changes import SAME, Change, changes
+from tools.common.change import SAME, Change, Comparison
+from tools.common.changes import changes
 from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval, difference
 from tools.digits import __main__ as digits
@@ -166,14 +167,14 @@ def test_one_image_shows_no_change(seeds: tuple[int, int]) -> None:
     assert (found.estimate, found.p) == (-1, 1)
 
 
-def change(case: str, other: str) -> Change:
+def change(case: str, other: str) -> Comparison:
     """A change between two cases with the same labels."""
     base, head = net(case), net(other)
     found = None if np.array_equal(base.prediction, head.prediction) else difference(base.right, head.right)
-    return Change("net", base, head, difference=found)
+    return Comparison("net", base, head, difference=found)
 
 
-def reviewed(item: Change) -> tuple[str, str]:
+def reviewed(item: Comparison) -> tuple[str, str]:
     """What a review's Markdown and page show of a change, and of a new architecture with the same predictions."""
     side = Revision("here", None, Path.cwd())
     review = Review(
@@ -181,7 +182,7 @@ def reviewed(item: Change) -> tuple[str, str]:
         side,
         0.95,
         "",
-        [item, replace(item, name="other", note="new", base=None, difference=None)],
+        [item, Change("other", None, item.head, "new")],
         *([] for _ in range(8)),
         0,
         {},
@@ -206,7 +207,7 @@ def test_a_review_shows_no_nan(case: str, other: str) -> None:
 def test_a_review_of_a_class_without_images_says_so() -> None:
     label, probability = np.array([0, 0, 2]), np.ones(3)
     base, head = (of_models(label, np.array(each), probability) for each in ([0, 0, 2], [0, 1, 2]))
-    item = Change("net", base, head, difference=difference(base.right, head.right))
+    item = Comparison("net", base, head, difference=difference(base.right, head.right))
     text, page = reviewed(item)
     assert "| 1 | 0 | 0 | 0 | 0 | – | – → 0.0 |" in text, "it is predicted once, and never was before"
     assert "| 2 | 1 | 0 | 0 | 0 | 100.0 | 100.0 |" in text
@@ -216,7 +217,7 @@ def test_a_review_of_a_class_without_images_says_so() -> None:
 def test_one_image_is_no_evidence_and_has_no_margin() -> None:
     item = replace(change("one image that some seeds get wrong", "one image that some seeds get wrong"))
     head = of_models(np.array([0]), np.array([[1], [1], [1]]), np.ones(1))
-    item = Change("net", item.base, head, difference=difference(item.base.right, head.right))
+    item = Comparison("net", item.base, head, difference=difference(item.base.right, head.right))
     assert item.summary(0.95) == f"net: 66.67 % → 0.00 %, -66.67 points (3 seeds), {SAME}"
     assert "66.67 %<br><sub>no interval, 3 seeds</sub>" in reviewed(item)[0]
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from stages.common.files import write_json
-from tools.common.changes import BETTER, SAME, Change, changes, data_change, interval, percent
+from tools.common.change import BETTER, SAME, Comparison, interval, percent
+from tools.common.changes import changes, data_change
 from tools.common.predictions import describe_difference
 from tools.common.statistics import difference
 from tools.review.digits import newly_right
@@ -20,11 +21,11 @@ from tools.review.digits import newly_right
 from .reviews import of_models, pages, predictions, review, write_results
 
 
-def change(before: list, after: list, p: float | None = None, several: int = 1) -> Change:
+def change(before: list, after: list, p: float | None = None, several: int = 1) -> Comparison:
     """A change of predictions, of one seed or of several, for images whose label is 0."""
     base, head = (of_models(np.zeros(100, int), np.array(side), np.ones(100), "cnn") for side in (before, after))
     compared = None if before == after else difference(base.right, head.right)
-    return Change("cnn", base, head, difference=replace(compared, p=p) if p else compared, several=several)
+    return Comparison("cnn", base, head, difference=replace(compared, p=p) if p else compared, several=several)
 
 
 def wrong(count: int, first: int = 0) -> list[int]:
@@ -102,7 +103,7 @@ def test_an_image_is_fixed_or_broken_if_more_than_half_of_the_seeds_change() -> 
     label = np.zeros(4, int)
     base = of_models(label, np.array([[1, 1, 0, 0], [1, 1, 0, 1]]), np.ones(4))
     head = of_models(label, np.array([[0, 1, 1, 0], [0, 0, 1, 1]]), np.ones(4))
-    item = Change("net", base, head, difference=difference(base.right, head.right))
+    item = Comparison("net", base, head, difference=difference(base.right, head.right))
     assert (item.fixed.tolist(), item.broke.tolist()) == ([0], [2])
     assert item.gained.tolist() == [1, 0.5, -1, 0]
     assert item.confusion_difference().loc[0, [0, 1]].tolist() == [0.5, -0.5]
@@ -116,7 +117,7 @@ def test_a_digit_counts_its_wrong_seeds_of_those_that_each_side_has(seeds: tuple
     label, errors = np.array([0, 1, 1, 0]), np.array([1, 1, 1, 0])
     after = [errors if seeds == (1, 3) else label, *[label] * (seeds[1] - 1)]
     base, head = (of_models(label, np.stack(side), np.ones(4)) for side in ([errors] * seeds[0], after))
-    (digit,) = newly_right(Change("net", base, head, difference=difference(base.right, head.right)), {})
+    (digit,) = newly_right(Comparison("net", base, head, difference=difference(base.right, head.right)), {})
     assert (digit.index, digit.label, digit.old, digit.new, digit.wrong) == (0, 0, 1, 0, 1)
     assert (digit.probability, digit.seeds_wrong, digit.png) == (1, expected, None)
 
@@ -125,7 +126,7 @@ def test_each_class_has_its_recall_and_precision_on_both_sides() -> None:
     label = np.array([0, 0, 1, 1])
     sides = [[[0, 0, 1, 0]] * 2, [[0, 2, 1, 1]] * 2]
     base, head = (of_models(label, np.array(side), np.ones(4)) for side in sides)
-    rows = Change("cnn", base, head).classes().set_index("class").to_dict("index")
+    rows = Comparison("cnn", base, head).classes().set_index("class").to_dict("index")
     assert rows[0] == {
         "images": 2,
         "errors_base": 0,
@@ -170,7 +171,7 @@ def test_architectures_of_both_sides_are_compared_by_name(tmp_path: Path) -> Non
     }
     assert [name for name, item in compared.items() if item.broken] == ["unread"]
     assert [name for name, item in compared.items() if not item.changed] == ["same"]
-    assert {(item.several, item.decimals) for item in compared.values()} == {(1, 3)}
+    assert {(item.several, item.decimals) for item in (compared["a"], compared["same"])} == {(1, 3)}
     assert compared["gone"].summary(0.95) == "gone: removed, it had 80.00 %"
     assert compared["new"].summary(0.95) == "new: 99.00 %, new"
 

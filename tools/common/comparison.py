@@ -114,8 +114,8 @@ def tables(architectures: list[Predictions], overview: Overview) -> dict[Path, p
     Published accuracies count only for the data set that they name.
     """
     published = overview.published
-    applies = published is not None and published.dataset == architectures[0].dataset
-    comparison = comparison_table(architectures, overview.confidence, published.accuracy if applies else {})
+    accuracies = published.accuracy if published and published.dataset == architectures[0].dataset else {}
+    comparison = comparison_table(architectures, overview.confidence, accuracies)
     return {results.COMPARISON: comparison, results.TRAINING: training_table(architectures)}
 
 

@@ -206,7 +206,8 @@ class Revision:
         entry = _entry(self.commit, folder)
         if entry is None or entry[0] != FOLDER:
             return None
-        files, folders = [], [folder]
+        files: list[str] = []
+        folders = [folder]
         for inner in folders:
             listed = git("ls-tree", "-z", self.commit, "--", f"{inner}/", **OFFLINE).decode(errors="replace")
             for line in listed.split("\0")[:-1]:

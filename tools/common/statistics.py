@@ -134,7 +134,7 @@ def _components(covariance: np.ndarray, accuracies: list[np.ndarray]) -> tuple[f
 
 def _difference(estimate: float, seeds: float, images: float, freedom: int) -> Difference:
     variance = seeds + max(images, 0)
-    freedom = freedom * (variance / seeds) ** 2 if seeds else np.inf
+    hillis = freedom * (variance / seeds) ** 2 if seeds else math.inf
     error = float(np.sqrt(variance))
-    p = 2 * t.sf(abs(estimate) / error, freedom) if error else float(estimate == 0)
-    return Difference(float(estimate), error, float(freedom), float(p))
+    p = 2 * t.sf(abs(estimate) / error, hillis) if error else float(estimate == 0)
+    return Difference(float(estimate), error, float(hillis), float(p))

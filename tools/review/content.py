@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.support.errors import PipelineError
-from tools.common.changes import WORSE, Change, changes, data_change
+from tools.common.change import WORSE, Change, Comparison
+from tools.common.changes import changes, data_change
 from tools.common.comparison import stale_tables
 from tools.common.revision import Revision, git
 from tools.common.unseen import unseen_by_review
@@ -95,9 +96,9 @@ class Review:
         return [item.name for item in self.architectures if not item.changed]
 
     @property
-    def compared(self) -> list[Change]:
+    def compared(self) -> list[Comparison]:
         """Those of the changed architectures whose predictions are compared."""
-        return [item for item in self.changed if not item.note]
+        return [item for item in self.changed if isinstance(item, Comparison)]
 
     @property
     def shows_reruns(self) -> bool:
@@ -128,7 +129,7 @@ class Review:
                 f"{', '.join(unequal)}: other seeds than in base. All seeds of each side are compared; what one seed "
                 "alone cannot show, its spread, is taken from the other side."
             ]
-        differing = max((item.several for item in self.architectures), default=0)
+        differing = max((item.several for item in self.compared), default=0)
         return sentences + ([f"p is adjusted for {differing} architectures (Holm)."] if differing > 1 else [])
 
     @property

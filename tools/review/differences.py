@@ -92,7 +92,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """Flattens nested dictionaries: the values by their keys, joined by dots. Lists are values."""
     if not isinstance(value, dict):
         return {prefix: value} if prefix else {}
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, inner in value.items():
         flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
     return flat

@@ -14,7 +14,7 @@ from stages.results import tiles
 from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError, unreadable
 from tools.common import results
-from tools.common.changes import Change
+from tools.common.change import Comparison
 from tools.common.comparison import read_table
 from tools.common.lock import digests, stages_of
 from tools.common.revision import Revision
@@ -45,17 +45,17 @@ class Digit:
         return self.old if self.new == self.label else self.new
 
 
-def newly_wrong(change: Change, images: Images) -> list[Digit]:
+def newly_wrong(change: Comparison, images: Images) -> list[Digit]:
     """Lists the digits that became wrong, errors of most seeds first."""
     return _digits(change, change.broke, change.head, images)
 
 
-def newly_right(change: Change, images: Images) -> list[Digit]:
+def newly_right(change: Comparison, images: Images) -> list[Digit]:
     """Lists the digits that became right, errors of most seeds first."""
     return _digits(change, change.fixed, change.base, images)
 
 
-def _digits(change: Change, indices: np.ndarray, wrong: Predictions, images: Images) -> list[Digit]:
+def _digits(change: Comparison, indices: np.ndarray, wrong: Predictions, images: Images) -> list[Digit]:
     """Lists the digits at `indices`; `wrong` is the side that gets them wrong."""
     old, new = change.base.most_common, change.head.most_common
     right = change.base.right, change.head.right
@@ -93,7 +93,8 @@ def error_images(revision: Revision, predictions: list[Predictions]) -> tuple[Im
     picture must be the one in dvc.lock, and the table that of `predictions`, which are those of the revision, so that
     no image stands beside another's label.
     """
-    images, missing = {}, []
+    images: Images = {}
+    missing: list[str] = []
     try:
         stages = stages_of(revision)
         shape = Description.parse(revision.read(results.DESCRIPTION) or b"{}", str(results.DESCRIPTION)).image

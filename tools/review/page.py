@@ -5,12 +5,14 @@ import io
 import re
 from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
 from stages.results.pictures import png
+from stages.results.predictions import Predictions
 from tools.common import charts
-from tools.common.changes import BETTER, NEW, REMOVED, WORSE, Change, interval, percent
+from tools.common.change import BETTER, NEW, REMOVED, WORSE, Change, interval, percent
 from tools.common.revision import Revision
 from tools.common.templates import data_uri, html_page, render
 from tools.review.content import Review
@@ -74,12 +76,13 @@ def _link(url: str | None, path: str) -> Markup:
 
 def inline_curves(change: Change) -> Markup:
     """Draws the training curves before and after, as a picture in a URI; empty if they cannot be drawn."""
-    sides = [None if change.note else change.base, change.head]
-    drawable = [
-        side and len(side.history) <= MOST_ROWS and max(abs(row[-1]) for row in side.history) < LARGEST
-        for side in sides
-    ]
-    if not any(drawable):
+    base, head = _curves(None if change.note else change.base), _curves(change.head)
+    if base is None and head is None:
         return NO_PICTURE
-    histories = [side.curves if can_draw else None for side, can_draw in zip(sides, drawable, strict=True)]
-    return data_uri(png(charts.before_and_after(*histories, f"{change.name}: training")))
+    return data_uri(png(charts.before_and_after(base, head, f"{change.name}: training")))
+
+
+def _curves(side: Predictions | None) -> pd.DataFrame | None:
+    if side is None or len(side.history) > MOST_ROWS or max(abs(row[-1]) for row in side.history) >= LARGEST:
+        return None
+    return side.curves
