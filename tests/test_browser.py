@@ -166,12 +166,9 @@ def test_the_numbers_of_a_confusion_matrix_are_legible(page) -> None:
 
 def charts(page: Page) -> dict[str, dict[str, Any]]:
     """What each chart shows, by its title; the other titles are those of panels, which name the data set."""
-    found = {}
-    for chart in page.evaluate(READ_CHARTS):
-        chart["panels"] = {title for title in chart["titles"] if title.endswith("on tiny digits")}
-        (title,) = set(chart["titles"]) - chart["panels"]
-        found[title] = chart
-    return found
+    charts = page.evaluate(READ_CHARTS)
+    titles = [{title for title in chart["titles"] if not title.endswith("on tiny digits")} for chart in charts]
+    return {title: chart for (title,), chart in zip(titles, charts, strict=True)}
 
 
 @pytest.mark.parametrize("size", ["laptop"], indirect=True)
@@ -192,11 +189,10 @@ def test_each_chart_drew_marks_under_its_title_with_its_legends(page, name) -> N
     assert set(comparison["entries"]) == {f"{revision} on tiny digits" for revision in revisions}
     assert comparison["marks"] >= 2 * 2 * len(revisions)  # a point and a rule for each architecture
     history = found["cnn: training history"]
-    assert history["panels"] == {"accuracy on tiny digits", "loss on tiny digits"}
     assert set(history["entries"]) == revisions | {"train"}
     assert set(found["mlp_256: training history"]["entries"]) == revisions | {"train", "validation"}
     confusion = found["cnn: confusion matrix of the test images"]
-    assert confusion["panels"] == {f"{revision} on tiny digits" for revision in revisions}
+    assert {f"{revision} on tiny digits" for revision in revisions} <= set(confusion["titles"])
     assert set(confusion["axes"]) == {"label", "prediction"}
     assert confusion["marks"] >= 2 * 10 * len(revisions)  # a cell and its number
     training = found["Training of the architectures"]

@@ -92,6 +92,15 @@ def test_p_has_to_be_below_one_minus_the_confidence() -> None:
     assert change(wrong(9), wrong(2), 0.25).verdict(0.74) == BETTER
 
 
+def test_points_have_a_margin_only_if_recipes_differ() -> None:
+    assert change(wrong(3), wrong(2)).shown_points(0.95) == "+1.00"
+    assert change(wrong(2), [2, *wrong(2)[1:]]).shown_points(0.95) == "0"
+    assert change(ONE, ONE).shown_points(0.95) == "0"
+    one_image = [of_models(np.zeros(1, int), np.array([[side], [side]]), np.ones(1)) for side in (0, 1)]
+    item = Comparison("net", *one_image, difference=difference(one_image[0].right, one_image[1].right))
+    assert item.shown_points(0.95) == "-100.00"
+
+
 def test_formats_of_shares_and_intervals() -> None:
     assert (percent(0.98765), percent(float("nan"))) == ("98.77 %", "–")
     one = of_models(np.zeros(1, int), np.array([[0], [1]]), np.ones(1))
@@ -183,9 +192,9 @@ def test_p_is_adjusted_for_the_architectures_that_differ(tmp_path: Path) -> None
     assert (a.difference.p, b.difference.p, c.difference) == (2 * 2 / 2**7, 0.5, None)  # of seven, of two
     assert [item.several for item in (a, b, c)] == [2, 2, 2]
     assert a.decimals == 6
-    other = head.read_json("data/raw/mnist.json") | {"sha256": "1" * 64}
+    other = head.read_json("data/raw/mnist.json") | {"sha256": "1" * 64, "dataset": "x" * 101}
     write_json(tmp_path / "head/data/raw/mnist.json", other)
-    assert data_change(base, head) == "tiny digits (digest 000000000000…) → tiny digits (digest 111111111111…)"
+    assert data_change(base, head) == f"tiny digits (digest 000000000000…) → {'x' * 100} (digest 111111111111…)"
     assert {item.note for item in changes(base, head)} == {"not compared: another data set"}
     (tmp_path / "head/params.yaml").write_text("[")
     assert [item.name for item in changes(base, head)] == ["a", "b", "c"]
