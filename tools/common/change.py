@@ -111,6 +111,11 @@ class Comparison(Change):
         return len(self.base.seeds) == len(self.head.seeds) == 1
 
     @property
+    def has_other_seeds(self) -> bool:
+        """Whether the sides have other seeds."""
+        return self.base.seeds != self.head.seeds
+
+    @property
     def seeds(self) -> str:
         """How many seeds are compared: `3 seeds`, `one seed`, `one seed → 3 seeds`."""
         return " → ".join(dict.fromkeys(side.several for side in (self.base, self.head)))

@@ -106,33 +106,6 @@ class Review:
         return any(self.rerun(item.name) for item in self.changed)
 
     @property
-    def methods(self) -> list[str]:
-        """Describes what was compared, and how, a sentence each."""
-        level = f"{self.confidence:.0%}"
-        wilson = "with one seed, or without errors, Wilson's, over other test images"
-        sentences = [f"Below each accuracy: its {level} interval; {wilson}."]
-        if any(not item.of_models for item in self.compared):
-            sentences += [
-                "With several seeds, intervals, ± and p cover both sources of chance, other seeds and other test "
-                "images, and so are about the recipe (Obuchowski and Rockette).",
-                "A difference smaller than its ± cannot be told from chance.",
-                "Fixed and broke: test images that more than half of the seeds newly get right, or newly get wrong.",
-            ]
-        if models := [item.name for item in self.compared if item.of_models]:
-            sentences += [
-                f"{', '.join(models)}: compares two trained models, not two recipes: there is one on each side (one "
-                "seed), and another seed gives another model. Fixed and broke: test images that only the new, or only "
-                "the old, model gets right. p: McNemar's exact test on these.",
-            ]
-        if unequal := [item.name for item in self.compared if item.base.seeds != item.head.seeds]:
-            sentences += [
-                f"{', '.join(unequal)}: other seeds than in base. All seeds of each side are compared; what one seed "
-                "alone cannot show, its spread, is taken from the other side."
-            ]
-        differing = max((item.several for item in self.compared), default=0)
-        return sentences + ([f"p is adjusted for {differing} architectures (Holm)."] if differing > 1 else [])
-
-    @property
     def summaries(self) -> list[str]:
         """A line for each changed architecture, and one for the others."""
         lines = [
@@ -160,16 +133,13 @@ class Review:
 
     def failures(self, gates: list[str]) -> list[str]:
         """Lists which of these gates fail, and why, a line each."""
-        worse = [item.name for item in self.architectures if item.verdict(self.confidence) == WORSE]
-        broken = [item.name for item in self.architectures if item.broken]
-        lines = {
-            "regression": [
-                *([f"significantly worse: {', '.join(worse)}"] if worse else []),
-                *([f"predictions that cannot be read: {', '.join(broken)}"] if broken else []),
-            ],
-            "stale": [
-                *([f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else []),
-                *(f"{line} (in {self.head})" for line in self.stale_tables),
-            ],
-        }
-        return [line for gate in GATES if gate in gates for line in lines[gate]]
+        lines = []
+        if "regression" in gates:
+            worse = ", ".join(item.name for item in self.architectures if item.verdict(self.confidence) == WORSE)
+            broken = ", ".join(item.name for item in self.architectures if item.broken)
+            lines += [f"significantly worse: {worse}"] if worse else []
+            lines += [f"predictions that cannot be read: {broken}"] if broken else []
+        if "stale" in gates:
+            lines += [f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else []
+            lines += [f"{line} (in {self.head})" for line in self.stale_tables]
+        return lines

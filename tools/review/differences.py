@@ -47,16 +47,17 @@ def _listed(value: Any) -> list[Any]:
 
 def _in_line(item: Any) -> str:
     """Formats a layer as params.yaml has it, in one line: `Dense: {units: 256, activation: relu}`."""
-    if isinstance(item, dict):
-        item = ", ".join(f"{key}: {_nested(value)}" for key, value in item.items())
-    return _shortened(str(item))
+    if not isinstance(item, dict):
+        return _shortened(item)
+    return _shortened(", ".join(f"{key}: {_nested(value)}" for key, value in item.items()))
 
 
 def _nested(value: Any) -> str:
     return f"{{{_in_line(value)}}}" if isinstance(value, dict) else str(value)
 
 
-def _shortened(text: str) -> str:
+def _shortened(value: Any) -> str:
+    text = str(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
@@ -105,4 +106,4 @@ def _compared(path: str, old: dict[str, Any], new: dict[str, Any]) -> list[Value
 
 def _shown(value: Any) -> Any:
     """Shortens a value that is too long to show."""
-    return value if value is None or _is_number(value) or isinstance(value, bool | list) else _shortened(str(value))
+    return value if value is None or _is_number(value) or isinstance(value, bool | list) else _shortened(value)

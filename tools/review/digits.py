@@ -110,8 +110,7 @@ def error_images(revision: Revision, predictions: list[Predictions]) -> tuple[Im
                 missing.append(f"{path} in {revision}: not made from its predictions (dvc.lock), so not shown")
             else:
                 with unreadable(f"{path} in {revision}", "a picture of digits"):
-                    digits = tiles.read(content, *shape)
-                images.update(zip(side.errors["index"], digits, strict=False))
+                    images.update(zip(side.errors["index"], tiles.read(content, *shape), strict=False))
         except PipelineError as error:
             missing.append(f"no pictures of digits of {side.name}: {error}")
     return images, missing
@@ -119,8 +118,7 @@ def error_images(revision: Revision, predictions: list[Predictions]) -> tuple[Im
 
 def _recorded(entry: dict[str, Any] | None, revision: Revision, path: Path) -> bool:
     """Whether a stage's entry in dvc.lock has the file's digest."""
-    recorded = digests(entry or {}, "outs").get(str(path))
-    return recorded is not None and recorded == revision.digest(str(path))
+    return digests(entry or {}, "outs").get(str(path)) == revision.digest(str(path))
 
 
 def _made_from(predictions: Predictions, revision: Revision) -> bool:
