@@ -25,7 +25,7 @@ reproduce: $(RUN) ## rerun a commit and compare the bytes: make reproduce [HEAD=
 review: $(RUN) ## compare results with those of a git revision, and write review/review.html and .md: make review [BASE=main] [HEAD=...] [FAIL_ON="regression stale"]
 	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))
 
-compare: # named in a notice of stages/train.py
+compare: ## short for make review BASE=HEAD; a notice of the train stage names it
 	@$(MAKE) --no-print-directory review BASE=$(or $(BASE),HEAD)
 
 preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after: make preview BASE=main

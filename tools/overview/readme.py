@@ -19,7 +19,7 @@ BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
 
 def results_table(comparison: pd.DataFrame) -> str:
     """Formats the table of `tools.common.comparison.comparison_table` as Markdown."""
-    dataset, confidence = escaped(comparison["dataset"][0]), comparison["confidence"][0]
+    dataset, confidence = escaped(" ".join(comparison["dataset"][0].split())), comparison["confidence"][0]
     seeds = comparison["seeds"].max()
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
     lines = [
