@@ -94,12 +94,12 @@ def read_architectures(side: Revision) -> tuple[list[Predictions], list[str]]:
         raise PipelineError(f"{PARAMS_PATH} in {side}: train: not as expected") from error
     architectures, missing = [], []
     for name in architectures_of(side):
-        path = results.predictions(name)
+        path, stage = results.predictions(name), f"evaluate@{name}"
         try:
-            predictions = present(path, read_predictions(side, name), f"evaluate@{name}")
+            predictions = present(path, read_predictions(side, name), stage)
             images = description.arrays["x_test"].shape[0]
             if (predictions.dataset, len(predictions.label)) != (description.dataset, images):
-                raise PipelineError(f"{path}: of another data set", f"run: dvc repro evaluate@{name}")
+                raise PipelineError(f"{path}: of another data set", f"run: dvc repro {stage}")
             if predictions.seeds != seeds:
                 raise PipelineError(f"{path}: expected the seeds {list(seeds)}, found {list(predictions.seeds)}")
             architectures.append(predictions)

@@ -77,5 +77,6 @@ def _picture(path: str, what: str) -> Markup:
     """Returns a picture as Markdown, or what to run if it is not there."""
     content = WORKSPACE.read(PLOTS / path)
     if content is None:
-        return escaped(f"{PLOTS / path}: no such file; make it with: dvc repro report@{Path(path).stem}")
+        stage = f"report@{Path(path).stem}"
+        return escaped(f"{PLOTS / path}: no such file; make it with: dvc repro {stage}")
     return Markup("![{}]({})").format(what, data_uri(content))
