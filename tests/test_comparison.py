@@ -115,9 +115,18 @@ def test_without_a_description_or_seeds_nothing_is_compared(side: Revision) -> N
     params.write_text(params.read_text().replace('"seeds"', '"other"'))
     with pytest.raises(PipelineError, match=r"^params.yaml in a folder: train: not as expected$"):
         read_architectures(side)
+    (side.folder / results.DESCRIPTION).write_text("{}")
+    with pytest.raises(PipelineError, match=r"^data/raw/mnist.json in a folder: "):
+        read_architectures(side)
     (side.folder / results.DESCRIPTION).unlink()
     with pytest.raises(PipelineError, match=r"mnist.json: no such file; make it with: dvc repro fetch$"):
         read_architectures(side)
+    assert stale_tables(side) == []
+
+
+def test_without_results_no_table_is_stale(side: Revision) -> None:
+    for name in "abc":
+        (side.folder / results.predictions(name)).unlink()
     assert stale_tables(side) == []
 
 
@@ -150,6 +159,7 @@ def test_a_table_keeps_names_that_look_like_numbers_or_nothing() -> None:
     table = read_table(b"architecture,x\nnull,1\n007,2\n", "x")
     assert table["architecture"].tolist() == ["null", "007"]
     assert table["x"].tolist() == [1, 2]
+    assert read_table(b"architecture\n007\n", "x")["architecture"].tolist() == ["007"]
     columns = ",".join(map(str, range(51)))
     assert len(read_table(columns.encode(), "x").columns) == 51
     with pytest.raises(PipelineError, match=r"^x: not a table: expected at most 50 columns, found more"):
