@@ -18,14 +18,14 @@ repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only 
 overview: $(RUN) ## draw plots/report.html and the comparison from the results in the workspace
 	python -m tools.overview
 
-compare: $(RUN) ## compare results with those of a git revision: make compare [BASE=main]
-	@python -m tools.compare $(BASE)
-
 reproduce: $(RUN) ## rerun a commit and compare the bytes: make reproduce [HEAD=...] [BASE=origin/main, to rerun only what changed since]
 	@python -m tools.reproduce $(HEAD) $(if $(BASE),--base $(BASE)) $(JOBS:%=--jobs=%)
 
-review: $(RUN) ## write what a change did to review/review.html and .md: make review [BASE=main] [HEAD=...] [FAIL_ON="regression stale"]
+review: $(RUN) ## compare results with those of a git revision, and write review/review.html and .md: make review [BASE=main] [HEAD=...] [FAIL_ON="regression stale"]
 	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))
+
+compare: ## short for make review BASE=HEAD; a notice of the train stage names it
+	@$(MAKE) --no-print-directory review BASE=$(or $(BASE),HEAD)
 
 preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after: make preview BASE=main
 	@python -m tools.plots.preview $(BASE)

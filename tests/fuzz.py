@@ -17,7 +17,7 @@ import tempfile
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from hashlib import sha256
@@ -32,7 +32,8 @@ from .fuzz_targets import TARGETS
 
 SLOWEST = 10  # seconds for an input
 PART = 10_000  # inputs read by one process
-MOST_MEMORY = 2**30  # bytes more than before the first input
+MOST_MEMORY = 2**30  # bytes
+CHECKS = list(HealthCheck)
 FAULTS = ("traceback", "hang", "memory", "several lines", "crash")
 TOKENS = [
     b"", b"[", b"]", b"{", b"}", b"[" * 2000, b"{a: " * 2000, b'{"a":' * 2000, b"&a *a", b"&a [*a]", b"<<: *a",
@@ -82,7 +83,7 @@ class TooSlow(BaseException):
 
 
 def outcome(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
-    """Reads a file; says what happened, and why it is a fault, if it is one."""
+    """Reads a file; returns what happened, and, of a fault, its message or traceback."""
 
     def too_slow(*_: object) -> None:
         raise TooSlow
@@ -90,10 +91,10 @@ def outcome(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
     signal.signal(signal.SIGALRM, too_slow)
     signal.setitimer(signal.ITIMER_REAL, SLOWEST)
     try:
-        with contextlib.redirect_stderr(io.StringIO()) as said, warnings.catch_warnings():
+        with contextlib.redirect_stderr(io.StringIO()) as printed, warnings.catch_warnings():
             warnings.simplefilter("error")
             read(path)
-        return ("several lines", said.getvalue()) if said.getvalue().count("\n") > 1 else ("read", "")
+        return ("several lines", printed.getvalue()) if printed.getvalue().count("\n") > 1 else ("read", "")
     except PipelineError as error:
         return ("several lines", str(error)) if "\n" in str(error) else ("refused", "")
     except TooSlow:
@@ -107,19 +108,21 @@ def outcome(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
 
 
 def fuzz(name: str, count: int, part: int, keep: Path) -> Counter[str]:
-    """Reads `count` inputs with one target; counts the outcomes, and keeps the inputs that are faults.
+    """Reads `count` inputs with one target; counts the outcomes, and keeps the inputs that are faults in `keep`.
 
-    Each part has other inputs.
+    Limits this process to `MOST_MEMORY` more than it has, and 1 GiB for libraries yet to be loaded.
     """
-    found: Counter[str] = Counter()
-    checks = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+    used = int(Path("/proc/self/status").read_text().partition("VmSize:")[2].split()[0]) * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (used + MOST_MEMORY + 2**30,) * 2)
+    outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         target = TARGETS[name](Path(folder))
         files = {str(path.relative_to(folder)): path.read_bytes() for path in target.files}
-        used = _memory()
 
         @seed(part)
-        @settings(max_examples=count, phases=[Phase.generate], **checks)
+        @settings(
+            max_examples=count, phases=[Phase.generate], deadline=None, database=None, suppress_health_check=CHECKS
+        )
         @given(edited(files))
         def try_one(drawn: tuple[str, bytes]) -> None:
             path, content = drawn
@@ -127,9 +130,7 @@ def fuzz(name: str, count: int, part: int, keep: Path) -> Counter[str]:
             (keep / f"{name}-last").write_bytes(content)  # of a crash, this is left
             happened, why = outcome(target.read, Path(folder, path))
             Path(folder, path).write_bytes(files[path])
-            if _memory() - used > MOST_MEMORY:
-                happened = "memory"
-            found[happened] += 1
+            outcomes[happened] += 1
             if happened in FAULTS:
                 kept = keep / f"{name}-{happened}-{sha256(content).hexdigest()[:8]}"
                 kept.write_bytes(content)
@@ -137,38 +138,21 @@ def fuzz(name: str, count: int, part: int, keep: Path) -> Counter[str]:
 
         try_one()
     (keep / f"{name}-last").unlink(missing_ok=True)
-    return found
+    return outcomes
 
 
-def _memory() -> int:
-    """The most memory that this process has had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-
-
-def _limited(name: str, count: int, part: int, keep: Path) -> Counter[str]:
-    """As `fuzz`, in a process of its own with limited memory."""
-    status = Path("/proc/self/status").read_text()
-    used = int(status.partition("VmSize:")[2].split()[0]) * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (used + MOST_MEMORY + 2**30,) * 2)  # 1 GiB for libraries yet to be loaded
-    return fuzz(name, count, part, keep)
-
-
-def run(names: list[str], count: int, keep: Path) -> Iterator[tuple[str, Counter[str]]]:
-    """Fuzzes targets, a part at a time in a process of its own; a process that dies counts as a crash.
-
-    Yields the counts so far after each part.
-    """
+def run(name: str, count: int, keep: Path) -> Counter[str]:
+    """Fuzzes a target, each part of the inputs in a process of its own; one that dies counts as a crash."""
     keep = keep.resolve()
     keep.mkdir(exist_ok=True)
-    for name in names:
-        found: Counter[str] = Counter()
-        for part, start in enumerate(range(0, count, PART)):
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                try:
-                    found += pool.submit(_limited, name, min(PART, count - start), part, keep).result()
-                except BrokenProcessPool:
-                    found["crash"] += 1
-            yield name, found
+    outcomes: Counter[str] = Counter()
+    for part, start in enumerate(range(0, count, PART)):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            try:
+                outcomes += pool.submit(fuzz, name, min(PART, count - start), part, keep).result()
+            except BrokenProcessPool:
+                outcomes["crash"] += 1
+    return outcomes
 
 
 def main() -> None:
@@ -176,12 +160,12 @@ def main() -> None:
     parser.add_argument("target", nargs="*", choices=[*TARGETS, []], help="default: all")
     parser.add_argument("--count", type=int, default=100_000, help="inputs for each")
     arguments = parser.parse_args()
-    every: dict[str, Counter[str]] = {}
-    for name, found in run(arguments.target or list(TARGETS), arguments.count, Path("fuzz")):
-        every[name] = found
-        counts = [f"{each} {found[each]:,}" for each in ("read", "refused", *FAULTS)]
+    faults = 0
+    for name in arguments.target or TARGETS:
+        outcomes = run(name, arguments.count, Path("fuzz"))
+        counts = [f"{happened} {outcomes[happened]:,}" for happened in ("read", "refused", *FAULTS)]
         print(f"{name:10}", *counts, sep="   ", flush=True)
-    faults = sum(found[each] for found in every.values() for each in FAULTS)
+        faults += sum(outcomes[fault] for fault in FAULTS)
     sys.exit(f"{faults} faults: see fuzz/" if faults else 0)
 
 

@@ -14,16 +14,15 @@ from stages.common.files import write_text
 from stages.data.archive import MEMBERS, Archive, read_archive, write_archive
 from stages.report import report
 from stages.support.errors import PipelineError
-from stages.support.params import Report, load_params
+from stages.support.params import Overview, Report, load_params
 from tools.common import results
-from tools.common.comparison import read_description, tables
+from tools.common.comparison import read_architectures, tables
 from tools.common.definitions import lookup, stages
 from tools.common.revision import WORKSPACE, Revision, git
 from tools.digits.own import prepare
 from tools.digits.pictures import read
 from tools.review.content import Review
-from tools.review.page import html, markdown
-from tools.review.sections import sections
+from tools.review.page import html, markdown, read_images
 
 from .reviews import of_models, write_results
 
@@ -73,14 +72,13 @@ def reviews(folder: Path) -> Target:
         git(*command)
     base = Revision.find("HEAD")
     undamaged = Review.of(base, WORKSPACE, 0.95)
-    if said := [*undamaged.warnings, *undamaged.base_stale, *sections(undamaged)[1]]:
+    if said := [*undamaged.warnings, *undamaged.base_stale, *read_images(undamaged)[1]]:
         raise AssertionError(f"valid files are said to be damaged: {said}")
 
     def review(_: Path) -> None:
         found = Review.of(base, WORKSPACE, 0.95)
-        shown, missing = sections(found)
-        html(found, shown, missing)
-        markdown(found, shown, None)
+        html(found)
+        markdown(found, None)
 
     kinds = (results.metrics, results.predictions, results.history, results.errors, results.errors_table)
     shared = ("params.yaml", "dvc.yaml", "dvc.lock", results.DESCRIPTION, results.COMPARISON, results.TRAINING)
@@ -91,20 +89,20 @@ def _write_results(content: str) -> None:
     """Writes the results of one architecture into the current folder, with a dvc.lock that matches."""
     label = np.arange(30) % 10
     probabilities = np.random.default_rng(0).dirichlet(np.ones(10), 30)
-    predictions = of_models(label, probabilities.argmax(axis=1), probabilities.max(axis=1).round(6), "a")
+    probability = probabilities.max(axis=1).round(6)
+    predictions = of_models(label, probabilities.argmax(axis=1), probability, "a")
     write_results(Path(), predictions)
     settings = Report(confused_pairs=5, worst_errors=10, kept_errors=25)
-    report(predictions, np.zeros((30, 28, 28, 1), np.float32), settings, results.PLOTS)
+    report(predictions, np.zeros((30, 8, 8, 1), np.float32), settings, results.PLOTS)
     texts = {
         Path("params.yaml"): content,
         Path("dvc.yaml"): (ROOT / "dvc.yaml").read_text(),
         Path("plots/samples.png"): "",
-        results.DESCRIPTION: (ROOT / results.DESCRIPTION).read_text(),
     }
     for path, text in texts.items():
         write_text(path, text)
     params = WORKSPACE.params()
-    for path, table in tables(WORKSPACE, read_description(WORKSPACE), ["a"], params["overview"]).items():
+    for path, table in tables(read_architectures(WORKSPACE)[0], Overview.model_validate(params["overview"])).items():
         write_text(path, table.to_csv(index=False))
     defined = stages(WORKSPACE.read_yaml("dvc.yaml"), params, "dvc.yaml")
     outs = {path for stage in defined.values() for path in stage.outs}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common.files import write_json, write_text
+from stages.common.files import write_json
 from stages.results.predictions import Predictions, ensemble_accuracy
 from tools.common import results
 from tools.common.revision import Revision
@@ -53,15 +53,25 @@ def of_models(
 
 
 def write_results(folder: Path, *architectures: Predictions) -> Revision:
-    """Writes a params.yaml and, as evaluate and report do, what reviews and the overview read of each architecture."""
+    """Writes what reviews and the overview read: description of the data, params.yaml, results as evaluate does."""
+    first = architectures[0]
     for predictions in architectures:
         name = predictions.name
         predictions.write(folder / results.predictions(name), 6)
         ensemble = ensemble_accuracy(predictions.label, np.eye(predictions.classes)[predictions.prediction])
         write_json(folder / results.metrics(name), predictions.metrics(ensemble))
-        write_text(folder / results.history(name), predictions.curves.to_csv(index=False, lineterminator="\n"))
+    shapes = {"x_train": [9, 8, 8], "y_train": [9], "x_test": [len(first.label), 8, 8], "y_test": [len(first.label)]}
+    description = {
+        "dataset": first.dataset,
+        "source": ["data/own/digits.npz"],
+        "sha256": "0" * 64,
+        "classes": first.classes,
+        "arrays": {name: {"shape": shape, "dtype": "uint8", "sha256": ""} for name, shape in shapes.items()},
+    }
+    write_json(folder / results.DESCRIPTION, description)
     params = {
-        "train": {"seeds": list(architectures[0].seeds)},
+        "train": {"seeds": list(first.seeds), "kernels": "native"},
+        "overview": {"confidence": 0.95},
         "architectures": {predictions.name: {} for predictions in architectures},
     }
     write_json(folder / "params.yaml", params)

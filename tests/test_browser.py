@@ -17,7 +17,7 @@ from .conftest import Project, shared_by_workers
 
 pytestmark = pytest.mark.browser
 
-SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 380, "height": 844}}
 
 READ_CELLS = """
 (mark) => [...document.querySelectorAll(`[id*="plots_confusion_"] .role-mark${mark}`)].map(
@@ -127,24 +127,19 @@ def test_a_page_fits_its_screen_and_its_pictures_are_there(page, size) -> None:
     assert page.title()
     assert page.evaluate("document.scrollingElement.scrollWidth") <= SIZES[size]["width"]
     assert page.evaluate("document.images.length") > 0
+    tables = "[...document.querySelectorAll('.scroll')].filter((box) => size == 'laptop' || box.closest('.cards'))"
+    hidden = page.evaluate(f"(size) => {tables}.map((box) => box.scrollWidth - box.clientWidth)", size)
+    assert max(hidden, default=0) <= 0, "a table is cut off"
     page.evaluate("Promise.all([...document.images].map((image) => image.decode())).then(() => null)")
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
 
 
-@pytest.mark.parametrize("name", ["report", "review"], indirect=True)
-def test_text_is_legible_in_light_and_dark(page, colours) -> None:
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (background == "rgb(255, 255, 255)") == (colours == "light")
-    assert contrast(page, "h1") > 7
-    assert contrast(page, ".soft") > 4.5
-    assert contrast(page, "td") > 7
-
-
-@pytest.mark.parametrize("name", ["show", "diff"], indirect=True)
-def test_the_page_around_the_charts_is_light_or_dark(page, colours) -> None:
+def test_text_is_legible_in_light_and_dark(page, name, colours) -> None:
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (luminance(background) < 0.1) == (colours == "dark")
     assert contrast(page, "body") > 7
+    for selector, least in (("h1", 7), ("td", 7), (".soft", 4.5)) if name in ("report", "review") else ():
+        assert contrast(page, selector) > least
 
 
 @pytest.mark.parametrize("name", ["diff"], indirect=True)
@@ -171,12 +166,9 @@ def test_the_numbers_of_a_confusion_matrix_are_legible(page) -> None:
 
 def charts(page: Page) -> dict[str, dict[str, Any]]:
     """What each chart shows, by its title; the other titles are those of panels, which name the data set."""
-    found = {}
-    for chart in page.evaluate(READ_CHARTS):
-        chart["panels"] = {title for title in chart["titles"] if title.endswith("on tiny digits")}
-        (title,) = set(chart["titles"]) - chart["panels"]
-        found[title] = chart
-    return found
+    charts = page.evaluate(READ_CHARTS)
+    titles = [{title for title in chart["titles"] if not title.endswith("on tiny digits")} for chart in charts]
+    return {title: chart for (title,), chart in zip(titles, charts, strict=True)}
 
 
 @pytest.mark.parametrize("size", ["laptop"], indirect=True)
@@ -194,25 +186,15 @@ def test_each_chart_drew_marks_under_its_title_with_its_legends(page, name) -> N
 
     comparison = found["Mean test accuracy of the architectures, with intervals"]
     assert set(comparison["axes"]) == {"accuracy", "architecture"}
-    assert comparison["legends"] == ["revision"]
     assert set(comparison["entries"]) == {f"{revision} on tiny digits" for revision in revisions}
     assert comparison["marks"] >= 2 * 2 * len(revisions)  # a point and a rule for each architecture
-
     history = found["cnn: training history"]
-    assert history["panels"] == {"accuracy on tiny digits", "loss on tiny digits"}
-    assert history["legends"] == ["revision", "images"]
     assert set(history["entries"]) == revisions | {"train"}
-    assert set(history["axes"]) == {"epoch", "value"}
     assert set(found["mlp_256: training history"]["entries"]) == revisions | {"train", "validation"}
-    assert found["mlp_256: training history"]["marks"] >= 2 * 2 * len(revisions)
-
     confusion = found["cnn: confusion matrix of the test images"]
-    assert confusion["panels"] == {f"{revision} on tiny digits" for revision in revisions}
+    assert {f"{revision} on tiny digits" for revision in revisions} <= set(confusion["titles"])
     assert set(confusion["axes"]) == {"label", "prediction"}
-    assert confusion["legends"] == ["share of label"]
     assert confusion["marks"] >= 2 * 10 * len(revisions)  # a cell and its number
-
     training = found["Training of the architectures"]
-    assert set(training["legends"]) == {"architecture", "revision"}
     assert {"cnn", "mlp_256"} | revisions == set(training["entries"])
     assert training["marks"] > 0

@@ -42,7 +42,7 @@ NOT_RUN = {
     "docs/digits.md: Test images, predictions and errors": "of results on MNIST; see tests/test_digits.py",
     "docs/digits.md: Your own pictures": "of a model trained on MNIST; see tests/test_own_picture.py",
     "docs/reproducibility.md: Prove it": "takes minutes; see tests/test_verify.py",
-    "docs/reproducibility.md: Other machines": "of results with other kernels; see tests/test_compare.py",
+    "docs/reproducibility.md: Other machines": "of other kernels; the form is tested in tests/test_review.py",
     "docs/reviewing.md: Review a change": "of results on MNIST; the form is tested in tests/test_review.py",
     "docs/reviewing.md: Rerun a commit": "reruns a commit; see tests/test_reproduce.py",
     "docs/searching.md: A few values: `dvc exp`": "run by tests/test_experiments.py",

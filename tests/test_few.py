@@ -13,18 +13,18 @@ from optuna.trial import create_trial
 from stages.data.archive import ArrayDescription, Description
 from stages.report import report
 from stages.results.predictions import Predictions
-from stages.support.params import Report
+from stages.support.params import Overview, Report
 from tools.common import comparison, results
-from tools.common.changes import SAME, Change, changes
+from tools.common.change import SAME, Change, Comparison
+from tools.common.changes import changes
 from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval, difference
 from tools.digits import __main__ as digits
 from tools.digits import lookups
-from tools.overview.drawing import Overview
+from tools.overview.drawing import OverviewPage
 from tools.overview.readme import results_table
 from tools.review.content import Review
 from tools.review.page import html, markdown
-from tools.review.sections import Section, Training
 from tools.sweep.report import _counts
 
 from .conftest import Project
@@ -75,10 +75,10 @@ def written(predictions: Predictions, folder: Path) -> Revision:
     return write_results(folder, predictions)
 
 
-def overview(predictions: Predictions, folder: Path) -> Overview:
-    side, described = written(predictions, folder), description(len(predictions.label))
-    drawn = comparison.tables(side, described, [predictions.name], {"confidence": 0.95, "published": PUBLISHED})
-    shown = Overview(described, drawn[results.COMPARISON], drawn[results.TRAINING], [predictions], 5)
+def overview(predictions: Predictions, folder: Path) -> OverviewPage:
+    written(predictions, folder)
+    section = Overview(confidence=0.95, published=PUBLISHED)
+    shown = OverviewPage(description(len(predictions.label)), [predictions], [], section, 5)
     shown.draw()
     return shown
 
@@ -102,7 +102,7 @@ def test_report_and_overview_write_no_nan(case: str, tmp_path: Path) -> None:
     assert len(files) >= 10
     for path in files:
         assert is_clean(path.read_text()), path.name
-    assert is_clean(results_table(shown.comparison))
+    assert is_clean(results_table(shown.tables[results.COMPARISON]))
     assert is_clean(results_table(comparison.read_table(results.COMPARISON.read_bytes(), "")))
 
 
@@ -144,12 +144,12 @@ def test_one_is_said_as_one(case: str, sentence: str, tmp_path: Path) -> None:
 
 def test_one_image_on_which_seeds_differ_gives_no_interval(tmp_path: Path) -> None:
     shown = overview(net("one image that some seeds get wrong"), tmp_path)
-    row = shown.comparison.iloc[0]
+    row = shown.tables[results.COMPARISON].iloc[0]
     assert np.isnan([row["low"], row["high"]]).all()
     assert row["published_is"] == "", "there is no interval that it could be in"
     assert "net 66.67% – 57.7" in shown_text(shown.page("")), "the standard deviation stands next"
-    assert "| `net` | 66.67% | – |" in results_table(shown.comparison)
-    assert results_table(shown.comparison).endswith("| 90.00% |\n")
+    assert "| `net` | 66.67% | – |" in results_table(shown.tables[results.COMPARISON])
+    assert results_table(shown.tables[results.COMPARISON]).endswith("| 90.00% |\n")
 
 
 @pytest.mark.parametrize("images", [1, 3])
@@ -167,14 +167,14 @@ def test_one_image_shows_no_change(seeds: tuple[int, int]) -> None:
     assert (found.estimate, found.p) == (-1, 1)
 
 
-def change(case: str, other: str) -> Change:
+def change(case: str, other: str) -> Comparison:
     """A change between two cases with the same labels."""
     base, head = net(case), net(other)
     found = None if np.array_equal(base.prediction, head.prediction) else difference(base.right, head.right)
-    return Change("net", base, head, difference=found)
+    return Comparison("net", base, head, difference=found)
 
 
-def reviewed(item: Change) -> tuple[str, str]:
+def reviewed(item: Comparison) -> tuple[str, str]:
     """What a review's Markdown and page show of a change, and of a new architecture with the same predictions."""
     side = Revision("here", None, Path.cwd())
     review = Review(
@@ -182,13 +182,12 @@ def reviewed(item: Change) -> tuple[str, str]:
         side,
         0.95,
         "",
-        [item, replace(item, name="other", note="new", base=None, difference=None)],
+        [item, Change("other", None, item.head, "new")],
         *([] for _ in range(8)),
         0,
         {},
     )
-    sections = [Section(each, None, Training(None, {}), [], []) for each in review.changed]
-    return markdown(review, sections, None), shown_text(html(review, sections, []))
+    return markdown(review, None), shown_text(html(review))
 
 
 PAIRS = [
@@ -208,7 +207,7 @@ def test_a_review_shows_no_nan(case: str, other: str) -> None:
 def test_a_review_of_a_class_without_images_says_so() -> None:
     label, probability = np.array([0, 0, 2]), np.ones(3)
     base, head = (of_models(label, np.array(each), probability) for each in ([0, 0, 2], [0, 1, 2]))
-    item = Change("net", base, head, difference=difference(base.right, head.right))
+    item = Comparison("net", base, head, difference=difference(base.right, head.right))
     text, page = reviewed(item)
     assert "| 1 | 0 | 0 | 0 | 0 | – | – → 0.0 |" in text, "it is predicted once, and never was before"
     assert "| 2 | 1 | 0 | 0 | 0 | 100.0 | 100.0 |" in text
@@ -218,7 +217,7 @@ def test_a_review_of_a_class_without_images_says_so() -> None:
 def test_one_image_is_no_evidence_and_has_no_margin() -> None:
     item = replace(change("one image that some seeds get wrong", "one image that some seeds get wrong"))
     head = of_models(np.array([0]), np.array([[1], [1], [1]]), np.ones(1))
-    item = Change("net", item.base, head, difference=difference(item.base.right, head.right))
+    item = Comparison("net", item.base, head, difference=difference(item.base.right, head.right))
     assert item.summary(0.95) == f"net: 66.67 % → 0.00 %, -66.67 points (3 seeds), {SAME}"
     assert "66.67 %<br><sub>no interval, 3 seeds</sub>" in reviewed(item)[0]
 

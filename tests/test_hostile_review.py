@@ -99,11 +99,11 @@ def configure_dvc(project: Project) -> None:
 
 
 MLP, SOFTMAX = "metrics/predictions/mlp_256.json", "metrics/predictions/softmax.json"
-HISTORY, METRICS, DESCRIPTION = "plots/history/softmax.csv", "metrics/softmax.json", "data/raw/mnist.json"
+METRICS, DESCRIPTION = "metrics/softmax.json", "data/raw/mnist.json"
 DEEP = "[" * 100_000
-HUGE = "epoch,split,metric,value\n1,train,loss,1e300\n"
+HUGE = [[10, 1, "train", metric, 1.7e308] for metric in ("accuracy", "loss")]
 MATRIX = f"stages: {{x: {{matrix: {{a: {[*range(999)]}, b: {[*range(999)]}}}, cmd: x}}}}\n"
-# What a branch does, and what the review says of it; HEAD stands for the commit
+# What a branch does, and the lines that the review prints; HEAD stands for the commit
 HOSTILE = {
     "DVC": (
         [ask_a_server, import_another_repository, configure_dvc, link(SOFTMAX, "/dev/zero")],
@@ -113,7 +113,7 @@ HOSTILE = {
         ],
     ),
     "no JSON": (
-        [write(METRICS, DEEP), write(SOFTMAX, DEEP), write(DESCRIPTION, "{"), write(HISTORY, "a," * 100_000)],
+        [write(METRICS, DEEP), write(SOFTMAX, DEEP), write(DESCRIPTION, "{")],
         [
             f"{METRICS} in HEAD: not valid JSON: nested too deeply",
             f"softmax: not compared: {SOFTMAX} in HEAD: ",
@@ -125,7 +125,7 @@ HOSTILE = {
             edit(METRICS, accuracy=10**400, loss=1e999),
             edit(SOFTMAX, prediction=[[10**30] * 100]),
             write(DESCRIPTION, '["MNIST"]'),
-            write(HISTORY, HUGE),
+            edit(MLP, prediction=[[0] * 100], history=HUGE, loss=[1.7e308]),
             write("plots/errors/softmax.png", "x"),
             write("dvc.yaml", MATRIX),
             write("dvc.lock", "stages: {fetch: [1]}\n"),
@@ -144,7 +144,7 @@ HOSTILE = {
         [write("params.yaml", BOMB), delete(SOFTMAX), link(METRICS, "/dev/zero")],
         [
             "params.yaml in HEAD: not valid YAML: more than 500,000 keys",
-            f"softmax: not compared: {METRICS} in HEAD: expected a file, found a link",
+            f"softmax: not compared: no predictions ({SOFTMAX}) in HEAD",
         ],
     ),
     "a link": ([link("params.yaml", "/etc/passwd")], ["params.yaml in HEAD: expected a file, found a link"]),
@@ -177,9 +177,7 @@ PATHS = {  # in a workspace, and in a commit
 }
 
 
-def test_paths_that_lead_elsewhere_or_that_no_file_has_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_that_lead_elsewhere_or_that_no_file_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     stages = {f"s{index}": {"cmd": "x", "deps": [path]} for index, path in enumerate(PATHS)}
     Path("link").symlink_to("/etc")
@@ -214,13 +212,7 @@ def test_names_that_cannot_be_read_are_one_line(tmp_path: Path, text: str, line:
     assert line in str(caught.value)
 
 
-def test_predictions_that_cannot_be_read_fail_the_gate(reviewer: Project, guarded: dict[str, str]) -> None:
-    write(SOFTMAX, "{}")(reviewer)
-    reviewer.commit("a stranger's change")
-    review(reviewer, guarded, "HEAD~1", "HEAD", "--fail-on", "regression", status=3)
-
-
-def test_what_make_reproduce_found_is_checked_too(reviewer: Project, guarded: dict[str, str]) -> None:
+def test_what_make_reproduce_wrote_is_checked_too(reviewer: Project, guarded: dict[str, str]) -> None:
     (reviewer.path / "review").mkdir()
     (reviewer.path / "review/reproduced.json").write_text(json.dumps({"commit": "x", "results": {"softmax": [1]}}))
     review(reviewer, guarded, "HEAD~1", "HEAD", status=1)

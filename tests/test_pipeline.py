@@ -54,7 +54,7 @@ def test_recall_and_precision_of_each_class_are_in_a_table_and_on_the_page(built
     with (built_project.path / "plots/tables/mlp_256/classes.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     page = (built_project.path / "plots/report.html").read_text()
-    section = page[page.index('<section id="mlp_256">') :]
+    section = re.sub(r"<td[^>]*>", "<td>", page[page.index('<h2 id="mlp_256">') :]).replace("\n", "")
     assert [row["class"] for row in rows] == list("0123456789")
     for digit, row in enumerate(rows):
         found = pairs.count((digit, digit))
@@ -109,7 +109,7 @@ def test_a_removed_architecture_disappears_from_the_overview(project) -> None:
     project.edit(lambda params: params["architectures"].pop("cnn"))
     project.repro()
     project.overview()
-    assert re.findall(r'<section id="(.*)">', (project.path / "plots/report.html").read_text()) == ["mlp_256"]
+    assert re.findall(r'<h2 id="(.*)">', (project.path / "plots/report.html").read_text()) == ["mlp_256"]
     assert "cnn" not in (project.path / "plots/comparison.csv").read_text()
 
 

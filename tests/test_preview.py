@@ -41,14 +41,10 @@ def test_a_long_name_of_the_data_set_leaves_the_charts_their_size(project) -> No
     assert max(picture.shape[1] for picture in pictures.values()) < 1600
 
 
-def test_an_unknown_base_is_one_line(project) -> None:
+def test_mistakes_are_one_line(project) -> None:
     done = project.run("python", "-m", "tools.plots.preview", "nonsense", check=False)
-    assert done.returncode == 1
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: nonsense: expected a git revision")
-    assert "Traceback" not in done.stderr
-
-
-def test_without_the_drawing_library_it_says_what_to_install(project) -> None:
     (project.path / "vl_convert.py").write_text("raise ModuleNotFoundError")  # found before the installed one
     done = project.run("python", "-m", "tools.plots.preview", check=False)
     assert done.returncode == 1

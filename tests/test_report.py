@@ -1,6 +1,5 @@
 """Report and overview where there is little or nothing to tell, and when the overview is drawn again."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +10,8 @@ from stages.data.archive import ArrayDescription, Description
 from stages.report import report
 from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError, printable
-from stages.support.params import Report
-from tools.common.comparison import Metrics, comparison_table
-from tools.overview.drawing import Overview
+from stages.support.params import Overview, Report
+from tools.overview.drawing import OverviewPage
 
 from .conftest import Project
 from .reviews import of_models
@@ -32,9 +30,7 @@ def page_of_a_perfect_model(dataset: str) -> str:
 
     arrays = {"x_train": ArrayDescription([9, 8, 8], "uint8", ""), "x_test": ArrayDescription([3, 8, 8], "uint8", "")}
     description = Description(dataset, [], "", 3, arrays)
-    metrics = Metrics((dataset,), accuracy=1.0, loss=0.0, errors=0, parameters=1)
-    comparison = comparison_table({"perfect": metrics}, {"perfect": perfect}, 0.95, {})
-    overview = Overview(description, comparison, perfect.curves, [perfect], 5)
+    overview = OverviewPage(description, [perfect], [], Overview(confidence=0.95), 5)
     overview.draw()
     return overview.page(inputs="")
 
@@ -91,10 +87,9 @@ def test_the_overview_is_drawn_again_only_when_something_changed(project: Projec
     assert "95% interval" in (project.path / "plots/report.html").read_text()
     assert views(project)[:4] == before[:4]
 
-    metrics = project.path / "metrics/cnn.json"
-    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"errors": 1, "accuracy": 0.99}))
+    project.edit_json("metrics/predictions/cnn.json", lambda file: file.update(prediction=[file["label"]]))
     project.overview()
-    assert "cnn,0.99," in (project.path / "plots/comparison.csv").read_text()
+    assert "cnn,1.0," in (project.path / "plots/comparison.csv").read_text()
 
 
 def test_the_overview_needs_git_alone(built_project: Project, tmp_path: Path) -> None:
@@ -108,6 +103,4 @@ def test_a_stale_table_is_told(project: Project) -> None:
     project.edit(lambda params: params["architectures"].pop("cnn"))
     done = project.run("python", "-m", "tools.overview", "--check", check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(
-        "error: plots/comparison.csv: does not match the results in metrics/ and plots/; run: "
-    )
+    assert done.stderr.startswith("error: plots/comparison.csv: does not match the results in metrics/; run: ")

@@ -116,7 +116,7 @@ def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> 
     assert "accuracy" in project.run("dvc", "metrics", "diff").stdout
 
 
-@pytest.mark.parametrize("command", ["tools.repro", "tools.review HEAD", "tools.compare HEAD"])
+@pytest.mark.parametrize("command", ["tools.repro", "tools.review HEAD"])
 def test_a_repository_of_another_user_is_told_with_the_remedy(project: Project, tmp_path: Path, command: str) -> None:
     """Its path is longer than messages may be."""
     far = project.clone(tmp_path / ("a long name " * 15) / "it's here").path

@@ -5,9 +5,6 @@ import pandas as pd
 import pytest
 
 from stages.results import tables
-from tools.common.comparison import Metrics, comparison_table
-
-from .reviews import of_models
 
 PREDICTIONS = pd.DataFrame(
     {"label": [0, 0, 0, 1, 1, 2], "prediction": [0, 1, 1, 1, 0, 2], "probability": [0.9, 0.8, 0.6, 0.7, 0.8, 1.0]}
@@ -69,24 +66,3 @@ def test_errors_of_most_seeds_come_first_with_the_wrong_prediction_that_most_giv
         [5, 0, 1, 2, 0.7],  # of two that are as probable, the smaller
         [2, 0, 2, 1, 0.99],
     ]
-
-
-def test_compare_orders_by_accuracy_then_name_whatever_the_order_of_params() -> None:
-    figures = {"dataset": ("d",), "loss": 0.1, "parameters": 5}
-    metrics = {
-        "b": Metrics(**figures, accuracy=0.9, errors=10),
-        "c": Metrics(**figures, accuracy=0.95, errors=5, gap=0.02),
-        "a": Metrics(**figures, accuracy=0.9, errors=10),
-    }
-    predictions = {
-        name: of_models(np.zeros(100, int), np.arange(100) < found.errors, np.ones(100))
-        for name, found in metrics.items()
-    }
-    published = {"a": 0.99, "b": 0.9, "c": 0.5}
-    table = comparison_table(metrics, predictions, 0.95, published)
-    assert table["architecture"].tolist() == ["c", "a", "b"]
-    assert table["published_is"].tolist() == ["below", "above", "inside"]
-    assert (table["low"] < table["accuracy"]).all()
-    assert (table["accuracy"] < table["high"]).all()
-    reverse = dict(reversed(metrics.items()))
-    pd.testing.assert_frame_equal(table, comparison_table(reverse, predictions, 0.95, published))

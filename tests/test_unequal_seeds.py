@@ -10,21 +10,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from stages.common.files import write_csv
-from stages.data.archive import Description
 from stages.results.predictions import HISTORY, Predictions
 from stages.support.apart import OUTPUT
-from tools.common import charts, results
-from tools.common.changes import Change
-from tools.common.comparison import tables
-from tools.common.revision import Revision
-from tools.common.statistics import difference
-from tools.review import sections
-from tools.review.sections import Training
+from tools.common import charts
 from tools.sweep.search import Finalist
 from tools.sweep.training import Training as FinishedTraining
 
 from .conftest import Project
-from .reviews import of_models, write_results
+from .reviews import of_models
 from .test_pipeline import vega_svg
 
 LABEL = np.array([0, 1, 1, 0])
@@ -98,36 +91,6 @@ def test_curves_say_how_many_seeds_are_left() -> None:
     assert not texts(charts.training_curves(trained(2 * TRAIN[2:], 2 * VALIDATION[2:]).curves, "tiny"))
 
 
-@pytest.fixture
-def side(tmp_path: Path) -> Revision:
-    """A folder with results of `net`, whose three seeds ended apart, and of `even`."""
-    return write_results(tmp_path, trained(), replace(trained([[0.5]] * 3, [[0.5]] * 3), name="even"))
-
-
-def test_the_table_of_all_trainings_counts_the_seeds_of_each_row(side: Revision) -> None:
-    description = Description("tiny digits", [], "", 2, {})
-    training = tables(side, description, ["net", "even"], {"confidence": 0.95})[results.TRAINING]
-    read = pd.read_csv(io.StringIO(training.to_csv(index=False)))
-    assert series(read[read["architecture"] == "net"], "seeds") == [3, 3, 2, 1]
-    assert series(read[read["architecture"] == "even"], "seeds") == [3]
-    assert ",3\n" in training.to_csv(index=False), "whole numbers"
-    even = tables(side, description, ["even"], {"confidence": 0.95})[results.TRAINING]
-    assert "seeds" not in even
-
-
-def test_a_review_draws_how_many_seeds_are_left(side: Revision) -> None:
-    found = [Training.read(side, name).history for name in ("net", "even")]
-    assert texts(charts.before_and_after(*found, "tiny")) == 4 * ["2 seeds", "1 seed"]
-
-
-@pytest.mark.parametrize(("seeds", "shown"), [("many", None), ("2.5", None), ("1e99", None), ("", 4 * ["2 seeds"])])
-def test_a_review_leaves_out_what_is_damaged(side: Revision, seeds: str, shown: list[str] | None) -> None:
-    path = side.folder / results.history("net")
-    path.write_text(path.read_text().replace(",1\n", f",{seeds}\n"))
-    found = Training.read(side, "net").history
-    assert shown is None if found is None else texts(charts.before_and_after(None, found, "tiny")) == shown
-
-
 def test_dvc_draws_how_many_seeds_are_left(project: Project) -> None:
     long = [[*each, *np.linspace(0.9, 0.99, count)] for each, count in zip(TRAIN, (2, 7, 2), strict=True)]  # 10 > 9
     (project.path / "plots/history/mlp_256.csv").write_text(csv(trained(long, long)))
@@ -143,15 +106,3 @@ def test_a_finalist_of_a_sweep_has_the_mean_of_each_seeds_own_last_epoch(tmp_pat
         write_csv(tmp_path / f"{seed}/{OUTPUT}/{seed}.csv", HISTORY[1:], rows)
         accuracies.append(FinishedTraining(tmp_path / f"{seed}", "net", seed, "").run(None, None))
     assert Finalist(0, {}, accuracies).mean == pytest.approx((0.5 + 0.6 + 0.5) / 3)
-
-
-@pytest.mark.parametrize(
-    ("seeds", "expected"), [((1, 3), "1 of 1 → 1 of 3"), ((2, 2), "2 → 0"), ((3, 1), "3 of 3 → 0 of 1")]
-)
-def test_a_digit_counts_its_wrong_seeds_of_those_that_each_side_has(seeds: tuple[int, int], expected: str) -> None:
-    wrong, right = np.array([1, 1, 1, 0]), LABEL
-    after = np.stack([wrong, *[right] * (seeds[1] - 1)]) if seeds == (1, 3) else np.stack([right] * seeds[1])
-    base, head = of_models(LABEL, np.stack([wrong] * seeds[0]), np.ones(4)), of_models(LABEL, after, np.ones(4))
-    change = Change("net", base, head, difference=difference(base.right, head.right))
-    (digit,) = sections._digits(change, change.fixed, base, {})
-    assert (digit.index, digit.seeds_wrong) == (0, expected)

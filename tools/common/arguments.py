@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def number(least: float, kind: type = int, most: float = math.inf) -> Callable[[str], int | float]:
-    """An argparse type for an int or a finite float from `least` to `most`."""
+    """Makes an argparse type for an int or a finite float from `least` to `most`."""
     limits = f"{least} or more" if most == math.inf else f"{least} to {most}"
     expected = f"expected {'a whole number, ' if kind is int else ''}{limits}"
 

@@ -94,5 +94,7 @@ def _number_of_seeds(axis: Axes, curve: pd.DataFrame, most: int, colour: str, al
     before = curve["seeds"].shift(fill_value=most)
     for row in curve[curve["seeds"] != before].head(MOST_COUNTS).itertuples():
         text = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}"
-        where = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center", "fontsize": 7}
-        axis.annotate(text, (row.epoch, row.value), color=colour, alpha=alpha, **where)
+        place, above = (row.epoch, row.value), (0, 7)
+        axis.annotate(
+            text, place, above, textcoords="offset points", ha="center", fontsize=7, color=colour, alpha=alpha
+        )

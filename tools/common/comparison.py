@@ -1,84 +1,60 @@
-"""Compares the architectures by their metrics, and gives the tables that git holds of a revision."""
+"""Compares the architectures of a revision in two tables, which git holds beside the results."""
 
-import contextlib
-import functools
 import io
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from pydantic import FiniteFloat
 
 from stages.data.archive import Description
 from stages.results.predictions import Predictions
-from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, unreadable
-from stages.support.json import read_as
-from stages.support.params import Overview
+from stages.support.params import PARAMS_PATH, Overview, Train
 from tools.common import results
-from tools.common.predictions import architectures_of
-from tools.common.revision import WORKSPACE, Revision
+from tools.common.predictions import architectures_of, read_predictions
+from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval
 
-T = TypeVar("T")
 MAX_COLUMNS = 50
-COUNTS = {"seeds": "Int64"}  # the column of a history that some have; integers, or nothing
+TABLE: dict[str, Any] = {"dtype": {"architecture": str}, "keep_default_na": False, "na_values": [""]}  # of pandas
+DECIMALS = 6  # of the figures
 
 
-@dataclass(frozen=True)
-class Metrics:
-    """What evaluate records of an architecture; what is NaN is not recorded of each."""
-
-    dataset: tuple[str]
-    accuracy: FiniteFloat
-    loss: FiniteFloat
-    errors: int | FiniteFloat
-    parameters: int
-    accuracy_sd: FiniteFloat = math.nan
-    ensemble: FiniteFloat = math.nan
-    gap: FiniteFloat = math.nan
-
-
-def comparison_table(
-    metrics: dict[str, Metrics], predictions: dict[str, Predictions], confidence: float, published: dict[str, float]
-) -> pd.DataFrame:
+def comparison_table(architectures: list[Predictions], confidence: float, published: dict[str, float]) -> pd.DataFrame:
     """Lists the architectures, best accuracy first, by name where they tie.
 
     Args:
-        metrics: what evaluate recorded, by architecture.
-        predictions: those of its models.
+        architectures: their results, one or more.
         confidence: level of the interval (`low`, `high`) around the mean accuracy; NaN where there is none.
         published: accuracies published elsewhere, by architecture; absent ones stay empty.
 
     Returns:
         dataset, architecture, accuracy, low, high, confidence, seeds, accuracy_sd, errors, loss, parameters,
-        train_validation_gap, published, and published_is: inside, above or below our interval.
+        train_validation_gap, published, and published_is: inside, above or below our interval. Figures are rounded.
     """
     rows = []
-    for name in sorted(metrics, key=lambda name: (-metrics[name].accuracy, name)):
-        figures = metrics[name]
-        low, high = accuracy_interval(predictions[name].right, confidence)
+    for predictions in architectures:
+        metrics = predictions.metrics(math.nan)
+        figures = {key: round(value, DECIMALS) if isinstance(value, float) else value for key, value in metrics.items()}
+        low, high = accuracy_interval(predictions.right, confidence)
         rows.append(
             {
-                "dataset": figures.dataset[0],
-                "architecture": name,
-                "accuracy": figures.accuracy,
+                "dataset": predictions.dataset,
+                "architecture": predictions.name,
+                "accuracy": figures["accuracy"],
                 "low": low,
                 "high": high,
                 "confidence": confidence,
-                "seeds": len(predictions[name].seeds),
-                "accuracy_sd": figures.accuracy_sd,
-                **{key: getattr(figures, key) for key in ("errors", "loss", "parameters")},
-                "train_validation_gap": figures.gap,
-                "published": published.get(name, np.nan),
-                "published_is": _position(published.get(name), low, high),
+                "seeds": len(predictions.seeds),
+                "accuracy_sd": figures.get("accuracy_sd", math.nan),
+                **{key: figures[key] for key in ("errors", "loss", "parameters")},
+                "train_validation_gap": figures.get("gap", math.nan),
+                "published": published.get(predictions.name, math.nan),
+                "published_is": _position(published.get(predictions.name), low, high),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).sort_values(["accuracy", "architecture"], ascending=[False, True], ignore_index=True)
 
 
 def _position(published: float | None, low: float, high: float) -> str:
@@ -87,56 +63,60 @@ def _position(published: float | None, low: float, high: float) -> str:
     return "above" if published > high else "below" if published < low else "inside"
 
 
+def training_table(architectures: list[Predictions]) -> pd.DataFrame:
+    """Lists the loss and accuracy of each epoch, as `Predictions.curves`, one architecture after the other.
+
+    If some seeds ended earlier than others, `seeds` counts the seeds of each row.
+    """
+    curves = [predictions.curves for predictions in architectures]
+    if any("seeds" in table for table in curves):
+        counts = [len(predictions.seeds) for predictions in architectures]
+        curves = [table.assign(seeds=table.get("seeds", count)) for table, count in zip(curves, counts, strict=True)]
+    return pd.concat(curves, ignore_index=True)
+
+
 def read_description(side: Revision) -> Description:
     """Reads the description of the data set that fetch wrote; raises `PipelineError` if it is missing or damaged."""
-    return _read(side, results.DESCRIPTION, "fetch", Description.parse)
+    content = present(results.DESCRIPTION, side.read(results.DESCRIPTION), "fetch")
+    return Description.parse(content, f"{results.DESCRIPTION} in {side}")
 
 
-def read_metrics(side: Revision, name: str) -> Metrics:
-    """Reads what evaluate recorded; raises `PipelineError` if it is missing or damaged."""
-    return _read(side, results.metrics(name), f"evaluate@{name}", functools.partial(read_as, Metrics))
+def read_architectures(side: Revision) -> tuple[list[Predictions], list[str]]:
+    """Reads the results of all architectures in params.yaml, best accuracy first; and why some are missing.
 
-
-def _read(side: Revision, path: Path, stage: str, parse: Callable[[bytes, str], T]) -> T:
-    """Parses a result, given with where it was; raises `PipelineError`, which says how to make it, if that fails."""
-    content = present(path, side.read(path), stage)
-    with made_by(stage, path) if side == WORKSPACE else contextlib.nullcontext():
-        return parse(content, f"{path} in {side}")
-
-
-def tables(
-    side: Revision, description: Description, names: Iterable[str], overview: dict[str, Any]
-) -> dict[Path, pd.DataFrame]:
-    """Builds the comparison and the training curves of these architectures, by path, from results in git.
-
-    Args:
-        side: where to read the results.
-        description: of the data set, as `read_description` gives it.
-        names: the architectures.
-        overview: that section of params.yaml; its published accuracies count only for the data set that they name.
-
-    Raises:
-        PipelineError: a result is not there.
+    Results of another data set or of other seeds are left from an earlier run, and count as missing. Raises
+    `PipelineError` if the params or the description of the data set cannot be read.
     """
-    metrics = {name: read_metrics(side, name) for name in names}
-    predictions = {
-        name: _read(side, results.predictions(name), f"evaluate@{name}", functools.partial(_parse_predictions, name))
-        for name in metrics
-    }
-    published = overview.get("published") or {}
-    accuracies = published["accuracy"] if published.get("dataset") == description.dataset else {}
-    comparison = comparison_table(metrics, predictions, overview["confidence"], accuracies)
-    histories = {name: results.history(name) for name in comparison["architecture"]}  # in this order
-    parse = functools.partial(read_table, dtype=COUNTS)
-    read = [_read(side, path, f"report@{name}", parse) for name, path in histories.items()]
-    training = pd.concat(read, ignore_index=True)
-    if "seeds" in training:  # those without the column have all seeds in each row
-        training["seeds"] = training["seeds"].fillna(len(predictions[comparison["architecture"][0]].seeds))
-    return {results.COMPARISON: comparison, results.TRAINING: training}
+    description = read_description(side)
+    try:
+        seeds = tuple(sorted(Train.model_validate(side.params()["train"]).seeds))
+    except (LookupError, ValueError) as error:
+        raise PipelineError(f"{PARAMS_PATH} in {side}: train: not as expected") from error
+    architectures, missing = [], []
+    for name in architectures_of(side):
+        path, stage = results.predictions(name), f"evaluate@{name}"
+        try:
+            predictions = present(path, read_predictions(side, name), stage)
+            images = description.arrays["x_test"].shape[0]
+            if (predictions.dataset, len(predictions.label)) != (description.dataset, images):
+                raise PipelineError(f"{path}: of another data set", f"run: dvc repro {stage}")
+            if predictions.seeds != seeds:
+                raise PipelineError(f"{path}: expected the seeds {list(seeds)}, found {list(predictions.seeds)}")
+            architectures.append(predictions)
+        except PipelineError as error:
+            missing.append(f"{name}: {error}")
+    return sorted(architectures, key=lambda item: (-round(item.accuracy, DECIMALS), item.name)), missing
 
 
-def _parse_predictions(name: str, content: bytes, where: str) -> Predictions:
-    return Predictions.parse(content, name, where)
+def tables(architectures: list[Predictions], overview: Overview) -> dict[Path, pd.DataFrame]:
+    """Returns the tables of all architectures by path, for `read_architectures` and the section of params.yaml.
+
+    Published accuracies count only for the data set that they name.
+    """
+    published = overview.published
+    accuracies = published.accuracy if published and published.dataset == architectures[0].dataset else {}
+    comparison = comparison_table(architectures, overview.confidence, accuracies)
+    return {results.COMPARISON: comparison, results.TRAINING: training_table(architectures)}
 
 
 def present(path: str | Path, content: Any, stage: str) -> Any:
@@ -154,23 +134,25 @@ def read_table(content: bytes, where: str, **options: Any) -> pd.DataFrame:
     with unreadable(where, "a table"):
         if content.partition(b"\n")[0].count(b",") > MAX_COLUMNS:
             raise ValueError(f"expected at most {MAX_COLUMNS} columns, found more")
-        return pd.read_csv(io.BytesIO(content), **{"converters": {"architecture": str}} | options)
+        return pd.read_csv(io.BytesIO(content), **TABLE | options)
 
 
 def stale_tables(side: Revision) -> list[str]:
     """Lists the tables in git that do not match the revision's results, a line each.
 
-    Ignores results that are missing or not readable, as dvc.lock tells of them; and columns that only one of the two
-    has, as another version of this project may have drawn the tables.
+    Ignores results that are missing or not readable, which show in the comparison with dvc.lock; and columns that only
+    one of the two has, as another version of this project may have drawn the tables.
     """
     try:
         overview = Overview.model_validate(side.params()["overview"])
-        drawn = tables(side, read_description(side), architectures_of(side), overview.model_dump())
+        architectures, _ = read_architectures(side)
     except (PipelineError, LookupError, ValueError):
         return []
+    if not architectures:
+        return []
     return [
-        f"{path}: does not match the results in metrics/ and plots/; run: make overview"
-        for path, table in drawn.items()
+        f"{path}: does not match the results in metrics/; run: make overview"
+        for path, table in tables(architectures, overview).items()
         if not _same_cells(side, path, table.to_csv(index=False).encode())
     ]
 
@@ -178,8 +160,7 @@ def stale_tables(side: Revision) -> list[str]:
 def _same_cells(side: Revision, path: Path, expected: bytes) -> bool:
     try:
         contents = side.read(path) or b"", expected
-        cells = {"dtype": str, "keep_default_na": False, "converters": None}
-        old, new = (read_table(content, str(path), **cells) for content in contents)
+        old, new = (read_table(content, str(path), dtype=str, na_values=[]) for content in contents)
     except PipelineError:
         return False
     shared = [column for column in new if column in old]

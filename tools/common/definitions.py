@@ -1,6 +1,6 @@
 """Resolves dvc.yaml: the stages that its templates stand for, as data. Runs nothing, and reads no other file.
 
-Knows what this project uses of DVC's notation (https://dvc.org/doc/user-guide/project-structure/dvcyaml-files):
+Understands the part of DVC's notation that this project uses (https://dvc.org/doc/user-guide/project-structure/dvcyaml-files):
 `foreach`, `matrix` and `${…}` with values of params.yaml. tests/test_definitions.py compares it with DVC.
 """
 
@@ -38,7 +38,7 @@ class Stage:
 
 
 def stages(definition: dict[str, Any], params: dict[str, Any], where: str) -> dict[str, Stage]:
-    """The stages by name, such as `train@cnn`.
+    """Resolves the stages, by name, such as `train@cnn`.
 
     Args:
         definition: the content of dvc.yaml.
@@ -47,7 +47,7 @@ def stages(definition: dict[str, Any], params: dict[str, Any], where: str) -> di
 
     Raises `PipelineError` if dvc.yaml is not valid, or uses more of DVC's notation than this knows.
     """
-    found: dict[str, Stage] = {}
+    resolved: dict[str, Stage] = {}
     length = 0
     name = "stages"
     try:
@@ -55,16 +55,16 @@ def stages(definition: dict[str, Any], params: dict[str, Any], where: str) -> di
             for suffix, template, context in _expanded(entry, params):
                 stage = _stage(template, context)
                 length += sum(map(len, [stage.cmd, *stage.deps, *stage.outs, *stage.params]))
-                if len(found) == MAX_STAGES or length > MAX_CHARACTERS:
+                if len(resolved) == MAX_STAGES or length > MAX_CHARACTERS:
                     raise PipelineError(f"{where}: expected at most {MAX_STAGES:,} stages, found more, or longer ones")
-                found[f"{name}{suffix}"] = stage
+                resolved[f"{name}{suffix}"] = stage
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise PipelineError(f"{where}: stages.{name}: not understood: {error}"[:300]) from error
-    return found
+    return resolved
 
 
 def _expanded(entry: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """The suffix of each stage's name, its template, and the values for the template."""
+    """Yields the suffix of each stage's name, its template, and the values for the template."""
     if "foreach" in entry:
         values = _value(entry["foreach"], params)
         items = values.items() if isinstance(values, dict) else ((_text(value), value) for value in values)
@@ -84,31 +84,31 @@ def _stage(template: dict[str, Any], context: dict[str, Any]) -> Stage:
     if unknown := set(template) - KEYS:
         raise ValueError(f"the key {sorted(map(str, unknown))[0]!r} is not known here")
     outs, in_git = [], set()
-    for each in (item for kind in ("outs", "metrics", "plots") for item in template.get(kind, ())):
-        path, options = next(iter(each.items())) if isinstance(each, dict) else (each, {})
+    for out in (item for kind in ("outs", "metrics", "plots") for item in template.get(kind, ())):
+        path, options = next(iter(out.items())) if isinstance(out, dict) else (out, {})
         outs.append(_filled(path, context))
         if not (options or {}).get("cache", True):
             in_git.add(outs[-1])
-    deps, params = ([_filled(each, context) for each in template.get(key, ())] for key in ("deps", "params"))
+    deps, params = ([_filled(text, context) for text in template.get(key, ())] for key in ("deps", "params"))
     return Stage(_filled(template["cmd"], context), deps, outs, in_git, params)
 
 
 def _value(template: Any, context: dict[str, Any]) -> Any:
-    """What a reference stands for, as in `foreach: ${architectures}`; another value stands for itself."""
+    """Replaces a reference, such as `${architectures}`, by its value; other values stay."""
     reference = REFERENCE.fullmatch(template) if isinstance(template, str) else None
     return lookup(context, reference[1]) if reference else template
 
 
 def _filled(template: str, context: dict[str, Any]) -> str:
-    """A text with the values of its references."""
-    text = REFERENCE.sub(lambda found: _text(lookup(context, found[1])), template)
+    """Fills the values of its references into a text."""
+    text = REFERENCE.sub(lambda match: _text(lookup(context, match[1])), template)
     if len(text) > MAX_TEXT:
         raise ValueError(f"expected commands and paths of at most {MAX_TEXT:,} characters, found {len(text):,}")
     return text
 
 
 def lookup(values: Any, path: str) -> Any:
-    """The value at a path such as `train.seeds[0]`; raises `KeyError` or `IndexError` if there is none."""
+    """Looks up the value at a path such as `train.seeds[0]`; raises `KeyError` or `IndexError` if there is none."""
     for part in re.findall(r"[^.\[\]]+", path):
         if isinstance(values, list):
             values = values[int(part)]
@@ -120,7 +120,7 @@ def lookup(values: Any, path: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A value as DVC writes it into a text."""
+    """Formats a value as DVC writes it into a text."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):

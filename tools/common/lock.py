@@ -38,13 +38,13 @@ ENTRIES = TypeAdapter(dict[str, _Entry])
 
 
 def read_lock(path: Path = LOCK) -> dict[str, Any]:
-    """Entries of a dvc.lock by stage; empty if the file does not exist."""
+    """Reads the entries of a dvc.lock by stage; empty if the file does not exist."""
     content = read_yaml(path) if path.exists() else {}
     return (content or {}).get("stages") or {}
 
 
 def split(text: str) -> tuple[str, dict[str, str]] | None:
-    """The lines before the entries, and the lines of each stage's entry; `None` if it is not as DVC writes it."""
+    """Splits a dvc.lock into the lines before the entries and those of each entry; `None` if not as DVC writes it."""
     if not SIMPLE.fullmatch(text):
         return None
     head, *blocks = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)
@@ -52,7 +52,7 @@ def split(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def entries_of(revision: Revision) -> dict[str, Any]:
-    """Entries of dvc.lock by stage. Raises `PipelineError` if they are not as DVC writes them."""
+    """Reads the entries of dvc.lock by stage. Raises `PipelineError` if they are not as DVC writes them."""
     entries = revision.read_yaml(LOCK).get("stages") or {}
     try:
         ENTRIES.validate_python(entries)
@@ -62,11 +62,11 @@ def entries_of(revision: Revision) -> dict[str, Any]:
 
 
 def stages_of(revision: Revision) -> dict[str, Any]:
-    """As `entries_of`, without the entries that DVC keeps for removed architectures."""
+    """Reads the entries as `entries_of`, without those that DVC keeps for removed architectures."""
     entries, names = entries_of(revision), architectures_of(revision)
     return {stage: entry for stage, entry in entries.items() if "@" not in stage or stage.partition("@")[2] in names}
 
 
 def digests(stage: dict[str, Any], key: str) -> dict[str, str]:
-    """MD5 by path of a stage's `deps` or `outs`."""
+    """Returns the MD5 by path of a stage's `deps` or `outs`."""
     return {item["path"]: item.get("md5") for item in stage.get(key, [])}

@@ -1,4 +1,4 @@
-"""Reads the predictions of an architecture's models from a revision, and says how those of two differ."""
+"""Reads the predictions of an architecture's models from a revision, and describes how those of two differ."""
 
 from typing import Any
 
@@ -13,6 +13,9 @@ from tools.common import results
 from tools.common.revision import Revision
 
 NAMES = TypeAdapter(set[ArchitectureName])
+SAME_BYTES = "same bytes"
+SAME_WITHIN_ROUNDING = "same within rounding"
+OTHER_PROBABILITIES = "same predictions, other probabilities"
 
 
 def read_predictions(revision: Revision, name: str) -> Predictions | None:
@@ -26,42 +29,37 @@ def read_predictions(revision: Revision, name: str) -> Predictions | None:
 
 
 def architectures_of(revision: Revision) -> dict[str, Any]:
-    """The architectures in the revision's params.yaml, by name.
+    """Reads the architectures in the revision's params.yaml, by name.
 
     Raises `PipelineError` if they cannot be read, or are more than params.yaml may have.
     """
-    found = revision.params().get("architectures") or {}
+    architectures = revision.params().get("architectures") or {}
     try:
-        NAMES.validate_python(set(found))
+        NAMES.validate_python(set(architectures))
     except (ValidationError, TypeError) as error:
-        first = error.errors()[0]["input"] if isinstance(error, ValidationError) else found
+        name = error.errors()[0]["input"] if isinstance(error, ValidationError) else architectures
         where = f"params.yaml in {revision}: architectures"
-        raise PipelineError(f"{where}: not a valid name: {found_value(first)}") from error
-    if len(found) > MOST_MODELS:
+        raise PipelineError(f"{where}: not a valid name: {found_value(name)}") from error
+    if len(architectures) > MOST_MODELS:
         raise PipelineError(f"params.yaml in {revision}: expected at most {MOST_MODELS:,} architectures, found more")
-    return found if isinstance(found, dict) else dict.fromkeys(found)
-
-
-def agreement(before: Predictions, after: Predictions) -> tuple[np.ndarray, float]:
-    """Says which predictions are the same, bool (seeds, n); and by how much, at most, the probability of these changed.
-
-    Both sides must have the same labels and seeds.
-    """
-    agree = before.prediction == after.prediction
-    return agree, float(np.abs(before.probability - after.probability)[agree].max(initial=0))
+    return architectures if isinstance(architectures, dict) else dict.fromkeys(architectures)
 
 
 def describe_difference(before: Predictions, after: Predictions, decimals: int) -> str:
-    """Says how much two sides' predictions differ; their probabilities were recorded with `decimals` decimals."""
+    """Describes how much two sides' predictions differ, with counts over all seeds and test images.
+
+    Probabilities were recorded with `decimals` decimals. One unit of the last one is rounding.
+    """
     if not np.array_equal(before.label, after.label):
         return "other test images: not compared"
     if before.seeds != after.seeds:
         return "other seeds: not compared"
-    agree, change = agreement(before, after)
-    if not agree.all():
-        return f"{agree.size - agree.sum():,} of {agree.size:,} predictions differ"
+    differing = int((before.prediction != after.prediction).sum())
+    if differing:
+        return f"{differing:,} of {before.prediction.size:,} predictions differ"
+    change = float(np.abs(before.probability - after.probability).max())
     if not change:
-        return "same bytes"
-    return (
-        "same within rounding" if round(change, decimals) <= 10**-decimals else "same predictions, other probabilities"
-    )
+        return SAME_BYTES
+    rounding = round(change, decimals) <= 10**-decimals
+    counts = f"all {before.prediction.size:,} predictions are the same, probabilities differ by {change:.{decimals}f}"
+    return f"{SAME_WITHIN_ROUNDING if rounding else OTHER_PROBABILITIES} ({counts} at most)"

@@ -29,12 +29,12 @@ def add_architecture(name: str, block: str) -> None:
     added = with_block(text, block)
     if added is None:
         node = _architectures(text)
-        found, where = "text that it cannot be added to", "into"
+        style, where = "text that it cannot be added to", "into"
         if node and node.flow_style:
-            found, where = "flow style", "behind the opening brace of"
+            style, where = "flow style", "behind the opening brace of"
             block = to_yaml(parse_yaml(block.encode(), name), flow=True).strip()[1:-1] + ","
         print(block)
-        expected = f"{PARAMS_PATH}: {KEY}: expected a block of indented lines, found {found}"
+        expected = f"{PARAMS_PATH}: {KEY}: expected a block of indented lines, found {style}"
         raise PipelineError(f"{expected}; nothing was written: paste the text above {where} {KEY}")
     parse_params(added.encode(), str(PARAMS_PATH))
     write_text(PARAMS_PATH, added)
@@ -63,7 +63,7 @@ def with_block(text: str, block: str) -> str | None:
 
 
 def _architectures(text: str) -> yaml.MappingNode | None:
-    """The node of the architectures, with its place in the text."""
+    """Finds the node of the architectures, with its place in the text."""
     root = yaml.compose(text.removeprefix("\ufeff"), Loader=yaml.CSafeLoader)
     return next((value for key, value in root.value if key.value == KEY), None)
 
@@ -73,7 +73,7 @@ def _next_line(text: str, index: int) -> int:
 
 
 def _indented(block: str, step: int) -> list[str]:
-    """The lines of a block, with `step` spaces for each level, the first one included."""
+    """Indents the lines of a block, with `step` spaces for each level, the first one included."""
     lines = []
     levels: list[tuple[int, int]] = []  # the columns of each level in the block, and those that it gets
     for line in block.splitlines():
@@ -93,7 +93,7 @@ def _indented(block: str, step: int) -> list[str]:
 def _adds(text: str, added: str, block: str) -> bool:
     """Whether the content of a file gets the block, and nothing else changes."""
     try:
-        before, after, new = (parse_yaml(each.encode(), "") for each in (text, added, block))
+        before, after, new = (parse_yaml(part.encode(), "") for part in (text, added, block))
     except PipelineError:
         return False
     return repr({**before, KEY: {**before[KEY], **new}}) == repr(after)

@@ -1,4 +1,4 @@
-"""Paths of all results, relative to the project's folder; and whether the overview is up to date with them."""
+"""Names the paths of all results, relative to the project's folder, and checks whether the overview is current."""
 
 import hashlib
 from pathlib import Path
@@ -62,26 +62,21 @@ def model(name: str, seed: int) -> Path:
     return MODELS / name / f"{seed}.keras"
 
 
-def overview_inputs(params: Params) -> str | None:
-    """SHA-256 of everything the overview depends on: results, params, code, and its own tables and charts.
-
-    `None` if a file is missing.
-    """
-    kinds = (metrics, predictions, history, confusion, worst_errors)
-    results = [path(name) for name in sorted(params.architectures) for path in kinds]
+def overview_inputs(params: Params) -> str:
+    """SHA-256 of everything the overview depends on: results, params, code, and its own tables and charts."""
+    kinds = (predictions, confusion, worst_errors)
+    shown = [path(name) for name in sorted(params.architectures) for path in kinds]
     files = [path for folder in ("stages", "tools") for path in Path(folder).rglob("*")]
-    code = sorted(path for path in files if path.suffix in (".py", ".j2", ".css"))
+    code = sorted(path for path in files if path.suffix in (".py", ".j2", ".css", ".html"))
     drawn = [path for path in OVER_ALL if path != OVERVIEW]
-    found = hashlib.sha256()
-    try:
-        for path in [PARAMS_PATH, DESCRIPTION, *results, *code, *drawn]:
-            found.update(f"{path}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
-    except FileNotFoundError:
-        return None
-    return found.hexdigest()
+    digest = hashlib.sha256()
+    for path in [PARAMS_PATH, DESCRIPTION, *shown, *code, *drawn]:
+        content = path.read_bytes() if path.exists() else b"missing"
+        digest.update(f"{path}\n".encode() + hashlib.sha256(content).digest())
+    return digest.hexdigest()
 
 
 def overview_is_current(params: Params) -> bool:
     """Whether the overview was drawn from the files in the workspace, by the digest it contains."""
-    inputs = overview_inputs(params)
-    return inputs is not None and OVERVIEW.exists() and f'content="{inputs}"' in OVERVIEW.read_text("utf-8")[:1000]
+    inputs = f'content="{overview_inputs(params)}"'
+    return OVERVIEW.exists() and inputs in OVERVIEW.read_text(encoding="utf-8")[:1000]

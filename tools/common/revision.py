@@ -49,7 +49,7 @@ def git(*arguments: str, **environment: str) -> bytes:
 
 @functools.cache
 def _check_complete(commit: str) -> None:
-    """Raises `PipelineError`, which says how to fetch them, if a partial clone lacks files of the project's folder."""
+    """Raises `PipelineError`, with the command that fetches them, if a partial clone lacks files of the project."""
     try:
         git("rev-list", "--objects", "--quiet", "--no-walk", commit, "--", ".", **OFFLINE)
     except PipelineError as error:
@@ -60,14 +60,14 @@ def _check_complete(commit: str) -> None:
 
 
 def _reason(stderr: str) -> str:
-    """What git says, in one line; of a repository that it refuses, with all of its remedy, however long the path is."""
+    """Shortens git's message to one line; keeps the whole remedy for a repository that git refuses."""
     remedy = re.search(r"git config --global --add safe\.directory .+", stderr)
     return f"the repository belongs to another user; if you trust it, run: {remedy[0]}" if remedy else one_line(stderr)
 
 
 @functools.lru_cache(maxsize=10_000)  # a commit does not change, and several parts of a review read the same files
 def _entry(commit: str, path: str) -> tuple[str, str, int] | None:
-    """What git has of a path: its mode, its object, and the size of that in bytes; `None` if it has nothing."""
+    """Looks a path up in a commit: its mode, its object, and the size of that in bytes; `None` if there is none."""
     listed = git("ls-tree", "-l", "-z", commit, "--", path, **OFFLINE)
     if not listed:
         return None
@@ -77,14 +77,14 @@ def _entry(commit: str, path: str) -> tuple[str, str, int] | None:
 
 @functools.lru_cache(maxsize=64)
 def _read(commit: str, path: str) -> bytes | None:
-    """A file of a commit, from git's objects. A link is not followed, and nothing is fetched."""
+    """Reads a file of a commit from git's objects. Follows no link, and fetches nothing."""
     entry = _entry(commit, path)
     if entry is None:
         return None
     mode, digest, size = entry
     if mode not in FILES:
-        found = "folder" if mode == FOLDER else "link"
-        raise PipelineError(f"{path} in {commit[:7]}: expected a file, found a {found}")
+        kind = "folder" if mode == FOLDER else "link"
+        raise PipelineError(f"{path} in {commit[:7]}: expected a file, found a {kind}")
     _check_size(size, f"{path} in {commit[:7]}")
     _read_bytes[commit] += size
     if _read_bytes[commit] > MAX_TOTAL:
@@ -103,14 +103,14 @@ def _parse_dvcignore(text: str) -> GitIgnoreSpec:
 
 
 def _is_ignored(path: str) -> bool:
-    """Whether DVC ignores a file. By this checkout's .dvcignore, as a stranger's patterns could take hours to match."""
+    """Whether this checkout's .dvcignore ignores a file; a stranger's patterns could take hours to match."""
     rules = Path(".dvcignore")
     return _parse_dvcignore(rules.read_text("utf-8") if rules.exists() else "").match_file(path)
 
 
 @functools.lru_cache(maxsize=8)
 def _parse_yaml(content: bytes, where: str) -> tuple[Any, str]:
-    """What is in a YAML file, and why it cannot be read, if it cannot: that takes as long as reading."""
+    """Parses YAML; returns the message instead if that fails, to be cached too, as failing takes as long."""
     try:
         return parse_yaml(content, where), ""
     except PipelineError as error:
@@ -151,64 +151,65 @@ class Revision:
         return short if self.commit.startswith(self.name) else f"{self.name} ({short})"
 
     def read(self, path: str | Path) -> bytes | None:
-        """A file's content, or `None` if it does not exist. The path is relative to the project's folder."""
+        """Reads a file, `None` if it does not exist. The path is relative to the project's folder."""
         if self.commit is not None:
             return _read(self.commit, str(path))
         with unreadable(where := f"{path} in {self}", "a path"):
-            found = self._find(path)
-            if not found.is_file():
+            file = self._locate(path)
+            if not file.is_file():
                 return None
-            _check_size(found.stat().st_size, where)
-            return found.read_bytes()
+            _check_size(file.stat().st_size, where)
+            return file.read_bytes()
 
-    def _find(self, path: str | Path) -> Path:
-        """Where a file of the folder lies; raises `PipelineError` if that is elsewhere, or behind a link, as in git."""
+    def _locate(self, path: str | Path) -> Path:
+        """Returns the absolute path of a file; raises `PipelineError` if it is outside the folder or behind a link."""
         root = self.folder.resolve()
-        found = root / path
-        if found.resolve() != found or not found.is_relative_to(root):
-            what = "a link" if found.is_relative_to(root) and ".." not in found.parts else "a path that leads elsewhere"
+        file = root / path
+        if file.resolve() != file or not file.is_relative_to(root):
+            what = "a link" if file.is_relative_to(root) and ".." not in file.parts else "a path that leads elsewhere"
             raise PipelineError(f"{path} in {self}: expected a file, found {what}")
-        return found
+        return file
 
     def digest(self, path: str) -> str | None:
-        """The MD5 of a file or folder, as dvc.lock has it; `None` if it does not exist. Leaves out what DVC ignores."""
+        """Computes the MD5 of a file or folder, as DVC does, without what it ignores; `None` if it does not exist."""
         names = self._names(path)
         if names is None:
             content = self.read(path)
             return None if content is None else _md5(content)
-        found = {name: self._md5(f"{path}/{name}") for name in names if not _is_ignored(f"{path}/{name}")}
-        for name in [name for name in found if name.endswith(".dvc")]:  # in git in place of what `dvc add` tracks
-            found.setdefault(name.removesuffix(".dvc"), self._tracked_md5(f"{path}/{name}"))
-        files = [{"md5": found[name], "relpath": name} for name in sorted(found)]
+        md5s = {name: self._md5(f"{path}/{name}") for name in names if not _is_ignored(f"{path}/{name}")}
+        for name in [name for name in md5s if name.endswith(".dvc")]:  # in git in place of what `dvc add` tracks
+            md5s.setdefault(name.removesuffix(".dvc"), self._tracked_md5(f"{path}/{name}"))
+        files = [{"md5": md5s[name], "relpath": name} for name in sorted(md5s)]
         return _md5(json.dumps(files).encode()) + ".dir"
 
     def _md5(self, path: str) -> str:
         if self.commit is None and OWN in Path(path).parents:  # may be large
-            with unreadable(f"{path} in {self}", "a file"), self._find(path).open("rb") as stream:
+            with unreadable(f"{path} in {self}", "a file"), self._locate(path).open("rb") as stream:
                 return hashlib.file_digest(stream, _new_md5).hexdigest()
         return _md5(self.read(path) or b"")
 
     def _tracked_md5(self, path: str) -> str:
-        """The MD5 that a file of `dvc add` records."""
+        """Reads the MD5 that `dvc add` recorded in a .dvc file."""
         try:
             return str(self.read_yaml(path)["outs"][0]["md5"])
         except (LookupError, TypeError) as error:
             raise PipelineError(f"{path} in {self}: expected what dvc add writes, found something else") from error
 
     def _names(self, folder: str) -> list[str] | None:
-        """The paths of all files in a folder, from there; `None` if it is no folder."""
+        """Lists the paths of all files in a folder, relative to it; `None` if it is no folder."""
         if self.commit is None:
             with unreadable(f"{folder} in {self}", "a folder"):
-                root = self._find(folder)
-                found = list(islice(root.rglob("*"), MAX_FILES + 1))
-                self._check_count(len(found), folder)
-                return [str(file.relative_to(root)) for file in found if file.is_file()] if root.is_dir() else None
+                root = self._locate(folder)
+                paths = list(islice(root.rglob("*"), MAX_FILES + 1))
+                self._check_count(len(paths), folder)
+                return [str(path.relative_to(root)) for path in paths if path.is_file()] if root.is_dir() else None
         entry = _entry(self.commit, folder)
         if entry is None or entry[0] != FOLDER:
             return None
-        files, folders = [], [folder]
-        for each in folders:
-            listed = git("ls-tree", "-z", self.commit, "--", f"{each}/", **OFFLINE).decode(errors="replace")
+        files: list[str] = []
+        folders = [folder]
+        for inner in folders:
+            listed = git("ls-tree", "-z", self.commit, "--", f"{inner}/", **OFFLINE).decode(errors="replace")
             for line in listed.split("\0")[:-1]:
                 described, _, path = line.partition("\t")
                 (folders if described.startswith(FOLDER) else files).append(path)
@@ -220,27 +221,25 @@ class Revision:
             raise PipelineError(f"{folder} in {self}: expected at most {MAX_FILES:,} files, found more")
 
     def read_json(self, path: str | Path) -> Any:
-        """A JSON file's content, or `None` if it does not exist."""
+        """Reads a JSON file, `None` if it does not exist."""
         content = self.read(path)
         return None if content is None else parse_json(content, f"{path} in {self}")
 
     def read_yaml(self, path: str | Path) -> dict[str, Any]:
-        """A YAML file's content, which callers must not change; {} if it does not exist."""
-        found, mistake = _parse_yaml(self.read(path) or b"{}", f"{path} in {self}")
+        """Reads a YAML file, {} if it does not exist. Callers must not change what it returns."""
+        content, mistake = _parse_yaml(self.read(path) or b"{}", f"{path} in {self}")
         if mistake:
             raise PipelineError(mistake)
-        if not isinstance(found, dict):
-            raise PipelineError(f"{path} in {self}: expected keys and values, found {type(found).__name__}")
-        return found
+        if not isinstance(content, dict):
+            raise PipelineError(f"{path} in {self}: expected keys and values, found {type(content).__name__}")
+        return content
 
     def params(self) -> dict[str, Any]:
-        """The content of params.yaml, unchecked, because an older one may have another schema."""
+        """Reads params.yaml, unchecked, because an older one may have another schema."""
         return self.read_yaml(PARAMS_PATH)
 
 
 WORKSPACE = Revision("workspace", None)
-
-
 _new_md5 = functools.partial(hashlib.md5, usedforsecurity=False)
 
 

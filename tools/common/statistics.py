@@ -75,7 +75,7 @@ def difference(base: np.ndarray, head: np.ndarray) -> Difference:
     Seeds and test images are crossed: each model reads each image. This is the analysis of N. A. Obuchowski and H. E.
     Rockette (Communications in Statistics - Simulation 24:285-308, 1995) for readers (seeds) that read cases (images),
     each reader in one of two conditions, with the degrees of freedom of S. L. Hillis (Statistics in Medicine
-    26:596-619, 2007; 33:330-360, 2014). X. Bouthillier et al. (MLSys 2021) say why seeds must be sampled. The variance
+    26:596-619, 2007; 33:330-360, 2014). X. Bouthillier et al. (MLSys 2021) show why seeds must be sampled. The variance
     of the difference is
 
         between × (1/seeds_base + 1/seeds_head) + (shared_base + shared_head - 2 × cross)
@@ -83,7 +83,7 @@ def difference(base: np.ndarray, head: np.ndarray) -> Difference:
     `between` is the variance of the accuracy between seeds, pooled over both sides, but at least what independent
     errors of the models give. The rest is the variance that comes from the choice of images: the mean covariances of
     two models of one side (`shared`) and of both sides (`cross`), divided by the number of images. What a side with one
-    seed cannot tell is taken from the other side. Models with the same seed on both sides are not paired: the seed
+    seed cannot show is taken from the other side. Models with the same seed on both sides are not paired: the seed
     decides other weights in other layers, and three pairs would leave two degrees of freedom.
 
     With one seed on each side the variance is that over images alone, and p is McNemar's exact test: it compares two
@@ -107,16 +107,19 @@ def difference(base: np.ndarray, head: np.ndarray) -> Difference:
 
 
 def _covariance(right: np.ndarray) -> np.ndarray:
-    """Covariances of the models' accuracies over the choice of images, (models, models)."""
+    """Estimates covariances of the models' accuracies over the choice of images, (models, models)."""
     return np.cov(right.astype(float)) / right.shape[1]
 
 
 def _components(covariance: np.ndarray, accuracies: list[np.ndarray]) -> tuple[float, np.ndarray, int]:
-    """Variance between seeds, covariance of two models of each side, degrees of freedom; a side has several seeds.
+    """Estimates the variance between seeds and the covariance of two models of each side; a side has several seeds.
 
     Args:
         covariance: of all models, side by side, (models, models).
         accuracies: of the models of each side, (seeds,).
+
+    Returns:
+        The variance, the covariances, (sides,), and the degrees of freedom of the variance.
     """
     counts = [len(side) for side in accuracies]
     freedom = sum(counts) - len(counts)
@@ -131,7 +134,7 @@ def _components(covariance: np.ndarray, accuracies: list[np.ndarray]) -> tuple[f
 
 def _difference(estimate: float, seeds: float, images: float, freedom: int) -> Difference:
     variance = seeds + max(images, 0)
-    freedom = freedom * (variance / seeds) ** 2 if seeds else np.inf
+    hillis = freedom * (variance / seeds) ** 2 if seeds else math.inf
     error = float(np.sqrt(variance))
-    p = 2 * t.sf(abs(estimate) / error, freedom) if error else float(estimate == 0)
-    return Difference(float(estimate), error, float(freedom), float(p))
+    p = 2 * t.sf(abs(estimate) / error, hillis) if error else float(estimate == 0)
+    return Difference(float(estimate), error, float(hillis), float(p))

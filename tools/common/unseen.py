@@ -10,14 +10,14 @@ from tools.common.revision import NO_FILES, Revision
 
 
 def unseen_by_dvc(revision: Revision) -> list[str]:
-    """The places where a change would not make fetch run again, a line each."""
+    """Lists the places where a change would not make fetch run again."""
     source, used = _used(revision)
     hint = f"it has no sha256 in {PARAMS_PATH}; to read it again, run: dvc repro --force fetch"
     return [printable(f"not looked at: {place}: {hint}") for place in (unseen(source, used) if source else ())]
 
 
 def unseen_by_review(revision: Revision) -> list[str]:
-    """The places that a review cannot compare with dvc.lock, a line each."""
+    """Lists the places that a review cannot compare with dvc.lock."""
     return [*unseen_by_dvc(revision), *_own(revision)]
 
 
@@ -32,7 +32,7 @@ def _own(revision: Revision) -> Iterator[str]:
 
 
 def _used(revision: Revision) -> tuple[Source | None, str]:
-    """The source whose data a revision records, and the place that they came from; `None` if it records none."""
+    """Reads the source whose data a revision records, and the place that they came from; `None` if it records none."""
     try:
         description = revision.read_json(DESCRIPTION)
         sources = Data.model_validate(revision.params()["data"]).sources

@@ -7,7 +7,7 @@ from stages.support.errors import PipelineError
 from stages.support.notation import nearest
 from stages.support.params import PARAMS_PATH, load_params
 from tools.common import results
-from tools.common.comparison import read_metrics
+from tools.common.predictions import read_predictions
 from tools.common.revision import WORKSPACE
 
 BATCH = 1000  # images predicted at once
@@ -48,8 +48,8 @@ def best() -> str:
     """Returns the architecture with the best test accuracy, as a mean over its seeds."""
     accuracy = {}
     for name in load_params().architectures:
-        if results.metrics(name).exists():
-            accuracy[name] = read_metrics(WORKSPACE, name).accuracy
+        if predictions := read_predictions(WORKSPACE, name):
+            accuracy[name] = predictions.accuracy
     if not accuracy:
         raise PipelineError(f"{results.METRICS}/: no architecture is evaluated yet; run: make repro")
     return max(sorted(accuracy), key=accuracy.get)

@@ -1,43 +1,47 @@
-"""Compares the architectures: a table, training curves, one page. A view of the results, not a result.
+"""Compares the architectures: tables, training curves, one page. A view of the results, not a result.
 
 No DVC stage writes it, so that it never conflicts between branches. `make overview` draws it, and so does `make repro`
-at its end, from files in git, for the architectures in params.yaml. If nothing has changed since, nothing is drawn.
+at its end, from files in git, for the architectures in params.yaml that have results. If nothing has changed since,
+nothing is drawn.
 """
 
 import argparse
+import sys
 
 from stages.common.files import write_text
 from stages.support.errors import PipelineError, command
 from stages.support.params import Params, load_params
-from tools.common.results import METRICS, OVERVIEW, PLOTS, overview_inputs, overview_is_current
+from tools.common.results import COMPARISON, METRICS, OVERVIEW, overview_inputs, overview_is_current
 
 
 def draw(params: Params) -> None:
-    """Writes tables, charts and page, and prints the comparison."""
-    from tools.overview.drawing import Overview
+    """Writes tables, charts and page, and prints the comparison, and on stderr which architectures are missing."""
+    from tools.overview.drawing import OverviewPage
 
-    overview = Overview.read(params)
+    overview = OverviewPage.read(params)
     overview.draw()
-    write_text(OVERVIEW, overview.page(overview_inputs(params) or ""))
+    write_text(OVERVIEW, overview.page(overview_inputs(params)))
     columns = ["architecture", "accuracy", "low", "high", "errors", "parameters"]
-    print(overview.comparison[columns].to_string(index=False, na_rep="–"))
+    print(overview.tables[COMPARISON][columns].to_string(index=False, na_rep="–"))
+    for line in overview.missing:
+        print(f"not in the overview: {line}", file=sys.stderr)
     print(f"all of it on one page: {OVERVIEW}")
 
 
 def check(params: Params) -> None:
     """Raises `PipelineError` if a table in git does not match the results."""
-    from tools.overview.drawing import Overview
+    from tools.overview.drawing import OverviewPage
 
-    for path, text in Overview.read(params).tables().items():
+    for path, text in OverviewPage.read(params).texts().items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
-            raise PipelineError(f"{path}: does not match the results in {METRICS}/ and {PLOTS}/; run: make overview")
+            raise PipelineError(f"{path}: does not match the results in {METRICS}/; run: make overview")
 
 
 @command
 def main() -> None:
     """Draws the overview of all architectures in params.yaml, if it is not current."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether its tables in git are current")
+    parser.add_argument("--check", action="store_true", help="only check whether its tables in git are current")
     arguments = parser.parse_args()
     params = load_params()
     if arguments.check:

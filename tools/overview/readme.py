@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from stages.common.files import replacing, write_text
-from stages.support.errors import PipelineError, command, printable
+from stages.support.errors import PipelineError, command
 from tools.common.comparison import read_table
 from tools.common.results import COMPARISON, COMPARISON_CHART
-from tools.common.templates import markdown
+from tools.common.templates import escaped
 
 README, PICTURE = Path("README.md"), Path(".github/comparison.png")
 BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
@@ -19,7 +19,7 @@ BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
 
 def results_table(comparison: pd.DataFrame) -> str:
     """Formats the table of `tools.common.comparison.comparison_table` as Markdown."""
-    dataset, confidence = printable(markdown(comparison["dataset"][0])), comparison["confidence"][0]
+    dataset, confidence = escaped(" ".join(comparison["dataset"][0].split())), comparison["confidence"][0]
     seeds = comparison["seeds"].max()
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
     lines = [

@@ -34,7 +34,7 @@ def converter() -> ModuleType:
 
 
 def page() -> str:
-    """The page, with placeholders for DVC."""
+    """Builds the page, with placeholders for DVC."""
     vl_convert = converter()
     notice = NOTICE.format(
         vl_convert=vl_convert.__version__,

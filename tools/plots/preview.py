@@ -23,7 +23,7 @@ SCALE = 1.5  # pixels per unit; pictures are 730 to 1370 pixels wide
 
 
 def specs(base: Revision | None) -> dict[str, dict]:
-    """Vega-Lite specifications of the charts, including data, by the path of the data file."""
+    """Returns the Vega-Lite specifications of the charts, including data, by the path of the data file."""
     with tempfile.TemporaryDirectory() as pictures:
         what = ["diff", base.name] if base else ["show"]
         plots = ["dvc", "plots", *what, "--json", "--out", pictures]
@@ -43,15 +43,15 @@ def main() -> None:
 
     vl_convert = converter()
     base = Revision.find(name) if name else None
-    found = {path: spec for path, spec in specs(base).items() if not base or base.read(path) != WORKSPACE.read(path)}
+    charts = {path: spec for path, spec in specs(base).items() if not base or base.read(path) != WORKSPACE.read(path)}
     shutil.rmtree(FOLDER, ignore_errors=True)
     console = Console(stderr=True)
-    for path, spec in track(found.items(), "charts", console=console, transient=True, disable=not console.is_terminal):
+    for path, spec in track(charts.items(), "charts", console=console, transient=True, disable=not console.is_terminal):
         picture = (FOLDER / Path(path).relative_to("plots")).with_suffix(".png")
         with replacing(picture) as partial:
             partial.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=SCALE))
         print(picture)
-    if not found:
+    if not charts:
         print(f"no chart differs from {base}")
 
 

@@ -1,16 +1,16 @@
-"""Gathers all that a review says, before it becomes a page."""
+"""Compares two revisions: all that a review shows, before it becomes a page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from stages.support.errors import PipelineError
-from tools.common import results
-from tools.common.changes import NEW, REMOVED, WORSE, Change, changes, data_change
+from tools.common.change import WORSE, Change, Comparison
+from tools.common.changes import changes, data_change
 from tools.common.comparison import stale_tables
 from tools.common.revision import Revision, git
 from tools.common.unseen import unseen_by_review
-from tools.review.differences import Difference, metrics_differences, on_one_side, params_differences
+from tools.review.differences import ValueChange, metrics_differences, params_differences
 from tools.review.reproduced import read_reproduced
 from tools.review.stages import stage_changes, stale
 
@@ -40,8 +40,8 @@ class Review:
     confidence: float
     other_data: str
     architectures: list[Change]
-    params: list[Difference]
-    metrics: list[Difference]
+    params: list[ValueChange]
+    metrics: list[ValueChange]
     stages: list[tuple[str, str]]
     stale: list[str]
     base_stale: list[str]
@@ -56,26 +56,26 @@ class Review:
         """Compares two revisions."""
         unreadable: list[str] = []
 
-        def read(function: Callable[..., Any], *arguments: Any, otherwise: Any = ()) -> Any:
-            """What a function returns; if it cannot read a file, it says so and the rest is compared."""
+        def read(function: Callable[..., Any], otherwise: Any = ()) -> Any:
+            """Calls a function with both sides; if it cannot read a file, lists that and goes on."""
             try:
-                return function(*arguments)
+                return function(base, head)
             except PipelineError as error:
                 unreadable.append(str(error))
                 return otherwise
 
-        other_data = read(data_change, base, head, otherwise="")
+        other_data = read(data_change, otherwise="")
         architectures = changes(base, head)
-        metrics, damaged = read(metrics_differences, base, head, otherwise=((), ()))
+        metrics, damaged = read(metrics_differences, otherwise=((), ()))
         return cls(
             base,
             head,
             confidence,
             other_data,
             architectures,
-            read(params_differences, base, head),
+            read(params_differences),
             [] if other_data else metrics,
-            read(stage_changes, base, head),
+            read(stage_changes),
             stale(head),
             stale(base),
             stale_tables(head),
@@ -87,7 +87,7 @@ class Review:
 
     @property
     def changed(self) -> list[Change]:
-        """The architectures with something to tell."""
+        """The architectures in which anything differs."""
         return [item for item in self.architectures if item.changed]
 
     @property
@@ -96,56 +96,14 @@ class Review:
         return [item.name for item in self.architectures if not item.changed]
 
     @property
-    def compared(self) -> list[Change]:
+    def compared(self) -> list[Comparison]:
         """Those of the changed architectures whose predictions are compared."""
-        return [item for item in self.changed if not item.note]
+        return [item for item in self.changed if isinstance(item, Comparison)]
 
     @property
     def shows_reruns(self) -> bool:
         """Whether one of the changed architectures was run again."""
         return any(self.rerun(item.name) for item in self.changed)
-
-    @property
-    def compared_metrics(self) -> list[Difference]:
-        """The metrics that both sides have and that differ."""
-        return [item for item in self.metrics if item.in_both]
-
-    @property
-    def other_metrics(self) -> list[str]:
-        """The metrics that only one side has, a line each, without those of new and removed architectures."""
-        apart = {str(results.metrics(item.name)) for item in self.architectures if item.note in (NEW, REMOVED)}
-        return on_one_side([item for item in self.metrics if item.path not in apart])
-
-    @property
-    def differing(self) -> int:
-        """The number of architectures whose predictions were tested for a difference."""
-        return max((item.several for item in self.architectures), default=0)
-
-    @property
-    def methods(self) -> list[str]:
-        """Says what was compared, and how, a sentence each."""
-        level = f"{self.confidence:.0%}"
-        wilson = "with one seed, or without errors, Wilson's, over other test images"
-        said = [f"Below each accuracy: its {level} interval; {wilson}."]
-        if any(not item.of_models for item in self.compared):
-            said += [
-                "With several seeds, intervals, ± and p cover both sources of chance, other seeds and other test "
-                "images, and so are about the recipe (Obuchowski and Rockette).",
-                "A difference smaller than its ± cannot be told from chance.",
-                "Fixed and broke: test images that more than half of the seeds newly get right, or newly get wrong.",
-            ]
-        if models := [item.name for item in self.compared if item.of_models]:
-            said += [
-                f"{', '.join(models)}: compares two trained models, not two recipes: there is one on each side (one "
-                "seed), and another seed gives another model. Fixed and broke: test images that only the new, or only "
-                "the old, model gets right. p: McNemar's exact test on these.",
-            ]
-        if unequal := [item.name for item in self.compared if item.base.seeds != item.head.seeds]:
-            said += [
-                f"{', '.join(unequal)}: other seeds than in base. All seeds of each side are compared; what one seed "
-                "alone cannot tell, its spread, is taken from the other side."
-            ]
-        return said + ([f"p is adjusted for {self.differing} architectures (Holm)."] if self.differing > 1 else [])
 
     @property
     def summaries(self) -> list[str]:
@@ -156,7 +114,7 @@ class Review:
         return lines + ([f"same predictions as in base: {', '.join(self.unchanged)}"] if self.unchanged else [])
 
     def rerun(self, name: str) -> str:
-        """Says whether an architecture was reproduced; empty if it was not run again."""
+        """Returns whether an architecture was reproduced; empty if it was not run again."""
         differs = self.reproduced.get(name)
         return "" if differs is None else "NOT reproduced" if differs else "reproduced"
 
@@ -174,15 +132,14 @@ class Review:
         return [f"{name}: NOT reproduced: {differs}" for name, differs in self.reproduced.items() if differs]
 
     def failures(self, gates: list[str]) -> list[str]:
-        """Says which of these gates fail, and why, a line each."""
-        worse = [item.name for item in self.architectures if item.verdict(self.confidence) == WORSE]
-        stale = [f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else []
-        broken = [item.name for item in self.architectures if item.broken]
-        found = {
-            "regression": [
-                *([f"significantly worse: {', '.join(worse)}"] if worse else []),
-                *([f"predictions that cannot be read: {', '.join(broken)}"] if broken else []),
-            ],
-            "stale": stale + [f"{line} (in {self.head})" for line in self.stale_tables],
-        }
-        return [line for gate in GATES if gate in gates for line in found[gate]]
+        """Lists which of these gates fail, and why, a line each."""
+        lines = []
+        if "regression" in gates:
+            worse = ", ".join(item.name for item in self.architectures if item.verdict(self.confidence) == WORSE)
+            broken = ", ".join(item.name for item in self.architectures if item.broken)
+            lines += [f"significantly worse: {worse}"] if worse else []
+            lines += [f"predictions that cannot be read: {broken}"] if broken else []
+        if "stale" in gates:
+            lines += [f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else []
+            lines += [f"{line} (in {self.head})" for line in self.stale_tables]
+        return lines

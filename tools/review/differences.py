@@ -2,7 +2,6 @@
 
 import difflib
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,12 @@ from tools.common import results
 from tools.common.predictions import architectures_of
 from tools.common.revision import Revision
 
-LISTED = 4  # files named in a line, at most
 LONGEST = 200  # characters of a value, and items of a list, that are shown
 MOST = 500  # differences shown
 
 
 @dataclass(frozen=True)
-class Difference:
+class ValueChange:
     """One param or metric; `None` where a side has none of that name."""
 
     path: str
@@ -32,13 +30,8 @@ class Difference:
         return f"{self.new - self.old:+.6g}" if _is_number(self.old) and _is_number(self.new) else ""
 
     @property
-    def in_both(self) -> bool:
-        """Whether both sides have it."""
-        return None not in (self.old, self.new)
-
-    @property
     def lines(self) -> list[str]:
-        """The items of both sides, with `- ` before old and `+ ` before new ones; empty unless a side is a list."""
+        """Lists the items of both sides, `- ` before old and `+ ` before new ones; empty unless a side is a list."""
         if not any(isinstance(value, list) for value in (self.old, self.new)):
             return []
         old, new = ([_in_line(item) for item in _listed(value)] for value in (self.old, self.new))
@@ -54,33 +47,34 @@ def _listed(value: Any) -> list[Any]:
 
 def _in_line(item: Any) -> str:
     """Formats a layer as params.yaml has it, in one line: `Dense: {units: 256, activation: relu}`."""
-    if isinstance(item, dict):
-        item = ", ".join(f"{key}: {_nested(value)}" for key, value in item.items())
-    return _shortened(str(item))
+    if not isinstance(item, dict):
+        return _shortened(item)
+    return _shortened(", ".join(f"{key}: {_nested(value)}" for key, value in item.items()))
 
 
 def _nested(value: Any) -> str:
     return f"{{{_in_line(value)}}}" if isinstance(value, dict) else str(value)
 
 
-def _shortened(text: str) -> str:
+def _shortened(value: Any) -> str:
+    text = str(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a number that can be shown as one: of a sensible size, and no truth value."""
+    """Whether a value is a number of a sensible size, and not a bool."""
     return type(value) in (int, float) and abs(value) < 1e15 and not math.isnan(value)
 
 
-def params_differences(base: Revision, head: Revision) -> list[Difference]:
+def params_differences(base: Revision, head: Revision) -> list[ValueChange]:
     """Lists the differences of params.yaml, by key, at most `MOST`."""
     old, new = (_flat(side.params()) for side in (base, head))
     return _compared(str(PARAMS_PATH), old, new)[:MOST]
 
 
-def metrics_differences(base: Revision, head: Revision) -> tuple[list[Difference], list[str]]:
-    """Lists the differences of the metrics, by file and key, at most `MOST`; and says which files cannot be read."""
-    found, unreadable = [], []
+def metrics_differences(base: Revision, head: Revision) -> tuple[list[ValueChange], list[str]]:
+    """Lists the differences of the metrics, by file and key, at most `MOST`; and why files cannot be read."""
+    changed, unreadable = [], []
     for path in sorted({str(results.metrics(name)) for side in (base, head) for name in architectures_of(side)}):
         sides = []
         for side in (base, head):
@@ -91,41 +85,25 @@ def metrics_differences(base: Revision, head: Revision) -> tuple[list[Difference
             else:
                 sides.append({key: value for key, value in flat.items() if _is_number(value)})
         if len(sides) == 2:
-            found += _compared(path, *sides)
-    return found[:MOST], unreadable
+            changed += _compared(path, *sides)
+    return changed[:MOST], unreadable
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """The values within nested dictionaries, by their keys, joined by dots; lists are values."""
+    """Flattens nested dictionaries: the values by their keys, joined by dots. Lists are values."""
     if not isinstance(value, dict):
         return {prefix: value} if prefix else {}
-    found = {}
+    flat: dict[str, Any] = {}
     for key, inner in value.items():
-        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
-    return found
+        flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
 
 
-def _compared(path: str, old: dict[str, Any], new: dict[str, Any]) -> list[Difference]:
+def _compared(path: str, old: dict[str, Any], new: dict[str, Any]) -> list[ValueChange]:
     keys = sorted(key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key])
-    return [Difference(path, _shortened(key), _shown(old.get(key)), _shown(new.get(key))) for key in keys]
+    return [ValueChange(path, _shortened(key), _shown(old.get(key)), _shown(new.get(key))) for key in keys]
 
 
 def _shown(value: Any) -> Any:
-    """A value that is not too long to show."""
-    return value if value is None or _is_number(value) or isinstance(value, bool | list) else _shortened(str(value))
-
-
-def on_one_side(metrics: list[Difference]) -> list[str]:
-    """Says which metrics only one side has, a line for each set of them and its files."""
-    keys: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-    for item in metrics:
-        if not item.in_both:
-            side = "base" if item.new is None else "now"
-            keys[side, item.path][item.key.partition(".")[0]] = None
-    files = defaultdict(list)
-    for (side, path), found in keys.items():
-        files[side, ", ".join(found)].append(path)
-    return [
-        f"Only in {side}: {found} ({f'{len(paths)} files' if len(paths) > LISTED else ', '.join(paths)})"
-        for (side, found), paths in files.items()
-    ]
+    """Shortens a value that is too long to show."""
+    return value if value is None or _is_number(value) or isinstance(value, bool | list) else _shortened(value)

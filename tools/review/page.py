@@ -1,63 +1,88 @@
-"""Renders a review as Markdown, for a comment, and as one self-contained HTML page."""
+"""Renders a review as Markdown, for a comment, and as one self-contained HTML page, from the same template."""
 
 import functools
 import io
-from collections import defaultdict
+import re
+from typing import Any
 
+import pandas as pd
+from markupsafe import Markup
 from PIL import Image
 
 from stages.results.pictures import png
+from stages.results.predictions import Predictions
 from tools.common import charts
-from tools.common.changes import BETTER, REMOVED, WORSE, interval, percent
+from tools.common.change import BETTER, NEW, REMOVED, WORSE, Change, interval, percent
 from tools.common.revision import Revision
-from tools.common.templates import data_uri, render
+from tools.common.templates import data_uri, html_page, render
 from tools.review.content import Review
-from tools.review.sections import Digit, Section
+from tools.review.digits import Images, by_pair, error_images, newly_right, newly_wrong
 
 LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
-WORDS = {"percent": percent, "interval": interval, "better": BETTER, "worse": WORSE, "removed": REMOVED}
 MOST_PIXELS = 10_000_000  # of a picture
 SHOWN = 60  # digits shown as pictures, at most; all are listed
+MOST_ROWS, LARGEST = 100_000, 1e15  # of a history that is drawn: its rows, and their values
+NO_PICTURE = Markup("")
 
 
-def html(review: Review, sections: list[Section], missing: list[str]) -> str:
-    """Renders the page, with its pictures in it; `missing` lists the pictures that are missing, a line each."""
-    names = {section.architecture.name for section in sections}
-    shown = {"sections": sections, "names": names, "missing": missing, "curves": curves, "shown": SHOWN}
-    return render("review.html.j2", review=review, picture=functools.partial(picture, review.head), **WORDS, **shown)
+def html(review: Review) -> str:
+    """Renders the page, with its pictures in it."""
+    images, missing = read_images(review)
+    picture = functools.partial(inline_picture, review.head)
+    text = _text(review, page=True, images=images, missing=missing, picture=picture, curves=inline_curves)
+    return html_page(f"Review: {review.head} against {review.base}", text)
 
 
-def picture(revision: Revision, path: str) -> str:
-    """A picture in git, as a URI; empty if it is missing, damaged or very large."""
-    try:
-        content = revision.read(path) or b""
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
-            is_small = opened.width * opened.height <= MOST_PIXELS
-    except Exception:  # Pillow raises a dozen classes for damaged pictures
-        return ""
-    return data_uri(content) if is_small else ""
-
-
-def markdown(review: Review, sections: list[Section], pictures: str | None) -> str:
-    """Renders the comment. It shows the head's pictures if `pictures` is the URL where the head's files can be seen."""
-    shown = {"sections": sections, "pictures": pictures, "by_pair": by_pair}
-    text = render("review.md.j2", review=review, **WORDS, **shown)
+def markdown(review: Review, url: str | None) -> str:
+    """Renders the comment. It shows the head's pictures if `url` is where the head's files can be seen."""
+    link = functools.partial(_link, url)
+    text = _text(review, page=False, images={}, missing=[], picture=link, curves=lambda _: NO_PICTURE)
+    text = re.sub(r"^#", "###", text, flags=re.MULTILINE)  # smaller headings
     if len(text) <= LONGEST:
         return text
     return text[:LONGEST].rpartition("\n")[0] + "\n\n… cut here: too long for a comment. The HTML page has all of it.\n"
 
 
-def by_pair(digits: list[Digit]) -> list[tuple[str, str]]:
-    """Groups the digits by label and wrong prediction, most frequent pair first: `("7 as 2", "340, 1226")`."""
-    numbers = defaultdict(list)
-    for digit in digits:
-        numbers[digit.label, digit.wrong].append(str(digit.index))
-    pairs = sorted(numbers.items(), key=lambda item: (-len(item[1]), item[0]))
-    return [(f"{label} as {wrong}", ", ".join(indices)) for (label, wrong), indices in pairs]
+def _text(review: Review, **mode: Any) -> str:
+    sections = [item for item in review.changed if not item.note or item.note == NEW]
+    words = {"percent": percent, "interval": interval, "better": BETTER, "worse": WORSE, "removed": REMOVED}
+    digits = {"newly_wrong": newly_wrong, "newly_right": newly_right, "by_pair": by_pair, "shown": SHOWN}
+    return render("review.md.j2", review=review, sections=sections, data_uri=data_uri, **words, **digits, **mode)
 
 
-def curves(section: Section) -> str:
-    """Draws the training curves before and after, as a picture in a URI."""
-    before = section.base.history if section.base else None
-    figure = charts.before_and_after(before, section.head.history, f"{section.architecture.name}: training")
-    return data_uri(png(figure))
+def read_images(review: Review) -> tuple[Images, list[str]]:
+    """Reads the test images of both sides, and lists why some are missing; none if the data set differs."""
+    if review.other_data:
+        return {}, []
+    before = error_images(review.base, [item.base for item in review.architectures if item.base])
+    after = error_images(review.head, [item.head for item in review.architectures if item.head])
+    return before[0] | after[0], before[1] + after[1]
+
+
+def inline_picture(revision: Revision, path: str) -> Markup:
+    """Returns a picture in git as a URI; empty if it is missing, damaged or very large."""
+    try:
+        content = revision.read(path) or b""
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
+            is_small = opened.width * opened.height <= MOST_PIXELS
+    except Exception:  # Pillow raises a dozen classes for damaged pictures
+        return NO_PICTURE
+    return data_uri(content) if is_small else NO_PICTURE
+
+
+def _link(url: str | None, path: str) -> Markup:
+    return Markup(f"{url}/{path}" if url else "")  # noqa: S704 - a URL of --pictures
+
+
+def inline_curves(change: Change) -> Markup:
+    """Draws the training curves before and after, as a picture in a URI; empty if they cannot be drawn."""
+    base, head = _curves(None if change.note else change.base), _curves(change.head)
+    if base is None and head is None:
+        return NO_PICTURE
+    return data_uri(png(charts.before_and_after(base, head, f"{change.name}: training")))
+
+
+def _curves(side: Predictions | None) -> pd.DataFrame | None:
+    if side is None or len(side.history) > MOST_ROWS or max(abs(row[-1]) for row in side.history) >= LARGEST:
+        return None
+    return side.curves

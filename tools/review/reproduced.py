@@ -1,4 +1,4 @@
-"""Reads what `make reproduce` found out about a commit."""
+"""Reads the outcome of `make reproduce`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ class _Reproduced:
 
 
 def read_reproduced(head: Revision, path: Path = REPRODUCED) -> dict[str, str]:
-    """Says, for each architecture that was run again, what differs from its recorded results; "" if nothing does.
+    """Returns, for each architecture that was run again, what differs from its recorded results; "" if nothing does.
 
     Returns {} if there is no such file, or if it is about another commit.
     """
     if not path.is_file():
         return {}
     with with_hint(lambda: "delete it"):
-        found = read_as(_Reproduced, read_bytes(path), str(path))
-    return found.results if found.commit == head.commit else {}
+        outcome = read_as(_Reproduced, read_bytes(path), str(path))
+    return outcome.results if outcome.commit == head.commit else {}

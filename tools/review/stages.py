@@ -18,10 +18,10 @@ LISTED = 4  # stages or files named in a line, at most
 
 
 def stale(revision: Revision) -> list[str]:
-    """Says why a revision's dvc.lock does not match its params, code and results in git, a line each; [] if it does.
+    """Lists why a revision's dvc.lock does not match its params, code and results in git; [] if it does.
 
-    Tells what `dvc status` tells, from git alone, and without running anything of the revision. Ignores outputs that
-    only DVC's cache holds.
+    Does what `dvc status` does, from git alone, and runs nothing of the revision. Ignores outputs that only DVC's cache
+    holds.
     """
     try:
         params = revision.params()
@@ -34,10 +34,9 @@ def stale(revision: Revision) -> list[str]:
         }
     except PipelineError as error:
         return [str(error)]
-    reasons = {name: found for name, found in reasons.items() if found}
-    for name, found in _broken_links(recorded):
-        reasons.setdefault(name, []).append(found)
-    return [f"{names}: {found}" for names, found in grouped(reasons)]
+    for name, reason in _broken_links(recorded):
+        reasons[name].append(reason)
+    return [f"{names}: {why}" for names, why in grouped({name: each for name, each in reasons.items() if each})]
 
 
 def _reasons(
@@ -47,7 +46,7 @@ def _reasons(
     digest: Callable[[str], str | None],
     cached: set[str],
 ) -> Iterator[str]:
-    """Says why a stage's entry in dvc.lock does not match; `cached` are outputs that only DVC's cache holds."""
+    """Yields why a stage's entry in dvc.lock does not match; `cached` are outputs that only DVC's cache holds."""
     if entry is None:
         yield f"not in {LOCK}"
         return
@@ -63,19 +62,19 @@ def _reasons(
                 yield f"{path} is a URL, which a review does not ask"
             elif path not in cached:
                 try:
-                    found = digest(path)
+                    md5 = digest(path)
                 except PipelineError as error:
                     if path != str(OWN):
                         yield str(error)
                     continue
-                if (path, found) != (str(OWN), NO_FILES):  # else it is not in git; tools/common/unseen.py says so
-                    now |= {path: found} if found else {}
+                if (path, md5) != (str(OWN), NO_FILES):  # else it is not in git; see tools/common/unseen.py
+                    now |= {path: md5} if md5 else {}
                     readable.append(path)
         yield from _states(readable, digests(entry, key), now)
 
 
 def _looked_up(params: dict[str, Any], key: str) -> list[Any]:
-    """The value of a key of params.yaml, if there is one."""
+    """Looks up the value of a key of params.yaml, if there is one."""
     try:
         return [lookup(params, key)]
     except (KeyError, IndexError, ValueError):
@@ -83,7 +82,7 @@ def _looked_up(params: dict[str, Any], key: str) -> list[Any]:
 
 
 def _states(keys: list[str], recorded: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """Says which of these are in another state than was recorded."""
+    """Yields which of these are in another state than was recorded."""
     for key in keys:
         if key not in now:
             yield f"{key} deleted"
@@ -94,7 +93,7 @@ def _states(keys: list[str], recorded: dict[str, Any], now: dict[str, Any]) -> I
 
 
 def _broken_links(entries: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Finds stages that ran before the stage that writes their input last wrote it."""
+    """Yields the stages that ran before the stage that writes their input last wrote it."""
     written = {path: digest for stage in entries.values() for path, digest in digests(stage, "outs").items()}
     for name, stage in entries.items():
         for path, digest in digests(stage, "deps").items():
@@ -118,7 +117,7 @@ def stage_changes(base: Revision, head: Revision) -> list[tuple[str, str]]:
 
 
 def _causes(before: dict[str, Any], after: dict[str, Any], written: set[str]) -> Iterator[str]:
-    """Lists what a stage ran on that differs; files that other stages write are together `its inputs`."""
+    """Yields what a stage ran on that differs; files that other stages write are together `its inputs`."""
     if before.get("cmd") != after.get("cmd"):
         yield "its command"
     old, new = (side.get("params", {}).get(str(PARAMS_PATH), {}) for side in (before, after))
@@ -134,12 +133,12 @@ def _unequal(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def grouped(reasons: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """Groups stages of one kind (train@…) of which the same is said: pairs of the stages and what is said."""
+    """Groups stages of one kind (train@…) with the same reasons: pairs of the stages and the reasons."""
     groups = defaultdict(list)
-    for stage, said in reasons.items():
-        more = [f"and {len(said) - LISTED} more"] if len(said) > LISTED else []
-        groups[stage.partition("@")[0], ", ".join([*said[:LISTED], *more])].append(stage)
-    return [(_together(stages), said) for (_, said), stages in groups.items()]
+    for stage, lines in reasons.items():
+        more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+        groups[stage.partition("@")[0], ", ".join([*lines[:LISTED], *more])].append(stage)
+    return [(_together(stages), lines) for (_, lines), stages in groups.items()]
 
 
 def _together(stages: list[str]) -> str:

@@ -1,0 +1,223 @@
+"""The comparison of all architectures: its tables, what is missing in them, and when the overview is drawn."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError
+from stages.support.params import Overview, load_params
+from tools.common import results
+from tools.common.comparison import comparison_table, read_architectures, read_table, stale_tables, tables
+from tools.common.revision import Revision
+from tools.common.statistics import wilson_interval
+
+from .conftest import TUTORIALS, Project
+from .reviews import of_models, write_results
+
+
+def net(name: str, *errors: int, images: int = 20) -> Predictions:
+    """An architecture whose models, one for each count, get the first images wrong."""
+    prediction = np.stack([(np.arange(images) < count).astype(int) for count in errors])
+    return of_models(np.zeros(images, int), prediction, np.ones(images), name, classes=2)
+
+
+def test_the_table_has_the_figures_of_each_architecture_best_first_then_by_name() -> None:
+    validated = replace(
+        net("b", 2, 3),
+        loss=(0.1, 0.2000004),
+        history=[(seed, 1, split, "accuracy", value) for seed in (10, 11) for split, value in
+                 (("train", 0.9), ("validation", 0.8))],
+    )  # fmt: skip
+    table = comparison_table([validated, net("c", 4), net("a", 4), net("d", 1)], 0.9, {"a": 0.79, "b": 0.1, "d": 0.999})
+    assert table["architecture"].tolist() == ["d", "b", "a", "c"]
+    assert table["published_is"].tolist() == ["above", "below", "inside", ""]
+    assert table["published"].tolist()[:3] == [0.999, 0.1, 0.79]
+    row = table.loc[1].to_dict()
+    assert 0.7 < row.pop("low") < 0.875 < row.pop("high") <= 1
+    assert row == {
+        "dataset": "tiny digits",
+        "architecture": "b",
+        "accuracy": 0.875,
+        "confidence": 0.9,
+        "seeds": 2,
+        "accuracy_sd": 0.035355,
+        "errors": 2.5,
+        "loss": 0.15,
+        "parameters": 7,
+        "train_validation_gap": 0.1,
+        "published": 0.1,
+        "published_is": "below",
+    }
+    low, high = wilson_interval(16, 20, 0.9)
+    assert table.loc[3, ["low", "high", "errors"]].tolist() == [low, high, 4]
+    assert table.loc[3, ["accuracy_sd", "train_validation_gap", "published"]].isna().all()
+    edges = comparison_table([net("c", 4)], 0.9, {"c": low}), comparison_table([net("c", 4)], 0.9, {"c": high})
+    assert [table["published_is"][0] for table in edges] == ["inside", "inside"]
+    assert comparison_table([net("c", 0, 1, images=1)], 0.9, {"c": 0.5})["published_is"][0] == "", "no interval"
+
+
+@pytest.mark.parametrize(("dataset", "published"), [("tiny digits", 0.5), ("MNIST", math.nan)])
+def test_published_accuracies_count_for_their_data_set(dataset: str, published: float) -> None:
+    overview = Overview(confidence=0.95, published={"dataset": dataset, "accuracy": {"a": 0.5}})
+    table = tables([net("a", 1)], overview)[results.COMPARISON]
+    np.testing.assert_equal(table["published"].tolist(), [published])
+
+
+def test_the_table_of_all_trainings_counts_the_seeds_of_each_row_where_some_ended_earlier() -> None:
+    apart = net("apart", 1, 1, 1)
+    apart = replace(apart, history=[*apart.history, (12, 2, "train", "accuracy", 0.75), (12, 2, "train", "loss", 0.5)])
+    even = net("even", 1, 2)
+    table = tables([apart, even], Overview(confidence=0.95))[results.TRAINING]
+    assert table["seeds"].tolist() == [3, 1, 3, 1, 2, 2]
+    assert table["architecture"].tolist() == ["apart"] * 4 + ["even"] * 2
+    assert ",3\n" in table.to_csv(index=False), "whole numbers"
+    assert "seeds" not in tables([even], Overview(confidence=0.95))[results.TRAINING]
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Revision:
+    """A folder with results of three architectures, `b` the best, and with the tables of all."""
+    side = write_results(tmp_path, net("a", 5), net("b", 1), net("c", 5))
+    for path, table in tables(read_architectures(side)[0], Overview(confidence=0.95)).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        table.to_csv(tmp_path / path, index=False)
+    return side
+
+
+MISSING = {
+    "metrics/predictions/a.json: no such file; make it with: dvc repro evaluate@a": lambda path: path.unlink(),
+    "metrics/predictions/a.json: of another data set; run: dvc repro evaluate@a": lambda path: net(
+        "a", 5, images=19
+    ).write(path, 6),
+    "metrics/predictions/a.json: expected the seeds [10], found [10, 11]": lambda path: net("a", 5, 5).write(path, 6),
+    "metrics/predictions/a.json in a folder: ": lambda path: path.write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("line", MISSING)
+def test_an_architecture_that_does_not_fit_is_left_out_and_named(side: Revision, line: str) -> None:
+    assert [[item.name for item in read_architectures(side)[0]], read_architectures(side)[1]] == [["b", "a", "c"], []]
+    MISSING[line](side.folder / results.predictions("a"))
+    architectures, missing = read_architectures(side)
+    assert [item.name for item in architectures] == ["b", "c"]
+    assert len(missing) == 1
+    assert missing[0].startswith(f"a: {line}")
+
+
+def test_without_a_description_or_seeds_nothing_is_compared(side: Revision) -> None:
+    params = side.folder / "params.yaml"
+    params.write_text(params.read_text().replace('"seeds"', '"other"'))
+    with pytest.raises(PipelineError, match=r"^params.yaml in a folder: train: not as expected$"):
+        read_architectures(side)
+    (side.folder / results.DESCRIPTION).write_text("{}")
+    with pytest.raises(PipelineError, match=r"^data/raw/mnist.json in a folder: "):
+        read_architectures(side)
+    (side.folder / results.DESCRIPTION).unlink()
+    with pytest.raises(PipelineError, match=r"mnist.json: no such file; make it with: dvc repro fetch$"):
+        read_architectures(side)
+    assert stale_tables(side) == []
+
+
+def test_without_results_no_table_is_stale(side: Revision) -> None:
+    for name in "abc":
+        (side.folder / results.predictions(name)).unlink()
+    assert stale_tables(side) == []
+
+
+def replaced(old: str, new: str) -> Callable[[str], str]:
+    return lambda text: text.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("edit", "stale"),
+    [
+        (lambda text: text, False),
+        (replaced("b,", "B,"), True),
+        (replaced(",0.95,", ",0.9,"), True),
+        (lambda text: "".join(f"{line},{i}\n" for i, line in enumerate(text.splitlines())), False),  # another column
+        (replaced("architecture", "name"), True),
+        (lambda text: "," * 60 + text, True),
+        (lambda _: "", True),
+    ],
+)
+def test_a_table_is_stale_if_a_cell_differs_from_the_results(
+    side: Revision, edit: Callable[[str], str], stale: bool
+) -> None:
+    path = side.folder / results.COMPARISON
+    path.write_text(edit(path.read_text()))
+    line = "plots/comparison.csv: does not match the results in metrics/; run: make overview"
+    assert stale_tables(side) == [line] * stale
+
+
+def test_a_table_keeps_names_that_look_like_numbers_or_nothing() -> None:
+    table = read_table(b"architecture,x\nnull,1\n007,2\n", "x")
+    assert table["architecture"].tolist() == ["null", "007"]
+    assert table["x"].tolist() == [1, 2]
+    assert read_table(b"architecture\n007\n", "x")["architecture"].tolist() == ["007"]
+    columns = ",".join(map(str, range(51)))
+    assert len(read_table(columns.encode(), "x").columns) == 51
+    with pytest.raises(PipelineError, match=r"^x: not a table: expected at most 50 columns, found more"):
+        read_table(f"{columns},51".encode(), "x")
+
+
+def test_the_overview_shows_the_other_architectures_and_names_the_one_without_results(project: Project) -> None:
+    (project.path / "metrics/predictions/cnn.json").unlink()
+    (project.path / "plots/confusion/mlp_256.png").unlink()
+    done = project.run("python", "-m", "tools.overview")
+    line = "cnn: metrics/predictions/cnn.json: no such file; make it with: dvc repro evaluate@cnn"
+    assert done.stderr == f"not in the overview: {line}\n"
+    assert pd.read_csv(project.path / "plots/comparison.csv")["architecture"].tolist() == ["mlp_256"]
+    page = (project.path / "plots/report.html").read_text()
+    assert "1 architecture compared</h1>" in page
+    assert "Without results, and so not shown:" in page
+    assert f"<li>{line}</li>" in page
+    assert "plots/confusion/mlp_256.png: no such file; make it with: dvc repro report@mlp_256" in page
+    assert project.run("python", "-m", "tools.overview").stdout == "", "it is current"
+
+    (project.path / "metrics/predictions/mlp_256.json").unlink()
+    done = project.run("python", "-m", "tools.overview", check=False)
+    assert (done.returncode, done.stderr.startswith("error: nothing to compare: mlp_256: ")) == (1, True)
+
+
+def test_paths_of_results() -> None:
+    paths = {
+        results.metrics: "metrics/cnn.json",
+        results.predictions: "metrics/predictions/cnn.json",
+        results.history: "plots/history/cnn.csv",
+        results.confusion: "plots/confusion/cnn.png",
+        results.worst_errors: "plots/worst_errors/cnn.png",
+        results.errors: "plots/errors/cnn.png",
+        results.errors_table: "plots/tables/cnn/errors.csv",
+    }
+    assert [str(path("cnn")) for path in paths] == list(paths.values())
+    assert str(results.model("cnn", 10)) == "data/models/cnn/10.keras"
+
+
+def test_the_overview_is_current_until_one_of_its_files_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = load_params(TUTORIALS)
+    kinds = (results.predictions, results.confusion, results.worst_errors)
+    code = [Path(f"{folder}/a/b.{kind}") for folder in ("stages", "tools") for kind in ("py", "j2", "css", "html")]
+    drawn = [results.COMPARISON, results.TRAINING, results.COMPARISON_CHART, results.TRAINING_CHART]
+    paths = [Path("params.yaml"), results.DESCRIPTION, *(kind("cnn") for kind in kinds), *code, *drawn]
+    for path in paths[1:]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    assert not results.overview_is_current(params)
+    for path in [None, *paths]:
+        if path:
+            path.write_text("y")
+            assert not results.overview_is_current(params), path
+        results.OVERVIEW.write_text(f'<meta name="inputs" content="{results.overview_inputs(params)}">')
+        assert results.overview_is_current(params)
+    Path("tools/a/b.txt").write_text("another file")
+    results.metrics("cnn").write_text("not shown")
+    assert results.overview_is_current(params)

@@ -1,1 +1,0 @@
-"""Compares results with those of a git revision (`make compare`)."""
