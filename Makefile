@@ -9,7 +9,7 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview compare reproduce review preview verify sweep test check lock format schema readme clean clean-results help
+.PHONY: repro overview reproduce review preview verify sweep test check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
 repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects; fewer trainings at once: JOBS=1
@@ -24,9 +24,6 @@ reproduce: $(RUN) ## rerun a commit and compare the bytes: make reproduce [HEAD=
 review: $(RUN) ## compare results with those of a git revision, and write review/review.html and .md: make review [BASE=main] [HEAD=...] [FAIL_ON="regression stale"]
 	@python -m tools.review $(or $(BASE),origin/main) $(HEAD) $(if $(FAIL_ON),--fail-on $(FAIL_ON))
 
-compare: ## short for make review BASE=HEAD; a notice of the train stage names it
-	@$(MAKE) --no-print-directory review BASE=$(or $(BASE),HEAD)
-
 preview: $(DEV) ## draw DVC's charts as PNG files in preview/; before and after: make preview BASE=main
 	@python -m tools.plots.preview $(BASE)
 
@@ -39,9 +36,10 @@ sweep: $(TRAINS) ## search for the best architecture of a space with Optuna: mak
 test: $(DEV) ## install the environment, then run all tests
 	python -m pytest --numprocesses auto --dist worksteal
 
-check: $(DEV) ## check lint, format, and that generated files are up to date
+check: $(DEV) ## check lint, format, types, and that generated files are up to date
 	ruff check .
 	ruff format --check .
+	mypy
 	python -m tools.schema --check
 	python -m tools.overview --check
 	python -m tools.plots.page --check
@@ -61,7 +59,7 @@ readme: overview ## update the results table and picture in README.md
 	python -m tools.overview.readme
 
 clean: ## remove the environment and tool output; keeps data, models, metrics, plots and DVC's cache
-	rm -rf $(VENV) dvc_plots review preview fuzz .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dvc_plots review preview fuzz .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 clean-results: $(RUN) ## list the results that no stage of dvc.yaml writes any more, ask, and delete them; does not ask: YES=1

@@ -132,7 +132,7 @@ def main() -> None:
     check_fit(name, architecture, dataset)
     if why := why_not_portable(kernels):
         print(
-            f"{name}: {why}: other machines give other bytes; compare with their results by: make review",
+            f"{name}: {why}: other machines give other bytes; compare with their results by: make review BASE=HEAD",
             file=sys.stderr,
         )
     recipe = Recipe(name, architecture, kernels, arguments.data, arguments.output)

@@ -280,7 +280,7 @@ ELSEWHERE = {  # commands in messages that are run by another test, or by none
     "git fetch --unshallow": "test_review_limits.py",
     "git restore {}": "test_environment.py",
     "make .venv/installed-cluster": "none: it installs Ray",
-    "make compare": "test_review.py, as make review",
+    "make review BASE=HEAD": "test_review.py",
     "make lock": "test_environment.py",
     "make preview": "none: it installs vl_convert",
     "ray start --address=HOST:PORT": "none: it needs another machine",

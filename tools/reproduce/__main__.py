@@ -159,7 +159,7 @@ def main() -> None:
     write_json(results.REPRODUCED, {"commit": head.commit, "results": found})
     if any(found.values()):
         if why := why_not_portable(head.params().get("train", {}).get("kernels", "native")):
-            print(f"{why}: bytes differ between machines; to compare predictions, run: make compare", file=sys.stderr)
+            print(f"{why}: bytes differ between machines; to compare predictions, run: make review BASE=HEAD", file=sys.stderr)
         sys.exit(NOT_REPRODUCED)
 
 
