@@ -74,7 +74,7 @@ def _places(sources: list[Source], earlier: Earlier | None) -> Iterator[tuple[So
         if source is not sources[0] and earlier and not is_kept and earlier.exists():
             continue
         yield from ((source, place) for place in source.places)
-        if is_kept and not any(is_own(place) and os.path.lexists(place) for place in source.places):
+        if earlier and is_kept and not any(is_own(place) and os.path.lexists(place) for place in source.places):
             yield source, earlier
 
 
@@ -126,7 +126,7 @@ def describe(archive: Archive, source: Source, place: str | Earlier) -> Descript
     """
     places = source.places
     if not source.sha256:
-        places = place.description.source if isinstance(place, Earlier) else [place]
+        places = place.places if isinstance(place, Earlier) else [place]
     arrays = {name: ArrayDescription.of(getattr(archive, name)) for name in MEMBERS}
     return Description(source.dataset, places, archive.sha256(), archive.classes, arrays)
 

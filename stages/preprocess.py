@@ -6,6 +6,7 @@ Writes float32 images in [0, 1] and one-hot labels, for training and for testing
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -49,7 +50,7 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 def prepare(images: np.ndarray, labels: np.ndarray, dataset: Dataset, pixel_max: float, folder: Path) -> None:
     """Writes the files of a split into `folder`, from uint8 images (n, height, width) and labels (n,)."""
     chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
-    bar = {"console": Console(stderr=True), "transient": True, "disable": not sys.stderr.isatty()}
+    bar: dict[str, Any] = {"console": Console(stderr=True), "transient": True, "disable": not sys.stderr.isatty()}
     scaled = (scale_images(images[chunk], pixel_max) for chunk in track(chunks, f"{folder.name} images", **bar))
     write_npy(folder / IMAGES, scaled, (*images.shape, 1))
     encoded = (one_hot(labels[chunk], dataset.classes) for chunk in chunks)

@@ -49,8 +49,8 @@ def check_fit(name: str, architecture: Architecture, dataset: Dataset) -> None:
     try:
         check_sizes(architecture, dataset.image, dataset.classes, min(MOST, total_memory()))
     except PydanticCustomError as error:
-        where, message = error.context["where"], error.context["message"]
-        raise PipelineError(f"{PARAMS_PATH}: architectures.{name}.{where}: {message}") from error
+        context = error.context or {}
+        raise PipelineError(f"{PARAMS_PATH}: architectures.{name}.{context['where']}: {context['message']}") from error
 
 
 def take_over(recipe: Recipe, wanted: dict[int, str]) -> set[int]:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 LOCKS = [Path(folder, "requirements.txt") for folder in (".", "tools/cluster", "tests")]  # each agrees with the first
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
@@ -70,9 +71,17 @@ def install(lock: str) -> None:
     sys.exit(subprocess.call([*UV, "install", "--require-hashes", "--compile-bytecode", *options, "-r", lock]))
 
 
-def write(lock: Path, output: Path, *options: str, **streams: bool) -> subprocess.CompletedProcess[str]:
+def write(lock: Path, output: Path, *options: str, **streams: Any) -> subprocess.CompletedProcess[str]:
     """Writes a lock from the .in file beside it. Versions and hashes in `output` stay unless `options` upgrade them."""
-    command = [*UV, *COMPILE, "--custom-compile-command=make lock", *options, "-o", output, lock.with_suffix(".in")]
+    command: list[Any] = [
+        *UV,
+        *COMPILE,
+        "--custom-compile-command=make lock",
+        *options,
+        "-o",
+        output,
+        lock.with_suffix(".in"),
+    ]
     return subprocess.run(command, text=True, check=False, **streams)
 
 

@@ -11,7 +11,7 @@ import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 from pydantic import Field
@@ -140,7 +140,8 @@ def _read_header(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[np.dty
 def write_archive(path: Path, archive: Archive) -> None:
     """Writes the archive canonically: the same arrays give the same bytes."""
     with replacing(path) as partial, partial.open("wb") as stream:
-        np.savez(stream, **{name: np.ascontiguousarray(getattr(archive, name)) for name in MEMBERS})
+        arrays: dict[str, Any] = {name: np.ascontiguousarray(getattr(archive, name)) for name in MEMBERS}
+        np.savez(stream, **arrays)
 
 
 def map_archive(path: Path) -> Archive:

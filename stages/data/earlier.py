@@ -31,6 +31,11 @@ class Earlier:
     def __str__(self) -> str:
         return "an earlier run"
 
+    @property
+    def places(self) -> list[str]:
+        """The places that the last fetch recorded; none if its description is missing."""
+        return self.description.source if self.description else []
+
     def exists(self) -> bool:
         """Whether the pipeline has run here, so that the data set is decided."""
         return PREPARED.exists() or any(self._copies())

@@ -67,7 +67,7 @@ def shorten(text: Text, width: float, end: float = 0.5) -> None:
     text.set_parse_math(False)
     whole = text.get_text()
     kept = len(whole)
-    renderer = FigureCanvasAgg(text.figure).get_renderer()
+    renderer = FigureCanvasAgg(text.get_figure(root=True)).get_renderer()
     with _any_characters():
         while kept and (found := text.get_window_extent(renderer).width / text.figure.dpi) > width:
             kept = min(kept - 1, int(kept * width / found))

@@ -45,9 +45,9 @@ class _File:
         if not seeds or self.seeds != sorted(set(self.seeds)):
             raise ValueError("seeds: expected one or more, sorted, each once")
         for key in ("models", "loss", "prediction", "probability"):
-            if len(getattr(self, key)) != seeds:
-                raise ValueError(f"{key}: expected one for each of the {seeds} seeds, found {len(getattr(self, key))}")
-        if not images or any(len(row) != images for row in [*self.prediction, *self.probability]):
+            if (count := len(getattr(self, key))) != seeds:
+                raise ValueError(f"{key}: expected one for each of the {seeds} seeds, found {count}")
+        if not images or {*map(len, self.prediction), *map(len, self.probability)} != {images}:
             raise ValueError("prediction, probability: expected one for each label")
         if max(self.label + [value for row in self.prediction for value in row]) >= self.classes:
             raise ValueError(f"label, prediction: expected {self.classes} classes, found others")

@@ -1,28 +1,28 @@
 """The typed schema of an architecture in params.yaml: Keras objects, and the arguments of `compile` and `fit`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field, PositiveInt, model_validator
 
 from stages.models.defaults import LOSS, MIN_DELTA, MONITOR, OPTIMIZER, VALIDATION_SPLIT
-from stages.support.keras_api import KerasObject, one_of
+from stages.support.keras_api import KerasObject, OneOf
 from stages.support.notation import Section, located
+
+Monitor = Literal["val_loss", "val_accuracy", "loss", "accuracy"]
 
 
 class Compile(Section):
     """Arguments of Keras's `model.compile`. The metric is always accuracy."""
 
-    optimizer: one_of("optimizer") = KerasObject("optimizer", OPTIMIZER, {})
-    loss: one_of("loss") = KerasObject("loss", LOSS, {})
+    optimizer: Annotated[KerasObject, OneOf("optimizer")] = KerasObject("optimizer", OPTIMIZER, {})
+    loss: Annotated[KerasObject, OneOf("loss")] = KerasObject("loss", LOSS, {})
 
 
 class EarlyStopping(Section):
     """Ends a training that no longer improves, as Keras's `EarlyStopping` does. The last weights are kept."""
 
     patience: PositiveInt = Field(description="epochs without improvement after which the training ends")
-    monitor: Literal["val_loss", "val_accuracy", "loss", "accuracy"] = Field(
-        MONITOR, description="the figure that must improve"
-    )
+    monitor: Monitor = Field(cast("Monitor", MONITOR), description="the figure that must improve")
     min_delta: Annotated[float, Field(ge=0)] = Field(MIN_DELTA, description="a smaller change is no improvement")
 
 
@@ -49,7 +49,7 @@ class Fit(Section):
 
 
 class Architecture(Section):
-    layers: list[one_of("layer")] = Field(min_length=1)
+    layers: list[Annotated[KerasObject, OneOf("layer")]] = Field(min_length=1)
     compile: Compile = Compile()
     fit: Fit
 

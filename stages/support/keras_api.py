@@ -15,9 +15,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
 from stages.support.notation import found_value, located, nearest
 
@@ -25,7 +25,7 @@ Kind = Literal["layer", "optimizer", "loss", "schedule", "initializer", "regular
 SCHEMA_PATH = Path(__file__).parents[1] / "params.schema.json"
 CLASSES = "classes"  # in place of a number of units: the number of classes in the data
 EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")  # in place of a number of steps
-TYPES = {
+TYPES: dict[str, Any] = {
     "boolean": bool,
     "integer": int,
     "number": (int, float),
@@ -108,14 +108,20 @@ def _inner(value: Any) -> Iterator[tuple[str, KerasObject]]:
                 yield f"[{index}]{below}", inner
 
 
-def one_of(kind: Kind) -> Any:
-    """The pydantic type of a Keras object of that kind."""
-    return Annotated[
-        KerasObject,
-        PlainValidator(lambda value: keras_object(kind, value)),
-        PlainSerializer(lambda each: each.name),
-        WithJsonSchema({"keras": kind}),  # `make schema` puts a reference in its place
-    ]
+@dataclass(frozen=True)
+class OneOf:
+    """Tells pydantic that a field is a Keras object of some kind."""
+
+    kind: Kind
+
+    def __get_pydantic_core_schema__(self, *_: object) -> CoreSchema:
+        by_name = core_schema.plain_serializer_function_ser_schema(lambda keras_object: keras_object.name)
+        return core_schema.no_info_plain_validator_function(
+            lambda value: keras_object(self.kind, value), serialization=by_name
+        )
+
+    def __get_pydantic_json_schema__(self, *_: object) -> dict[str, Any]:
+        return {"keras": self.kind}  # `make schema` puts a reference in its place
 
 
 @functools.cache

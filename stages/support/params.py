@@ -161,8 +161,8 @@ class Params(Section):
             try:
                 check_sizes(architecture)
             except PydanticCustomError as error:
-                where = f"architectures.{name}.{error.context['where']}"
-                raise located(where, error.context["message"]) from error
+                context = error.context or {}
+                raise located(f"architectures.{name}.{context['where']}", context["message"]) from error
         return self
 
     def architecture(self, name: str) -> Architecture:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from stages.support.errors import PipelineError, anticipated
 from stages.support.processes import REPRO_FOLDER, end_with_parent
@@ -141,7 +142,7 @@ def _receive(worker: _Worker, end_epoch: EpochOfSeed, count: int) -> bool:
         worker.process.join()
         if worker.done:
             return False
-        raise PipelineError(f"seed {worker.seed}: {_how_it_ended(worker.process.exitcode, count)}") from None
+        raise PipelineError(f"seed {worker.seed}: {_how_it_ended(worker.process.exitcode or 0, count)}") from None
     if isinstance(message, PipelineError):
         raise message
     if message == "done":
@@ -160,7 +161,7 @@ def _how_it_ended(status: int, count: int) -> str:
 
 
 def _start(seed: int, train: Train, slot: int, method: str) -> _Worker:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(seed, train, sending, os.getpid()))
     sys.stdout.flush()

@@ -46,7 +46,8 @@ class _Loader(CSafeLoader):
 
     def construct_int(self, node: ScalarNode) -> int:
         """An integer; a leading zero means nothing, and `0o` is octal."""
-        sign, digits = re.fullmatch(r"([-+]?)(.*)", self.construct_scalar(node).replace("_", "")).groups()
+        text = self.construct_scalar(node).replace("_", "")
+        sign, digits = (text[0], text[1:]) if text[:1] in ("-", "+") else ("", text)
         if len(digits) > MAX_DIGITS:
             raise ValueError(f"expected integers of at most {MAX_DIGITS} digits, found one of {len(digits):,}")
         base = {"0b": 2, "0o": 8, "0x": 16}.get(digits[:2])
@@ -64,9 +65,9 @@ class _Loader(CSafeLoader):
                 children = [each for pair in node.value for each in pair]
             found = [self.check(child, known, level + 1) for child in children]
             known[id(node)] = 1 + sum(nodes for nodes, _ in found), 1 + max((level for _, level in found), default=0)
-        if known[id(node)] is None:
+        if (counted := known[id(node)]) is None:
             raise ValueError("an alias stands for something that holds the alias")
-        nodes, levels = known[id(node)]
+        nodes, levels = counted
         if nodes > MAX_NODES or levels > MAX_DEPTH:
             raise ValueError(f"more than {MAX_NODES:,} keys and values or {MAX_DEPTH} levels, with aliases written out")
         return nodes, levels
@@ -137,7 +138,11 @@ def parse_yaml(content: bytes, name: str) -> Any:
         return loader.construct_document(node)
     except (YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else one_line(error)
+        where = (
+            f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}"
+            if mark
+            else one_line(error)
+        )
         raise PipelineError(f"{name}: not valid YAML: {where}") from error
 
 

@@ -52,4 +52,4 @@ def best() -> str:
             accuracy[name] = predictions.accuracy
     if not accuracy:
         raise PipelineError(f"{results.METRICS}/: no architecture is evaluated yet; run: make repro")
-    return max(sorted(accuracy), key=accuracy.get)
+    return max(sorted(accuracy), key=accuracy.__getitem__)

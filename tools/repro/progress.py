@@ -1,6 +1,7 @@
 """Runs what is outdated, and shows how far it is: a bar for each stage that runs, a line for each that has ended."""
 
 import contextlib
+import io
 import signal
 import sys
 import tempfile
@@ -31,7 +32,8 @@ def reproduce(plan: Plan, jobs: Callable[[], int], on_cluster: int = 0, verbose:
 
     Raises `PipelineError` with the names of the stages that failed, after the rest that could run.
     """
-    sys.stdout.reconfigure(errors="replace")  # a terminal may not know the letters of a name
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may not know the letters of a name
     console = Console(force_terminal=sys.stdout.isatty())  # whatever FORCE_COLOR says
     with (
         tempfile.TemporaryDirectory(prefix="repro-", ignore_cleanup_errors=True) as folder,
@@ -62,7 +64,7 @@ def _print_end(console: Console, stage: Stage, folder: Path, verbose: bool) -> N
     _, _, name = stage.name.partition("@")
     line = Text.assemble(
         (marks[bool(status)], "red" if status else "green"),
-        f" {stage.name}  {_duration(stage.seconds)}  {did.removeprefix(f'{name}: ')}".rstrip(),
+        f" {stage.name}  {_duration(stage.elapsed())}  {did.removeprefix(f'{name}: ')}".rstrip(),
     )
     if console.is_terminal:
         line.truncate(console.width, overflow="ellipsis")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stages.support.processes import REPRO_FOLDER, end_with_parent
 from stages.support.workers import Slots
@@ -19,7 +20,9 @@ DVC = [sys.executable, "-m", "dvc"]
 MOMENT = 0.02  # seconds between two looks at what runs
 PATIENCE = 10  # seconds that stages have to end before they are asked in a stronger way
 KILLING = [signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)]
-IN_GROUPS = {"process_group": 0} if hasattr(os, "killpg") else {}  # each stage, to be sent signals with all it starts
+IN_GROUPS: dict[str, Any] = (
+    {"process_group": 0, "preexec_fn": end_with_parent} if hasattr(os, "killpg") else {}
+)  # each stage, to be sent signals with all it starts
 
 
 @dataclass
@@ -41,8 +44,8 @@ class Stage:
         return self.seconds is not None
 
     def elapsed(self) -> float:
-        """The seconds since it was started."""
-        return time.monotonic() - self.started
+        """Returns the seconds that it took, or has run until now."""
+        return time.monotonic() - self.started if self.seconds is None else self.seconds
 
     def send(self, number: int) -> None:
         """Sends a signal to DVC and what it has started; on Windows, ends DVC."""
@@ -135,7 +138,6 @@ class Schedule:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                preexec_fn=end_with_parent,
                 **IN_GROUPS,
             )
         return Stage(name, process, stdout, stderr, slot)

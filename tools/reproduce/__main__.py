@@ -110,7 +110,7 @@ def checked_out(head: Revision) -> Iterator[Path]:
     prefix = git("rev-parse", "--show-prefix").decode().strip()
     with tempfile.TemporaryDirectory() as folder, named(Path(folder, "tree"), "the rerun"):
         tree, index = Path(folder, "tree"), {"GIT_INDEX_FILE": f"{folder}/index"}
-        git("read-tree", head.commit, **index)
+        git("read-tree", str(head.commit), **index)
         git("checkout-index", "--all", f"--prefix={tree}/", **index)
         git("init", "--quiet", str(tree))  # DVC requires a repository
         yield tree / prefix
@@ -148,7 +148,7 @@ def main() -> None:
     names = list(architectures_of(head))
     if arguments.base:
         base = Revision.find(arguments.base)
-        fork = git("merge-base", base.commit, head.commit).decode().strip()
+        fork = git("merge-base", str(base.commit), str(head.commit)).decode().strip()
         names = changed(Revision(arguments.base, fork), head)
         if not names:
             print(f"nothing to run: {head} changes no architecture since it branched from {base}")
@@ -159,7 +159,10 @@ def main() -> None:
     write_json(results.REPRODUCED, {"commit": head.commit, "results": found})
     if any(found.values()):
         if why := why_not_portable(head.params().get("train", {}).get("kernels", "native")):
-            print(f"{why}: bytes differ between machines; to compare predictions, run: make review BASE=HEAD", file=sys.stderr)
+            print(
+                f"{why}: bytes differ between machines; to compare predictions, run: make review BASE=HEAD",
+                file=sys.stderr,
+            )
         sys.exit(NOT_REPRODUCED)
 
 

@@ -15,7 +15,7 @@ def changed(base: Revision, head: Revision) -> list[str]:
     All of them if something shared differs, such as the seeds.
     """
     old, new = (stages_of(revision) for revision in (base, head))
-    files = git("diff", "--name-only", "--relative", "-z", base.commit, head.commit).decode().split("\0")
+    files = git("diff", "--name-only", "--relative", "-z", str(base.commit), str(head.commit)).decode().split("\0")
     written = {out: stage for stage, entry in new.items() for out in digests(entry, "outs")}
     read = {dep for entry in new.values() for dep in digests(entry, "deps")}
     differing = {stage for stage, entry in new.items() if entry != old.get(stage)}

@@ -107,7 +107,7 @@ def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
 def _arguments(kind: Kind, each: type) -> dict[str, Any]:
     properties, required = {}, []
     documented = _documented(each)
-    for name, parameter in list(inspect.signature(each.__init__).parameters.items())[1:]:
+    for name, parameter in list(inspect.signature(each).parameters.items()):
         if name in LEFT_OUT or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         needed = parameter.default is parameter.empty
@@ -156,7 +156,9 @@ def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> li
         words.remove("integer")  # which is a number
     if not words:
         return OPEN
-    choices = [{"type": word} for word in dict.fromkeys([*words, *(["null"] if default is None else [])])]
+    choices: list[dict[str, Any]] = [
+        {"type": word} for word in dict.fromkeys([*words, *(["null"] if default is None else [])])
+    ]
     if name in COUNTS and kind == "layer":
         choices.append({"enum": [CLASSES]})
     return choices

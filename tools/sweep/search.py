@@ -1,5 +1,6 @@
 """Searches a space with Optuna: proposes trials, trains them, and ends those that are worse than most at an epoch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -92,7 +93,7 @@ class Search:
     def complete(self) -> list[FrozenTrial]:
         """The trials that were trained to the end, best first."""
         trials = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-        return sorted(trials, key=lambda trial: -trial.value)
+        return sorted(trials, key=lambda trial: -(trial.value or 0))
 
     def run(self, trials: int) -> None:
         """Searches until this many trials have ended. Raises `PipelineError` if none of them could be trained."""
@@ -171,5 +172,5 @@ def suggest(trial: Trial, path: str, options: Choice | Range) -> Any:
     """Returns what Optuna proposes: the number of a choice's option, or a number in a range."""
     if isinstance(options, Choice):
         return options.labels.index(trial.suggest_categorical(path, options.labels))
-    propose = trial.suggest_int if options.is_whole else trial.suggest_float
+    propose: Callable[..., float] = trial.suggest_int if options.is_whole else trial.suggest_float
     return propose(path, options.low, options.high, log=options.log)

@@ -172,7 +172,8 @@ def _range(value: dict[str, Any], where: str) -> Range:
     if set(value) - {"range", "log"} or not isinstance(log, bool) or not _are_limits(limits, log):
         expected = "{range: [low, high]} of numbers, or {range: [low, high], log: true} of numbers above 0"
         raise PipelineError(f"{where}: expected {expected}, found {found_value(value)}")
-    return Range(*limits, log)
+    low, high = limits
+    return Range(low, high, log)
 
 
 def _are_limits(limits: Any, log: bool) -> bool:

@@ -16,6 +16,7 @@ processors run. `--full` takes params.yaml as it is, without emulated processors
 """
 
 import argparse
+import io
 import shutil
 import sys
 import tempfile
@@ -142,7 +143,7 @@ def compare(runs: dict[str, Future[Run]], kept: Path, emulated: Sequence[str]) -
     differing = 0
     for told, pending in runs.items():
         run = pending.result()
-        expected = files(kept)
+        expected: Iterable[str] = files(kept)
         if run.commands:  # an emulated processor
             expected = [name for name in expected if any(Path(name).is_relative_to(path) for path in emulated)]
         found = print_differences(run, kept, expected)
@@ -189,7 +190,8 @@ def main() -> None:
     parser.add_argument("--processor", action="append", metavar="NAME", help=listed)
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
-    sys.stdout.reconfigure(line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     left_out = why_not_emulated(arguments.full, load_params())
     with tempfile.TemporaryDirectory(prefix="verify-") as folder, named(Path(folder), "the copy"):
         processors = [] if left_out else arguments.processor or PROCESSORS

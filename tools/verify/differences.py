@@ -47,7 +47,7 @@ def _archive_difference(one: Path, other: Path, names: Names) -> list[str]:
             return [container, *_byte_difference(_read(one), _read(other), names)]
         contents = (np.frombuffer(archive.read(differing[0]), np.uint8) for archive in (first, second))
         others = f" (and also {', '.join(differing[1:])})" if differing[1:] else ""
-        return [f"in its member {differing[0]}{others}", *_byte_difference(*contents, names)]
+        return [f"in its member {differing[0]}{others}", *_byte_difference(next(contents), next(contents), names)]
 
 
 def _byte_difference(first: np.ndarray, second: np.ndarray, names: Names) -> list[str]:

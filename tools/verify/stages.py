@@ -31,7 +31,7 @@ def run(command: str) -> int:
     process = multiprocessing.get_context("fork").Process(target=main)
     process.start()
     process.join()
-    return process.exitcode
+    return process.exitcode or 0
 
 
 if __name__ == "__main__":
