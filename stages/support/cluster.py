@@ -154,8 +154,7 @@ class Cluster:
         Returns:
             The stage's exit status, and what it printed on stderr.
 
-        Raises:
-            PipelineError: it was cancelled, or no node can finish it.
+        Raises `PipelineError` if it was cancelled, or if no node can finish it.
         """
         with self.lock:
             sent = {file: self._send(data / file) for file in FILES}
@@ -202,6 +201,10 @@ class Cluster:
         for values in list(self.running):
             _cancel(values)
 
+    def close(self) -> None:
+        """Ends the connection."""
+        ray.shutdown()
+
 
 def _cancel(values: ray.ObjectRefGenerator) -> None:
     """Ends a training, if it still runs."""
@@ -246,4 +249,4 @@ def train_on_cluster(
                 cluster.cancel()
                 raise
     finally:
-        ray.shutdown()
+        cluster.close()

@@ -80,7 +80,8 @@ def _counts(trials: list[FrozenTrial]) -> str:
         sum(trial.state == state for trial in trials)
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     )
-    return f"Trials: {complete} complete, {pruned} ended early, {failed} failed."
+    counts = f"{len(trials)} trial{'s' * (len(trials) != 1)}: {complete} complete, {pruned} ended early"
+    return f"{counts}, {failed} failed." if failed else f"{counts}."
 
 
 def _markdown(table: pd.DataFrame) -> str:
