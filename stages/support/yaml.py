@@ -53,7 +53,7 @@ class _Loader(CSafeLoader):
         return int(sign + (digits[2:] if base else digits), base or 10)
 
     def check(self, node: Node, known: dict[int, tuple[int, int] | None], level: int = 0) -> tuple[int, int]:
-        """Counts nodes and levels at and below a node, aliases written out; raises `ValueError` if there are too many."""
+        """Counts nodes and levels at and below a node, aliases written out. Raises `ValueError` if too many."""
         if level > MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels")
         if id(node) not in known:
@@ -83,7 +83,7 @@ class _Loader(CSafeLoader):
             seen.add(key)
 
     def flatten_mapping(self, node: MappingNode) -> None:
-        """Puts what `<<` merges before the mapping's own keys, which override it; the first of several mappings wins."""
+        """Puts keys that `<<` merges before the mapping's own, which override them. The first of several merged wins."""
         merged, own = [], []
         for key, value in node.value:
             if key.tag != MERGE:
