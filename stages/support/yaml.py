@@ -83,7 +83,7 @@ class _Loader(CSafeLoader):
             seen.add(key)
 
     def flatten_mapping(self, node: MappingNode) -> None:
-        """Puts keys that `<<` merges before the mapping's own, which override them. The first of several merged wins."""
+        """Puts keys that `<<` merges before the mapping's own, which override them. The first merged wins."""
         merged, own = [], []
         for key, value in node.value:
             if key.tag != MERGE:
