@@ -42,6 +42,17 @@ OWN_EXAMPLES = {
     "RandomColorJitter": {"brightness_factor": 0.5, "contrast_factor": 0.5},  # by default, it changes nothing
     "RandomPosterization": {"factor": 4},
 }
+# what a layer takes that does not take images, by the end of its name
+SHAPES = {
+    "ConvLSTM1D": [6, 6, 4],
+    "ConvLSTM2D": [2, 3, 6, 4],
+    "ConvLSTM3D": [2, 3, 3, 2, 4],
+    "3D": [4, 3, 3, 4],
+    "1D": [12, 12],
+    "GRU": [12, 12],
+    "LSTM": [12, 12],
+    "SimpleRNN": [12, 12],
+}
 
 
 def names() -> list[tuple[Kind, str]]:
@@ -54,19 +65,19 @@ def example(kind: Kind, name: str) -> dict[str, Any]:
     schema = definitions(kind)[name]
     arguments = dict(OWN_EXAMPLES.get(name, {}))
     arguments |= {key: EXAMPLES[key] for key in schema["required"] if key not in arguments}
-    each, layers, compile_ = {name: arguments}, [CONV, "Flatten", DENSE, *HEAD[1:]], {}
+    written, layers, compile_ = {name: arguments}, [CONV, "Flatten", DENSE, *HEAD[1:]], {}
     match kind:
         case "layer":
-            layers = [*_before(name), each, *HEAD]
+            layers = [*_before(name), written, *HEAD]
         case "activation":
             layers = [{"Conv2D": CONV["Conv2D"] | {"activation": name}}, *HEAD]
         case "initializer" | "regularizer" | "constraint":
-            argument = {f"kernel_{kind}": each}
+            argument = {f"kernel_{kind}": written}
             layers = ["Flatten", {"Dense": {"units": 64} | argument}, *HEAD[1:]]
         case "schedule":
-            compile_ = {"optimizer": {"SGD": {"learning_rate": each}}}
+            compile_ = {"optimizer": {"SGD": {"learning_rate": written}}}
         case _:
-            compile_ = {kind: each}
+            compile_ = {kind: written}
     fit = {"epochs": 1, "batch_size": 20}
     return {"layers": layers, "compile": compile_, "fit": fit}
 
@@ -75,16 +86,9 @@ def _before(name: str) -> list[Any]:
     """The layers that make an image of what a layer takes."""
     if name.startswith("Rand") or name in ("AugMix", "AutoContrast", "Equalization", "Solarization"):
         return []  # augmentations take images
-    if name == "ConvLSTM1D":
-        return [CONV]
-    if name == "ConvLSTM2D":
-        return [CONV, {"Reshape": {"target_shape": [2, 3, 6, 4]}}]
-    if name == "ConvLSTM3D":
-        return [CONV, {"Reshape": {"target_shape": [2, 3, 3, 2, 4]}}]
-    if name.endswith(("3D", "3DTranspose")):
-        return [CONV, {"Reshape": {"target_shape": [4, 3, 3, 4]}}]
-    if name.endswith(("1D", "1DTranspose", "GRU", "LSTM", "SimpleRNN")):
-        return [CONV, {"Reshape": {"target_shape": [12, 12]}}]
     if name == "RepeatVector":
         return [CONV, "Flatten"]
+    for end, shape in SHAPES.items():
+        if name.removesuffix("Transpose").endswith(end):
+            return [CONV, {"Reshape": {"target_shape": shape}}]
     return [CONV]

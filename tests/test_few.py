@@ -35,18 +35,25 @@ pytestmark = pytest.mark.filterwarnings("error")
 CLASSES = 3
 PUBLISHED = {"dataset": "tiny digits", "accuracy": {"net": 0.9}}
 
-# labels, and the predictions of each seed
+# labels, the predictions of each seed, and a sentence of the overview
 CASES = {
-    "a class without test images": ([0, 0, 1], [[0, 1, 1], [0, 0, 0]]),
-    "a class that is never predicted": ([0, 1, 2], [[0, 1, 1]]),
-    "all images of one class": ([1, 1], [[1, 1], [1, 0]]),
-    "one image that is right": ([2], [[2]]),
-    "one image that is wrong": ([2], [[0], [1]]),
-    "one image that some seeds get wrong": ([0], [[0], [1], [0]]),
-    "no errors": ([0, 1, 2], [[0, 1, 2], [0, 1, 2]]),
-    "one error": ([0, 1, 2], [[0, 1, 2], [0, 1, 1]]),
-    "no image right": ([0, 1], [[1, 0], [2, 0]]),
-    "one seed and one error": ([0, 1, 2], [[0, 1, 1]]),
+    "a class without test images": (
+        [0, 0, 1],
+        [[0, 1, 1], [0, 0, 0]],
+        "Best class: 0 (75.0% found). Worst class: 1 (50",
+    ),
+    "a class that is never predicted": ([0, 1, 2], [[0, 1, 1]], "1 of 3 images wrong."),
+    "all images of one class": ([1, 1], [[1, 1], [1, 0]], ""),
+    "one image that is right": ([2], [[2]], "0 of 1 image wrong."),
+    "one image that is wrong": ([2], [[0], [1]], "of 1 image, 1 are wrong in all seeds and 0 in some."),
+    "one image that some seeds get wrong": (
+        [0],
+        [[0], [1], [0]],
+        "of 1 image, 0 are wrong in all seeds and 1 in some.",
+    ),
+    "no errors": ([0, 1, 2], [[0, 1, 2], [0, 1, 2]], ""),
+    "one error": ([0, 1, 2], [[0, 1, 2], [0, 1, 1]], "Most confused: 2 read as 1 (1 time)."),
+    "no image right": ([0, 1], [[1, 0], [2, 0]], ""),
 }
 
 
@@ -57,7 +64,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def net(case: str) -> Predictions:
     """The predictions of a case."""
-    label, predictions = map(np.array, CASES[case])
+    label, predictions = map(np.array, CASES[case][:2])
     return of_models(label, predictions, np.full(len(label), 0.9), classes=CLASSES)
 
 
@@ -98,6 +105,9 @@ def test_report_and_overview_write_no_nan(case: str, tmp_path: Path) -> None:
     shown = overview(net(case), tmp_path)
     text = shown_text(shown.page(""))
     assert is_clean(text)
+    sentence = CASES[case][2]
+    assert sentence in text
+    assert sentence or "class:" not in text, "no class is best or worst where none is better"
     files = [path for path in tmp_path.rglob("*") if path.suffix in (".csv", ".json")]
     assert len(files) >= 10
     for path in files:
@@ -106,40 +116,14 @@ def test_report_and_overview_write_no_nan(case: str, tmp_path: Path) -> None:
     assert is_clean(results_table(comparison.read_table(results.COMPARISON.read_bytes(), "")))
 
 
-def test_a_class_without_test_images_has_no_recall_and_is_not_the_worst(tmp_path: Path) -> None:
-    found = net("a class without test images")
-    text = shown_text(overview(found, tmp_path).page(""))
-    assert "Best class: 0 (75.0% found). Worst class: 1 (50.0% found)." in text
+def test_a_class_without_test_images_has_no_recall(tmp_path: Path) -> None:
+    text = shown_text(overview(net("a class without test images"), tmp_path).page(""))
     assert "class images errors recall precision 0 4 1 75.0% 75.0% 1 2 1 50.0% 50.0% 2 0 0 – –" in text
-    classes = (tmp_path / "plots/tables/net/classes.csv").read_text().splitlines()
-    assert classes[-1] == "2,0,0,,"
-    shares = (tmp_path / "plots/tables/net/confusion_normalised.csv").read_text().splitlines()
-    assert shares[-1] == "2,,,"
-
-
-def test_a_class_that_is_never_predicted_has_no_precision() -> None:
-    found = net("a class that is never predicted").class_figures.set_index("class")
-    assert found.loc[2, "recall"] == 0, "it has an image, which is wrong"
-    assert np.isnan(found.loc[2, "precision"])
-
-
-@pytest.mark.parametrize("case", ["all images of one class", "one image that is wrong", "no errors", "no image right"])
-def test_no_class_is_best_or_worst_where_none_is_better(case: str, tmp_path: Path) -> None:
-    assert "class:" not in overview(net(case), tmp_path).page("")
-
-
-@pytest.mark.parametrize(
-    ("case", "sentence"),
-    [
-        ("one image that is right", "0 of 1 image wrong."),
-        ("one image that is wrong", "of 1 image, 1 are wrong in all seeds and 0 in some."),
-        ("one image that some seeds get wrong", "of 1 image, 0 are wrong in all seeds and 1 in some."),
-        ("one seed and one error", "1 of 3 images wrong."),
-        ("one error", "Most confused: 2 read as 1 (1 time)."),
-    ],
-)
-def test_one_is_said_as_one(case: str, sentence: str, tmp_path: Path) -> None:
-    assert sentence in shown_text(overview(net(case), tmp_path).page(""))
+    for name, row in ("classes", "2,0,0,,"), ("confusion_normalised", "2,,,"):
+        assert (tmp_path / f"plots/tables/net/{name}.csv").read_text().splitlines()[-1] == row
+    never_predicted = net("a class that is never predicted").class_figures.set_index("class").loc[2]
+    assert never_predicted["recall"] == 0, "it has an image, which is wrong"
+    assert np.isnan(never_predicted["precision"])
 
 
 def test_one_image_on_which_seeds_differ_gives_no_interval(tmp_path: Path) -> None:
@@ -152,26 +136,22 @@ def test_one_image_on_which_seeds_differ_gives_no_interval(tmp_path: Path) -> No
     assert results_table(shown.tables[results.COMPARISON]).endswith("| 90.00% |\n")
 
 
-@pytest.mark.parametrize("images", [1, 3])
-def test_models_that_are_all_right_are_not_sure_to_stay_so(images: int) -> None:
-    low, high = accuracy_interval(np.ones((3, images), bool), 0.95)
-    assert (low, high) == accuracy_interval(np.ones((1, images), bool), 0.95)
-    assert low < 0.5
-    assert high == 1
-
-
-@pytest.mark.parametrize("seeds", [(1, 1), (1, 2), (3, 2)])
-def test_one_image_shows_no_change(seeds: tuple[int, int]) -> None:
-    base, head = np.ones((seeds[0], 1), bool), np.zeros((seeds[1], 1), bool)
-    found = difference(base, head)
-    assert (found.estimate, found.p) == (-1, 1)
+def test_models_that_are_all_right_or_read_one_image_are_not_sure() -> None:
+    for images in (1, 3):
+        low, high = accuracy_interval(np.ones((3, images), bool), 0.95)
+        assert (low, high) == accuracy_interval(np.ones((1, images), bool), 0.95)
+        assert low < 0.5
+        assert high == 1
+    for seeds in ((1, 1), (1, 2), (3, 2)):
+        shown = difference(np.ones((seeds[0], 1), bool), np.zeros((seeds[1], 1), bool))
+        assert (shown.estimate, shown.p) == (-1, 1)
 
 
 def change(case: str, other: str) -> Comparison:
     """A change between two cases with the same labels."""
     base, head = net(case), net(other)
-    found = None if np.array_equal(base.prediction, head.prediction) else difference(base.right, head.right)
-    return Comparison("net", base, head, difference=found)
+    are_same = np.array_equal(base.prediction, head.prediction)
+    return Comparison("net", base, head, difference=None if are_same else difference(base.right, head.right))
 
 
 def reviewed(item: Comparison) -> tuple[str, str]:
@@ -227,26 +207,19 @@ def test_changes_of_one_image_are_read_from_files(tmp_path: Path) -> None:
         written(net(case), tmp_path / name)
         for name, case in (("base", "one image that is right"), ("head", "one image that is wrong"))
     ]
-    (found,) = changes(*sides)
-    assert found.verdict(0.95) == SAME
+    (only,) = changes(*sides)
+    assert only.verdict(0.95) == SAME
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_digits_are_looked_up(case: str, capsys: pytest.CaptureFixture) -> None:
-    models = {"net": net(case), "perfect": of_models(net(case).label, net(case).label, np.ones(1))}
-    found = lookups.errors(models)
-    assert len(found) == (~models["net"].right).any(axis=0).sum()
-    assert len(lookups.select(found, 0, 1, 0, 1)) <= len(found)
-    assert len(lookups.titles(found, ())) == len(found)
-    assert lookups.common(models, len(net(case).seeds) + 1).empty, "one of the models is perfect"
-    digits.print_first(found, 25, "error")
-    count = len(found)
-    assert capsys.readouterr().out.endswith(f"{count or 'no'} error{'' if count == 1 else 's'}\n")
-
-
-def test_the_only_model_is_not_called_all(project: Project) -> None:
-    printed = project.run("python", "-m", "tools.digits", "common", "--architecture", "cnn", "--count", "1").stdout
-    assert re.search(r"^showing 1 of \d+ test images that the only model gets wrong$", printed, re.MULTILINE)
+def test_digits_are_looked_up_among_none_or_one(capsys: pytest.CaptureFixture) -> None:
+    for case, printed in ("no errors", "no errors\n"), ("one error", "1 error\n"), ("no image right", "2 errors\n"):
+        models = {"net": net(case), "perfect": of_models(net(case).label, net(case).label, np.ones(1))}
+        errors = lookups.errors(models)
+        assert lookups.select(errors, 0, 0, 0, 1).empty
+        assert len(lookups.titles(errors, ())) == len(errors)
+        assert lookups.common(models, len(net(case).seeds) + 1).empty, "one of the models is perfect"
+        digits.print_first(errors, 25, "error")
+        assert capsys.readouterr().out.splitlines(keepends=True)[-1] == printed
 
 
 def test_a_search_of_one_trial_says_so() -> None:

@@ -1,10 +1,5 @@
 """A person's own picture of a digit becomes what MNIST's images are, whatever its size, colours and paper."""
 
-import io
-import os
-import struct
-import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +9,6 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from stages.support.errors import PipelineError
 from tools.digits import own, pictures
 from tools.digits.pictures import read
 
@@ -230,95 +224,3 @@ def test_of_several_frames_the_first_is_taken_and_noted(tmp_path: Path) -> None:
     picture, notes = read(tmp_path / "two.gif")
     assert notes == ["first of several frames"]
     assert likeness(prepare(picture)) > 0.95
-
-
-def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def png(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says how large it is, and has no pixels."""
-    header, nothing = struct.pack(">2L5B", width, height, 8, 0, 0, 0, 0), zlib.compress(b"")
-    chunks = [(b"IHDR", header), (b"IDAT", nothing), (b"IEND", b"")]
-    sums = [struct.pack(">L", zlib.crc32(kind + data)) for kind, data in chunks]
-    parts = [struct.pack(">L", len(c[1])) + c[0] + c[1] + check for c, check in zip(chunks, sums, strict=True)]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def costly_tiff() -> bytes:
-    """A file for which a decoder takes a hundred times its size: a tag with 15 million values."""
-    count = 15_000_000
-    entries = [(256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (262, 3, 1, 1), (273, 3, count, 200), (279, 4, 1, 64)]
-    tags = b"".join(struct.pack("<2H2L", *entry) for entry in entries)  # 273 says where each strip of the picture is
-    header = b"II*\0" + struct.pack("<LH", 8, len(entries)) + tags
-    return header.ljust(200, b"\0") + bytes(2 * count)
-
-
-OTHER = "expected a picture in PNG, JPEG, TIFF, GIF, BMP, WEBP, AVIF, PPM; convert others, such as an iPhone's HEIC"
-REFUSED = {
-    "half.png": (lambda: saved(seven(), "png")[:200], "cannot read: "),
-    "pixels.png": (lambda: png(10_000, 10_000), "expected at most 50,000,000 pixels, found 10,000 x 10,000$"),
-    "pixels.webp": (lambda: saved(Image.new("L", (5100, 5000)), "webp", lossless=True), "expected at most 25,000,000"),
-    "seven.eps": (lambda: saved(seven(), "eps"), OTHER),
-    "seven.heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), OTHER),
-    "tag.tiff": (costly_tiff, "cannot read: takes more than 100,000,000 bytes of memory$"),
-    "slow.ppm": (lambda: b"P5" + b" " * 10_000_000 + b"8 8 255 " + bytes(64), "not decoded after 0.2 s$"),
-    "no columns.ppm": (lambda: b"P5 0 9 255 ", ""),
-    "exif.jpg": (lambda: saved(seven(), "jpeg", exif=b"Exif\0\0II*\0\xff\xff"), "cannot read: "),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_file_that_cannot_be_read_is_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name == "tag.tiff":
-        monkeypatch.setattr(pictures, "MEMORY", 100_000_000)
-        if sys.platform != "linux":
-            pytest.skip("memory is limited on Linux only")
-    if name == "slow.ppm":
-        monkeypatch.setattr(pictures, "SECONDS", 0.2)
-    make, expected = REFUSED[name]
-    (tmp_path / name).write_bytes(make())
-    with pytest.raises(PipelineError, match=f"{name}: {expected}"):
-        read(tmp_path / name)
-
-
-def test_a_large_file_and_what_is_no_file_are_refused_before_they_are_opened(tmp_path: Path) -> None:
-    (tmp_path / "large.png").touch(mode=0o000)
-    os.truncate(tmp_path / "large.png", 200_000_001)
-    with pytest.raises(PipelineError, match=r"large.png: expected at most 200,000,000 bytes, found 200,000,001$"):
-        read(tmp_path / "large.png")
-    os.mkfifo(tmp_path / "pipe.png")
-    for path in (tmp_path / "pipe.png", tmp_path, Path("/dev/zero")):
-        with pytest.raises(PipelineError, match=f"{path}: expected a file, found a folder, device or FIFO$"):
-            read(path)
-
-
-@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "gif", "bmp", "webp", "avif", "ppm"])
-def test_a_damaged_file_is_read_or_refused_in_silence(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    content = saved(seven(0.2).convert("RGB"), kind, **({"compression": "tiff_lzw"} if kind == "tiff" else {}))
-    random, messages = np.random.default_rng(0), []
-    for _ in range(100):
-        damaged = np.frombuffer(content, np.uint8).copy()
-        damaged[random.integers(0, min(len(damaged), random.choice([60, 3000])), 3)] = random.integers(0, 256, 3)
-        (tmp_path / "damaged").write_bytes(damaged[: random.integers(len(damaged) // 2, 2 * len(damaged))].tobytes())
-        try:
-            own.prepare(read(tmp_path / "damaged")[0], 28, 28)
-        except (PipelineError, ValueError) as error:
-            messages.append(str(error))
-    assert len(messages) > 10
-    assert not any("\n" in line for line in messages)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_among_refused_pictures_the_others_are_prepared(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    seven().save(tmp_path / "good\x1b\udcff.png")
-    (tmp_path / "bad\n.png").write_bytes((tmp_path / "good\x1b\udcff.png").read_bytes()[:200])
-    Image.new("L", (90, 90), 128).save(tmp_path / "blank\n.png")
-    names = ["bad\n.png", "good\x1b\udcff.png", "missing.png", "blank\n.png", "good\x1b\udcff.png"]
-    prepared = list(own.prepare_all([tmp_path / name for name in names], 28, 28))
-    assert [path for path, _, _ in prepared] == [rf"{tmp_path}/good\x1b\udcff.png"] * 2
-    lines = capsys.readouterr().err.splitlines()
-    expected = [rf"{tmp_path}/bad\n.png", f"{tmp_path}/missing.png", rf"{tmp_path}/blank\n.png"]
-    assert [line.split(": ")[:2] for line in lines] == [["error", path] for path in expected]

@@ -49,6 +49,8 @@ class Fit(Section):
 
 
 class Architecture(Section):
+    """A network and its training."""
+
     layers: list[Annotated[KerasObject, OneOf("layer")]] = Field(min_length=1)
     compile: Compile = Compile()
     fit: Fit
@@ -57,15 +59,16 @@ class Architecture(Section):
     def _gives_class_probabilities(self) -> "Architecture":
         last = self.layers[-1]
         activation = last.arguments.get("activation")
-        found = activation.name if activation else "no activation"
-        if last.name != "Softmax" and found != "softmax":
+        given = activation.name if activation else "no activation"
+        if last.name != "Softmax" and given != "softmax":
             where = f"layers[{len(self.layers) - 1}].{last.name}.activation"
             hint = "end the layers with Flatten, Dense: {units: classes, activation: softmax}"
-            raise located(where, f"expected softmax, for class probabilities, found {found}; {hint}")
+            raise located(where, f"expected softmax, for class probabilities, found {given}; {hint}")
         return self
 
     def objects(self) -> list[tuple[str, KerasObject]]:
-        """All Keras objects, each with its path, such as `layers[0].Dense.kernel_regularizer.L2`."""
+        """Lists all Keras objects, each with its path, such as `layers[0].Dense.kernel_regularizer.L2`."""
         tops = [(f"layers[{index}].{layer.name}", layer) for index, layer in enumerate(self.layers)]
-        tops += [(f"compile.{each.kind}.{each.name}", each) for each in (self.compile.optimizer, self.compile.loss)]
+        compiled = self.compile.optimizer, self.compile.loss
+        tops += [(f"compile.{value.kind}.{value.name}", value) for value in compiled]
         return [item for where, top in tops for item in top.walk(where)]

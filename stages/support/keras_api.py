@@ -35,39 +35,26 @@ TYPES: dict[str, Any] = {
 }
 BRANCHES = "branches"  # the argument of a layer that merges: lists of layers, each applied to the same input
 
-# What Keras has and params.yaml does not. The name stands for a class, or for an argument.
-RUNS_CODE = "it runs code, which is not data"
-SEVERAL_INPUTS = "it takes several inputs"
-WRAPS = "it wraps other layers, whose operations may not be portable; write the layers themselves"
-NO_IMAGES = "it does not take images as numbers"
-LABELS = "it changes labels together with images"
-ONE_HOT = "labels are one-hot here; use CategoricalCrossentropy"
-REFUSED = {
-    "Lambda": RUNS_CODE,
-    "FlaxLayer": RUNS_CODE,
-    "JaxLayer": RUNS_CODE,
-    "TFSMLayer": RUNS_CODE,
-    "TorchModuleWrapper": RUNS_CODE,
-    **dict.fromkeys(
-        ("AdditiveAttention", "Attention", "Dot", "GroupQueryAttention", "MultiHeadAttention"), SEVERAL_INPUTS
-    ),
-    **dict.fromkeys(("Bidirectional", "Pipeline", "RNN", "SpectralNormalization", "StackedRNNCells"), WRAPS),
-    **dict.fromkeys(
-        ("TimeDistributed", "Wrapper", "GRUCell", "LSTMCell", "SimpleRNNCell", "LossScaleOptimizer", "MultiOptimizer"),
-        WRAPS,
-    ),
-    **dict.fromkeys(("CategoryEncoding", "Discretization", "Embedding", "Hashing", "HashedCrossing"), NO_IMAGES),
-    **dict.fromkeys(("IntegerLookup", "StringLookup", "TextVectorization", "ReversibleEmbedding"), NO_IMAGES),
-    **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram", "STFT", "InputLayer", "Masking"), NO_IMAGES),
-    **dict.fromkeys(("CutMix", "MixUp", "MaxNumBoundingBoxes"), LABELS),
-    **dict.fromkeys(("RandomColorDegeneration", "RandomHue", "RandomSaturation"), "it takes images in colour"),
-    **dict.fromkeys(("CategoricalGeneralizedCrossEntropy", "Circle", "CTC", "SparseCategoricalCrossentropy"), ONE_HOT),
-    "RandomElasticTransform": "in batches of any size, Keras puts the first image, distorted, in place of others",
-    "RandomShear": "Keras saves a model with it, but cannot load it again",
-    "Equalization": "Keras does not make it a part of the model",
-    "RandomCrop": "Keras crops in training, but not when it predicts",
-    "glu": "it halves the number of units",
+# What Keras has and params.yaml does not: reasons, and the names of classes and functions
+_REASONS = {
+    "it runs code, which is not data": "Lambda FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
+    "it takes several inputs": "AdditiveAttention Attention Dot GroupQueryAttention MultiHeadAttention",
+    "it wraps other layers, whose operations may not be portable; write the layers themselves": "Bidirectional GRUCell "
+    "LSTMCell LossScaleOptimizer MultiOptimizer Pipeline RNN SimpleRNNCell SpectralNormalization StackedRNNCells "
+    "TimeDistributed Wrapper",
+    "it does not take images as numbers": "CategoryEncoding Discretization Embedding HashedCrossing Hashing InputLayer "
+    "IntegerLookup Masking MelSpectrogram ReversibleEmbedding STFT STFTSpectrogram StringLookup TextVectorization",
+    "it changes labels together with images": "CutMix MixUp MaxNumBoundingBoxes",
+    "it takes images in colour": "RandomColorDegeneration RandomHue RandomSaturation",
+    "labels are one-hot here; use CategoricalCrossentropy": "CategoricalGeneralizedCrossEntropy Circle CTC "
+    "SparseCategoricalCrossentropy",
+    "in batches of any size, Keras puts the first image, distorted, in place of others": "RandomElasticTransform",
+    "Keras saves a model with it, but cannot load it again": "RandomShear",
+    "Keras does not make it a part of the model": "Equalization",
+    "Keras crops in training, but not when it predicts": "RandomCrop",
+    "it halves the number of units": "glu",
 }
+REFUSED = {name: reason for reason, names in _REASONS.items() for name in names.split()}
 # What Keras computes with TensorFlow's approximate 1/x (the gradient of a logarithm) or 1/√x, which differ between
 # processors; research/operations found these
 NOT_PORTABLE: dict[Kind, tuple[str, ...]] = {
@@ -92,7 +79,7 @@ class KerasObject:
     arguments: dict[str, Any]
 
     def walk(self, where: str = "") -> Iterator[tuple[str, "KerasObject"]]:
-        """This object and all within it, each with its path from here, such as `.kernel_regularizer.L2`."""
+        """Yields this object and all within it, each with its path from here, such as `.kernel_regularizer.L2`."""
         yield where, self
         for key, value in self.arguments.items():
             for below, inner in _inner(value):
@@ -126,16 +113,16 @@ class OneOf:
 
 @functools.cache
 def _definitions() -> dict[str, dict[str, dict[str, Any]]]:
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    by_kind: dict[str, dict[str, dict[str, Any]]] = {}
     for key, schema in json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))["$defs"].items():
         kind, _, name = key.partition(".")
         if name:
-            found.setdefault(kind, {})[name] = schema
-    return found
+            by_kind.setdefault(kind, {})[name] = schema
+    return by_kind
 
 
 def definitions(kind: Kind) -> dict[str, dict[str, Any]]:
-    """JSON Schemas of the arguments of all objects of a kind, by name."""
+    """Returns the JSON Schema of the arguments of each object of a kind, by name."""
     return _definitions()[kind]
 
 
@@ -164,14 +151,15 @@ def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:
     return KerasObject(kind, name, checked)
 
 
-def why_not_portable(each: KerasObject) -> str:
-    """Says why an object gives other bytes on other processors; empty if it gives the same."""
-    if each.name not in NOT_PORTABLE.get(each.kind, ()):
+def why_not_portable(value: KerasObject) -> str:
+    """Returns why an object gives other bytes on other processors; "" if it gives the same."""
+    if value.name not in NOT_PORTABLE.get(value.kind, ()):
         return ""
-    return f"the {each.kind} {each.name} is computed with approximations that differ between processors"
+    return f"the {value.kind} {value.name} is computed with approximations that differ between processors"
 
 
 def _unknown(name: str, known: list[str]) -> str:
+    """Explains why an object is not on offer, or suggests a known name."""
     if name in REFUSED:
         return f"{name} is not on offer: {REFUSED[name]}"
     return f"unknown name '{name}'{nearest(name, known)}"
@@ -188,7 +176,7 @@ def _argument(schema: dict[str, Any], value: Any, where: str) -> Any:
     kinds = [choice["$ref"].removeprefix("#/$defs/") for choice in choices if "$ref" in choice]
     if kinds and isinstance(value, str | dict):
         return keras_object(kinds[0], value, where)
-    known = [each for choice in choices for each in choice.get("enum", ()) if isinstance(each, str)]
+    known = [option for choice in choices for option in choice.get("enum", ()) if isinstance(option, str)]
     if known and isinstance(value, str) and {"type": "integer"} not in choices:
         raise located(where, f"found {found_value(value)}{nearest(value, known)}")
     raise located(where, f"expected {_expected(choices)}, found {found_value(value)}")
@@ -206,7 +194,7 @@ def _branches(value: Any, where: str) -> list[list[KerasObject]]:
 
 
 def _choices(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """The types that a value may have."""
+    """Returns the types that a value may have."""
     return schema.get("anyOf", [schema])
 
 
@@ -229,18 +217,14 @@ def _fits(schema: dict[str, Any], value: Any) -> bool:
 
 
 def _expected(choices: list[dict[str, Any]]) -> str:
-    words = {
-        "array": "a list",
-        "integer": "an integer",
-        "null": "null",
-        "boolean": "true or false",
-    }
+    """Describes the types that a value may have: `an integer or 'classes'`."""
+    words = {"array": "a list", "integer": "an integer", "null": "null", "boolean": "true or false"}
     names = []
     for choice in choices:
         if "$ref" in choice:
             names.append(f"the name of a Keras {choice['$ref'].removeprefix('#/$defs/')}")
         elif "enum" in choice:
-            names += [f"'{each}'" if isinstance(each, str) else str(each) for each in choice["enum"]]
+            names += [f"'{option}'" if isinstance(option, str) else str(option) for option in choice["enum"]]
         elif "pattern" in choice:
             names.append("text such as '2 epochs'")
         else:

@@ -1,4 +1,4 @@
-"""The notation of params.yaml: sections with fixed keys, and one-line messages for what is not valid."""
+"""Sections of params.yaml with fixed keys, and one-line messages for values that are not valid."""
 
 import difflib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-MANY = 30  # names, more than a message lists
+MAX_NAMES = 30  # in a message
 
 
 class Section(BaseModel):
@@ -28,12 +28,12 @@ class Section(BaseModel):
 
 
 def located(where: str, message: str) -> PydanticCustomError:
-    """The error for a mistake at a key or index below the one that is checked."""
+    """Returns the error for a mistake at a key or index below the one that is checked."""
     return PydanticCustomError("located", "{message}", {"where": where, "message": message})
 
 
 def explain(error: ErrorDetails) -> str:
-    """A pydantic error as one line: path, expected, found, closest valid name."""
+    """Writes a pydantic error as one line: path, expected, found, closest valid name."""
     context, location = error.get("ctx", {}), error["loc"]
     is_key = location[-1:] == ("[key]",)
     if is_key:
@@ -60,16 +60,13 @@ def explain(error: ErrorDetails) -> str:
         case "too_short":
             return f"{path}: expected at least {context['min_length']} item, found {found}"
     expected = error["msg"]
-    for pydantics, ours in (
-        ("Input should be a", "a"),
-        ("Input should be", "a value"),
-        ("String should", "text to"),
-    ):
-        expected = expected.replace(pydantics, ours)
+    for theirs, ours in (("Input should be a", "a"), ("Input should be", "a value"), ("String should", "text to")):
+        expected = expected.replace(theirs, ours)
     return f"{path}: expected {expected}, found {found}"
 
 
 def _path(location: tuple[int | str, ...]) -> str:
+    """Joins keys and indices: `architectures.cnn.layers[1]`."""
     path = ""
     for part in location:
         path = f"{path}[{part}]" if isinstance(part, int) else _join(path, part)
@@ -84,7 +81,7 @@ def _join(path: str, key: str) -> str:
 
 
 def found_value(value: Any) -> str:
-    """A value as JSON, cut where it is long; one that JSON has not, such as a date for a key, as Python shows it."""
+    """Writes a value as JSON, cut if it is long; as Python does if JSON cannot, as for a date that is a key."""
     try:
         return _shortened(json.dumps(value, default=str))
     except TypeError:
@@ -96,11 +93,11 @@ def _shortened(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the closest known name, or a list of all, or of the closest."""
+    """Suggests a known name for an unknown one: the closest match, all names if there are few, or the three closest."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean '{close[0]}'?"
-    if len(known) > MANY:
+    if len(known) > MAX_NAMES:
         return f"; the closest are {', '.join(difflib.get_close_matches(name, known, n=3, cutoff=0))}"
     return f"; expected one of {', '.join(known)}"

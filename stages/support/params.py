@@ -63,7 +63,8 @@ class Preprocess(Section):
     samples: Samples
 
 
-def _each_once(seeds: list[int]) -> list[int]:
+def _no_seed_twice(seeds: list[int]) -> list[int]:
+    """Raises `PydanticCustomError`, located at the seed, if one occurs twice."""
     for index, seed in enumerate(seeds):
         if seed in seeds[:index]:
             raise located(f"[{index}]", f"expected each seed once, found {seed} again")
@@ -71,13 +72,13 @@ def _each_once(seeds: list[int]) -> list[int]:
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_each_once)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_no_seed_twice)]
 
 
 class Train(Section):
     seeds: Seeds = Field(
         description="each architecture is trained once with each; a seed decides the initial weights, dropout, and the "
-        "order of the images",
+        "order of the images"
     )
     kernels: Kernels = Field(
         description="for train and evaluate: 'portable' gives the same bytes on any x86-64 processor with AVX2; "
@@ -146,8 +147,8 @@ class Params(Section):
     @model_validator(mode="after")
     def _bytes_are_portable(self) -> "Params":
         for name, architecture in self.architectures.items():
-            for where, each in architecture.objects() if self.train.kernels == "portable" else ():
-                if why := why_not_portable(each):
+            for where, value in architecture.objects() if self.train.kernels == "portable" else ():
+                if why := why_not_portable(value):
                     raise located(f"architectures.{name}.{where}", f"{why}; use another, or train.kernels: native")
         return self
 
@@ -166,7 +167,7 @@ class Params(Section):
         return self
 
     def architecture(self, name: str) -> Architecture:
-        """The architecture of that name."""
+        """Returns the architecture of that name. Raises `PipelineError` if there is none."""
         if name not in self.architectures:
             raise PipelineError(
                 f"{PARAMS_PATH}: architectures: no architecture '{name}'{nearest(name, self.architectures)}"
@@ -175,7 +176,7 @@ class Params(Section):
 
 
 def mistake(key: str, expected: object, found: object) -> PipelineError:
-    """The error for a value in params.yaml that does not match the data."""
+    """Returns the error for a value in params.yaml that does not match the data."""
     return PipelineError(f"{PARAMS_PATH}: {key}: expected {expected}, found {found}")
 
 

@@ -1,4 +1,4 @@
-"""Reads YAML strictly, with the values that DVC reads, and writes YAML that gives these values again.
+"""Reads YAML strictly, as the values that DVC reads, and writes YAML that both read back.
 
 PyYAML follows YAML 1.1, DVC YAML 1.2, in which `1e-3` is a number, and `on`, `yes` and `1:30` are text. The patterns
 below are those of ruamel.yaml, with which DVC reads; tests/test_yaml.py compares the two.
@@ -45,7 +45,7 @@ class _Loader(CSafeLoader):
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012
 
     def construct_int(self, node: ScalarNode) -> int:
-        """An integer; a leading zero means nothing, and `0o` is octal."""
+        """Reads an integer; `0o` is octal, a leading zero alone is not."""
         text = self.construct_scalar(node).replace("_", "")
         sign, digits = (text[0], text[1:]) if text[:1] in ("-", "+") else ("", text)
         if len(digits) > MAX_DIGITS:
@@ -54,7 +54,7 @@ class _Loader(CSafeLoader):
         return int(sign + (digits[2:] if base else digits), base or 10)
 
     def check(self, node: Node, known: dict[int, tuple[int, int] | None], level: int = 0) -> tuple[int, int]:
-        """Nodes and levels at and below a node, aliases written out; raises `ValueError` for what is not allowed."""
+        """Counts nodes and levels at and below a node, aliases written out. Raises `ValueError` if too many."""
         if level > MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels")
         if id(node) not in known:
@@ -62,9 +62,9 @@ class _Loader(CSafeLoader):
             children = [] if isinstance(node, ScalarNode) else node.value
             if isinstance(node, MappingNode):
                 self._check_keys([key for key, _ in node.value])
-                children = [each for pair in node.value for each in pair]
-            found = [self.check(child, known, level + 1) for child in children]
-            known[id(node)] = 1 + sum(nodes for nodes, _ in found), 1 + max((level for _, level in found), default=0)
+                children = [child for pair in node.value for child in pair]
+            counts = [self.check(child, known, level + 1) for child in children]
+            known[id(node)] = 1 + sum(nodes for nodes, _ in counts), 1 + max((level for _, level in counts), default=0)
         if (counted := known[id(node)]) is None:
             raise ValueError("an alias stands for something that holds the alias")
         nodes, levels = counted
@@ -73,6 +73,7 @@ class _Loader(CSafeLoader):
         return nodes, levels
 
     def _check_keys(self, nodes: list[Node]) -> None:
+        """Raises `MarkedYAMLError` for a key that occurs twice, or that is a mapping or list."""
         seen = set()
         for node in nodes:
             if not isinstance(node, ScalarNode):
@@ -83,7 +84,7 @@ class _Loader(CSafeLoader):
             seen.add(key)
 
     def flatten_mapping(self, node: MappingNode) -> None:
-        """Puts what `<<` merges before the mapping's own keys, which count; of several mappings, the first counts."""
+        """Puts keys that `<<` merges before the mapping's own, which override them. The first merged wins."""
         merged, own = [], []
         for key, value in node.value:
             if key.tag != MERGE:
@@ -98,7 +99,7 @@ class _Loader(CSafeLoader):
 
 
 class _Dumper(SafeDumper):
-    """PyYAML's safe dumper, which quotes text that YAML 1.1 or 1.2 takes for something else, and writes no aliases."""
+    """PyYAML's safe dumper. Quotes text that YAML 1.1 or 1.2 reads as another type, and writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -114,12 +115,12 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file; raises `PipelineError` if it is not valid, and `OSError` if it cannot be read."""
+    """Reads a YAML file. Raises `PipelineError` if it is not valid, and `OSError` if it cannot be read."""
     return parse_yaml(path.read_bytes(), str(path))
 
 
 def parse_yaml(content: bytes, name: str) -> Any:
-    """The content of a YAML document in UTF-8.
+    """Reads a YAML document in UTF-8.
 
     Raises `PipelineError`, which begins with `name`, if it is not valid YAML, if a key occurs twice in a mapping, or
     if it is larger than any file of this project.
@@ -147,7 +148,7 @@ def parse_yaml(content: bytes, name: str) -> Any:
 
 
 def to_yaml(value: Any, flow: bool | None = None) -> str:
-    """Returns YAML from which `parse_yaml` and DVC read the value as it was, whatever its keys and texts look like.
+    """Returns YAML from which `parse_yaml` and DVC read the same value.
 
     Args:
         value: of mappings, lists and scalars.

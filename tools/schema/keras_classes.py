@@ -1,7 +1,7 @@
-"""Reads what Keras has to offer from the installed Keras: names, arguments, types, defaults and descriptions.
+"""Reads names, arguments, types, defaults and descriptions from the installed Keras.
 
-Types come from signatures and docstrings, as Keras has almost no annotations. A type that neither tells is left open;
-Keras then checks the value when it builds the model.
+Types come from signatures and docstrings, as Keras has almost no annotations. If neither has a type, all are allowed,
+and Keras checks the value when it builds the model.
 """
 
 import inspect
@@ -49,11 +49,11 @@ WORDS = (
     (r"\btuples?\b|\blists?\b|\binteger tensor\b", "array"),
     (r"\bstr(ing)?\b|\bone of\b", "string"),
 )
-OPEN = [{"type": each} for each in ("boolean", "number", "string", "array", "null")]
+ANY_TYPE = [{"type": name} for name in ("boolean", "number", "string", "array", "null")]
 
 
 def keras_classes(keras: ModuleType) -> Iterator[tuple[Kind, str, Any]]:
-    """Every class of Keras that may be on offer: its kind, name and class."""
+    """Yields every class of Keras that may be on offer: its kind, name and class."""
     schedules = keras.optimizers.schedules
     places: dict[Kind, tuple[ModuleType, type]] = {
         "layer": (keras.layers, keras.layers.Layer),
@@ -65,36 +65,36 @@ def keras_classes(keras: ModuleType) -> Iterator[tuple[Kind, str, Any]]:
         "constraint": (keras.constraints, keras.constraints.Constraint),
     }
     for kind, (module, base) in places.items():
-        for name, each in sorted(vars(module).items()):
-            if inspect.isclass(each) and issubclass(each, base) and each is not base and name == each.__name__:
-                yield kind, name, each
+        for name, value in sorted(vars(module).items()):
+            if inspect.isclass(value) and issubclass(value, base) and value is not base and name == value.__name__:
+                yield kind, name, value
 
 
 def keras_definitions(keras: ModuleType) -> dict[str, dict[str, Any]]:
-    """The JSON Schema of each kind of object, and of the arguments of each object on offer (`layer.Conv2D`)."""
-    found: dict[str, dict[str, Any]] = {}
-    for kind, name, each in keras_classes(keras):
+    """Returns the JSON Schema of each kind of object, and of the arguments of each object on offer (`layer.Conv2D`)."""
+    objects: dict[str, dict[str, Any]] = {}
+    for kind, name, keras_class in keras_classes(keras):
         if name not in REFUSED:
-            found[f"{kind}.{name}"] = _arguments(kind, each)
+            objects[f"{kind}.{name}"] = _arguments(kind, keras_class)
     for name, function in sorted(vars(keras.activations).items()):
         if inspect.isfunction(function) and name not in REFUSED and _takes_one_argument(function):
-            found[f"activation.{name}"] = _object({}, [])
-    for name in [key.removeprefix("initializer.") for key in found if key.startswith("initializer.")]:
-        if not found[f"initializer.{name}"]["required"]:
-            found[f"initializer.{re.sub(r'(?<=[a-z])(?=[A-Z])', '_', name).lower()}"] = _object({}, [])
-    kinds = dict.fromkeys(key.partition(".")[0] for key in found)
-    return {kind: _kind(kind, found) for kind in kinds} | found
+            objects[f"activation.{name}"] = _object({}, [])
+    for name in [key.removeprefix("initializer.") for key in objects if key.startswith("initializer.")]:
+        if not objects[f"initializer.{name}"]["required"]:
+            objects[f"initializer.{re.sub(r'(?<=[a-z])(?=[A-Z])', '_', name).lower()}"] = _object({}, [])
+    kinds = dict.fromkeys(key.partition(".")[0] for key in objects)
+    return {kind: _kind(kind, objects) for kind in kinds} | objects
 
 
 def _takes_one_argument(function: Callable) -> bool:
     """Whether it is a function of `x`, not one of Keras's helpers for functions; further arguments have defaults."""
     first, *others = inspect.signature(function).parameters.values()
-    return first.name == "x" and all(each.default is not each.empty for each in others)
+    return first.name == "x" and all(other.default is not other.empty for other in others)
 
 
-def _kind(kind: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The JSON Schema of an object: its name, or {name: arguments}."""
-    own = {key.removeprefix(f"{kind}."): value for key, value in found.items() if key.startswith(f"{kind}.")}
+def _kind(kind: str, objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Returns the JSON Schema of an object of a kind: its name, or {name: arguments}."""
+    own = {key.removeprefix(f"{kind}."): value for key, value in objects.items() if key.startswith(f"{kind}.")}
     bare = [name for name, arguments in own.items() if not arguments["required"]]
     with_arguments = _object({name: {"$ref": f"#/$defs/{kind}.{name}"} for name in own}, [])
     return {"anyOf": [{"enum": bare}, with_arguments | {"minProperties": 1, "maxProperties": 1}]}
@@ -104,10 +104,11 @@ def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _arguments(kind: Kind, each: type) -> dict[str, Any]:
+def _arguments(kind: Kind, keras_class: type) -> dict[str, Any]:
+    """Returns the JSON Schema of the arguments of a class."""
     properties, required = {}, []
-    documented = _documented(each)
-    for name, parameter in list(inspect.signature(each).parameters.items()):
+    documented = _documented(keras_class)
+    for name, parameter in inspect.signature(keras_class).parameters.items():
         if name in LEFT_OUT or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         needed = parameter.default is parameter.empty
@@ -120,7 +121,7 @@ def _arguments(kind: Kind, each: type) -> dict[str, Any]:
             properties[name] = properties[name] | {"description": text}
         if not needed and isinstance(parameter.default, bool | int | float | str | None):
             properties[name] = properties[name] | {"default": parameter.default}
-    if each.__name__ in MERGING:
+    if keras_class.__name__ in MERGING:
         layers = {"type": "array", "items": {"$ref": "#/$defs/layer"}}
         text = "lists of layers, each applied to the input; [] is the input itself"
         properties[BRANCHES] = {"type": "array", "items": layers, "minItems": 2, "description": text}
@@ -129,7 +130,7 @@ def _arguments(kind: Kind, each: type) -> dict[str, Any]:
 
 
 def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> list[dict[str, Any]]:
-    """The types that an argument may have, each as JSON Schema."""
+    """Returns the types that an argument may have, each as JSON Schema."""
     for suffix in ("initializer", "regularizer", "constraint", "activation"):
         if name == suffix or name.endswith(f"_{suffix}"):
             return [{"$ref": f"#/$defs/{suffix}"}, {"type": "null"}]
@@ -155,33 +156,32 @@ def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> li
     if "number" in words and "integer" in words:
         words.remove("integer")  # which is a number
     if not words:
-        return OPEN
-    choices: list[dict[str, Any]] = [
-        {"type": word} for word in dict.fromkeys([*words, *(["null"] if default is None else [])])
-    ]
+        return ANY_TYPE
+    words += ["null"] if default is None else []
+    choices: list[dict[str, Any]] = [{"type": word} for word in dict.fromkeys(words)]
     if name in COUNTS and kind == "layer":
         choices.append({"enum": [CLASSES]})
     return choices
 
 
 def _words(text: str) -> list[str]:
-    """The types that a part of a description names."""
+    """Returns the types that a part of a description names."""
     return [word for pattern, word in WORDS if re.search(pattern, text, re.IGNORECASE)]
 
 
 def _options(default: str, text: str) -> list[str]:
-    """The texts that a docstring lists for an argument, if its default is among them."""
+    """Returns the texts that a docstring lists for an argument, if its default is among them."""
     listed = list(dict.fromkeys(re.findall(r"\"([a-z_0-9]+)`?\"", text)))
     return listed if default in listed and len(listed) > 1 else []
 
 
-def _documented(each: type) -> dict[str, str]:
-    """The description of each argument, from the docstrings of a class and its bases."""
-    found: dict[str, str] = {}
-    for cls in each.__mro__:
-        text = inspect.cleandoc(cls.__doc__ or "") + "\n"
+def _documented(keras_class: type) -> dict[str, str]:
+    """Returns the description of each argument, from the docstrings of a class and its bases."""
+    descriptions: dict[str, str] = {}
+    for base in keras_class.__mro__:
+        text = inspect.cleandoc(base.__doc__ or "") + "\n"
         for indent, arguments in re.findall(r"^( *)Arg(?:ument)?s:\n((?:\1 +\S.*\n|\n)+)", text, re.MULTILINE):
             entry = rf"^{indent} {{4}}`?(\w+)`?: *(.*\n(?:(?:{indent} {{5,}}.*)?\n)*)"
             for name, description in re.findall(entry, arguments, re.MULTILINE):
-                found.setdefault(name, " ".join(description.split()))
-    return found
+                descriptions.setdefault(name, " ".join(description.split()))
+    return descriptions
