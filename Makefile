@@ -40,6 +40,7 @@ check: $(DEV) ## check lint, format, types, and that generated files are up to d
 	ruff check .
 	ruff format --check .
 	mypy
+	zizmor --offline --quiet .github
 	python -m tools.schema --check
 	python -m tools.overview --check
 	python -m tools.plots.page --check

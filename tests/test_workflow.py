@@ -104,7 +104,7 @@ def test_only_a_job_that_runs_nothing_of_the_repository_can_write() -> None:
 def test_the_code_that_runs_is_the_base_branchs_and_no_script_has_text_of_the_pull_request() -> None:
     assert list(WORKFLOW["on"]) == ["pull_request_target", "workflow_run"]
     checkouts = [step for step in STEPS if step.get("uses", "").startswith("actions/checkout")]
-    assert [step["with"] for step in checkouts] == [{"fetch-depth": 0}]
+    assert [step["with"] for step in checkouts] == [{"fetch-depth": 0, "persist-credentials": False}]
     assert all(step["uses"].startswith("actions/") for step in STEPS if "uses" in step)
     assert not any(re.search(r"git (checkout|switch|merge |pull|reset|restore)", step.get("run", "")) for step in STEPS)
     assert not any("${{" in step.get("run", "") for job in JOBS.values() for step in job["steps"])
