@@ -22,8 +22,7 @@ from .conftest import TUTORIALS
 from .keras_objects import DATASET, example, names
 
 MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
-# The tutorials' own model.summary()
-PARAMETERS = {
+PARAMETERS = {  # the tutorials' own model.summary()
     "mlp_256": 203_530,
     "mlp_1000": 795_010,
     "mlp_1000_dropout": 795_010,
