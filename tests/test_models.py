@@ -22,8 +22,7 @@ from .conftest import TUTORIALS
 from .keras_objects import DATASET, example, names
 
 MNIST = Dataset(dataset="MNIST", classes=10, image=(28, 28, 1), count=60_000)
-# The tutorials' own model.summary()
-PARAMETERS = {
+PARAMETERS = {  # the tutorials' own model.summary()
     "mlp_256": 203_530,
     "mlp_1000": 795_010,
     "mlp_1000_dropout": 795_010,
@@ -61,12 +60,14 @@ def test_arguments_are_passed_to_keras_however_deep() -> None:
         {"Conv2D": {"filters": 3, "kernel_size": [5, 4], "kernel_regularizer": {"L2": {"l2": 0.25}}}},
         {"Conv2D": {"filters": "classes", "kernel_size": 1, "kernel_initializer": {"VarianceScaling": {"scale": 3}}}},
         "Flatten",
+        {"Dense": {"units": 5, "kernel_constraint": {"MaxNorm": {"max_value": 4}}}},
         optimizer={"AdamW": {"learning_rate": rate, "use_ema": True, "ema_momentum": 0.75}},
         loss={"CategoricalCrossentropy": {"label_smoothing": 0.125}},
     )
-    _, first, second, *_ = model.layers
+    _, first, second, _, third, _ = model.layers
     assert (first.kernel_size, first.kernel_regularizer.l2, second.filters) == ((5, 4), 0.25, MNIST.classes)
     assert second.kernel_initializer.scale == 3
+    assert third.kernel_constraint.max_value == 4
     assert model.optimizer._learning_rate.decay_steps == 7
     assert (model.optimizer.use_ema, model.optimizer.ema_momentum) == (True, 0.75)
     assert model.loss.get_config()["label_smoothing"] == 0.125
