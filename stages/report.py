@@ -82,7 +82,7 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def _seeds(predictions: Predictions) -> str:
-    """Says that figures are of several seeds, for headings; empty for one."""
+    """Returns how many seeds figures are of, for headings; an empty string for one."""
     return f", {predictions.several}" if len(predictions.seeds) > 1 else ""
 
 

@@ -214,9 +214,11 @@ def test_a_lock_with_more_than_stages_is_left_as_dvc_repro_leaves_it(
 
 def test_a_failure_stops_what_depends_on_it_and_nothing_else(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["mlp_256"].update(compile=DIVERGES))
+    project.edit(lambda params: params["overview"].update(confidence=0.99))
     make_stale(project, "report@cnn")
     done = project.run(*REPRO, check=False)
     assert done.returncode == 1
+    assert "99% interval" in (project.path / "plots/report.html").read_text(), "the overview of what there is"
     assert "error: params.yaml: architectures.mlp_256: expected a finite loss" in done.stdout
     assert done.stderr.startswith(
         "error: failed, see above: train@mlp_256; not run, as they depend on it: evaluate@mlp_256, report@mlp_256; "

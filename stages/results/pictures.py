@@ -69,8 +69,8 @@ def shorten(text: Text, width: float, end: float = 0.5) -> None:
     kept = len(whole)
     renderer = FigureCanvasAgg(text.get_figure(root=True)).get_renderer()
     with _any_characters():
-        while kept and (found := text.get_window_extent(renderer).width / text.figure.dpi) > width:
-            kept = min(kept - 1, int(kept * width / found))
+        while kept and (inches := text.get_window_extent(renderer).width / text.figure.dpi) > width:
+            kept = min(kept - 1, int(kept * width / inches))
             tail = round(kept * end)
             text.set_text(f"{whole[: kept - tail]}…{whole[len(whole) - tail :]}")
 

@@ -115,12 +115,12 @@ class Predictions:
     def read(cls, path: Path, name: str, seeds: list[int], label: np.ndarray | None = None) -> "Predictions":
         """Reads the file at `path`; raises `PipelineError` if it is not of these seeds and labels (n,)."""
         with made_by(f"evaluate@{name}", path):
-            found = cls.parse(read_bytes(path), name, str(path))
-            if found.seeds != tuple(sorted(seeds)):
-                raise PipelineError(f"{path}: expected the seeds {sorted(seeds)}, found {list(found.seeds)}")
-            if label is not None and not np.array_equal(found.label, label):
+            predictions = cls.parse(read_bytes(path), name, str(path))
+            if predictions.seeds != tuple(sorted(seeds)):
+                raise PipelineError(f"{path}: expected the seeds {sorted(seeds)}, found {list(predictions.seeds)}")
+            if label is not None and not np.array_equal(predictions.label, label):
                 raise PipelineError(f"{path}: expected predictions for the {len(label):,} test images, found others")
-            return found
+            return predictions
 
     def write(self, path: Path, decimals: int) -> None:
         """Writes it as JSON, with rounded probabilities."""
@@ -199,10 +199,10 @@ class Predictions:
         """
         history = pd.DataFrame(self.history, columns=list(HISTORY))
         by_epoch = history.groupby(["split", "metric", "epoch"], as_index=False)["value"]
-        found = by_epoch.agg(value="mean", low="min", high="max", seeds="size").round(6)
-        found = found.assign(dataset=self.dataset, architecture=self.name)
+        curves = by_epoch.agg(value="mean", low="min", high="max", seeds="size").round(6)
+        curves = curves.assign(dataset=self.dataset, architecture=self.name)
         columns = ["dataset", "architecture", "epoch", "split", "metric", "value", "low", "high"]
-        return found[[*columns, "seeds"] if (found["seeds"] < len(self.seeds)).any() else columns]
+        return curves[[*columns, "seeds"] if (curves["seeds"] < len(self.seeds)).any() else columns]
 
     @cached_property
     def of_seeds(self) -> pd.DataFrame:
@@ -225,10 +225,10 @@ class Predictions:
     @property
     def gap(self) -> float | None:
         """Train minus validation accuracy after each seed's last epoch, as a mean; `None` without validation."""
-        found = self.of_seeds
-        if "validation_accuracy" not in found or found["validation_accuracy"].isna().any():
+        figures = self.of_seeds
+        if "validation_accuracy" not in figures or figures["validation_accuracy"].isna().any():
             return None
-        means = found[["train_accuracy", "validation_accuracy"]].mean().round(6)
+        means = figures[["train_accuracy", "validation_accuracy"]].mean().round(6)
         return float(means["train_accuracy"] - means["validation_accuracy"])
 
     def metrics(self, ensemble: float) -> dict[str, Any]:
@@ -238,14 +238,14 @@ class Predictions:
         a list, as DVC shows texts elsewhere among the metrics.
         """
         table = self.of_seeds
-        found: dict[str, Any] = {"accuracy": float(table["accuracy"].mean())}
+        metrics: dict[str, Any] = {"accuracy": float(table["accuracy"].mean())}
         if len(table) > 1:
-            found |= {"accuracy_sd": float(table["accuracy"].std(ddof=1)), "ensemble": ensemble}
+            metrics |= {"accuracy_sd": float(table["accuracy"].std(ddof=1)), "ensemble": ensemble}
         errors = table["errors"]
-        found["errors"] = int(errors[0]) if len(table) == 1 else float(errors.mean())
+        metrics["errors"] = int(errors[0]) if len(table) == 1 else float(errors.mean())
         if self.gap is not None:
-            found["gap"] = self.gap
-        return found | {"loss": float(np.mean(self.loss)), "parameters": self.parameters, "dataset": [self.dataset]}
+            metrics["gap"] = self.gap
+        return metrics | {"loss": float(np.mean(self.loss)), "parameters": self.parameters, "dataset": [self.dataset]}
 
 
 def ensemble_accuracy(label: np.ndarray, probabilities: np.ndarray) -> float:

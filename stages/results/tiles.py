@@ -40,6 +40,6 @@ def read(content: bytes, height: int, width: int) -> np.ndarray:
     with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
         rows, rest = divmod(picture.height, height)
         if picture.mode != "L" or picture.width != COLUMNS * width or rest or rows > MAX_ROWS:
-            found = f"found {picture.width} × {picture.height}, mode {picture.mode}"
-            raise ValueError(f"expected {COLUMNS} grey images of {height} × {width} pixels per row, {found}")
+            actual = f"found {picture.width} × {picture.height}, mode {picture.mode}"
+            raise ValueError(f"expected {COLUMNS} grey images of {height} × {width} pixels per row, {actual}")
         return split(np.asarray(picture), height, width)

@@ -36,7 +36,7 @@ Sent = dict[str, tuple[str, list[ray.ObjectRef]]]  # files by name: the digest, 
 
 
 class NodeRefusedError(Exception):
-    """Raised on a node that would give other bytes; says why."""
+    """Raised on a node that would give other bytes, with the reason."""
 
 
 def check_node() -> None:

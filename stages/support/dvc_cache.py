@@ -1,4 +1,4 @@
-"""Finds outputs of the last run in DVC's cache, and says how to make damaged ones anew.
+"""Finds outputs of the last run in DVC's cache, and how to make damaged ones anew.
 
 dvc.lock has the MD5 of each output, under which the cache keeps it. The layout of both is documented
 (https://dvc.org/doc/user-guide/project-structure/internal-files).
@@ -27,10 +27,10 @@ def recorded(path: Path) -> str | None:
     """The MD5 that dvc.lock records for an output, which ends with `.dir` for a folder; `None` if it has none."""
     try:
         outs = (out for stage in read_yaml(LOCK)["stages"].values() for out in stage.get("outs", ()))
-        found = next(out["md5"] for out in outs if out["path"] == path.as_posix())
+        md5 = next(out["md5"] for out in outs if out["path"] == path.as_posix())
     except (OSError, PipelineError, AttributeError, LookupError, TypeError, StopIteration):
         return None
-    return found if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", str(found)) else None
+    return md5 if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", str(md5)) else None
 
 
 class Cache:
@@ -76,7 +76,7 @@ def made_by(stage: str, path: Path) -> AbstractContextManager[None]:
 
 
 def anew(stage: str, path: Path | None = None) -> str:
-    """Says how to make anew what a stage writes.
+    """Returns how to make anew what a stage writes.
 
     DVC restores outputs from its cache, and takes a read-only file there for intact. So what differs from its MD5 is to
     be removed, there and in the workspace. If nothing does, damage was recorded: `path` and its copy are to be removed.

@@ -23,9 +23,9 @@ def parse_json(content: bytes, name: str) -> Any:
     """
     try:
         _check_size(content)
-        found = json.loads(content, parse_constant=_refuse)
-        _check_depth(found)
-        return found
+        value = json.loads(content, parse_constant=_refuse)
+        _check_depth(value)
+        return value
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else one_line(error)
         raise PipelineError(f"{name}: not valid JSON: {reason}") from error
@@ -61,4 +61,4 @@ def _check_depth(value: Any, level: int = 0) -> None:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"found {constant}, which is no number of JSON")
+    raise ValueError(f"{constant} is not valid JSON")

@@ -37,7 +37,7 @@ def read_events(folder: Path, stage: str) -> list[dict[str, Any]]:
 
 
 def finish(result: str) -> None:
-    """Prints the line that says what a stage did."""
+    """Prints what a stage did, in a line."""
     print(result)
     write_event(result=result.splitlines()[0])
 

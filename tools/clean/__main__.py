@@ -25,12 +25,12 @@ def leftovers(written: set[Path]) -> list[Path]:
     A symbolic link counts as a file. What it leads to does not count.
     """
     kept = {*written, *OVER_ALL, *(CHECKPOINTS / path.name for path in written if path.parent == MODELS)}
-    found = []
+    results = []
     for top in (MODELS, METRICS, PLOTS, CHECKPOINTS):
         for folder, folders, files in os.walk(top):
             links = [name for name in folders if Path(folder, name).is_symlink()]
-            found += [Path(folder, name) for name in (*links, *files)]
-    return sorted(path for path in found if kept.isdisjoint([path, *path.parents]))
+            results += [Path(folder, name) for name in (*links, *files)]
+    return sorted(path for path in results if kept.isdisjoint([path, *path.parents]))
 
 
 def delete(path: Path) -> None:

@@ -195,9 +195,12 @@ def copy_project(to: Path) -> None:
     )
     if listed.returncode:
         raise PipelineError(f"{Path.cwd()}: expected a git repository: {os.fsdecode(listed.stderr).strip()}")
-    found = [*map(str, (LOCK, *OVER_ALL)), *(path for stage in read_lock().values() for path in digests(stage, "outs"))]
+    results = [
+        *map(str, (LOCK, *OVER_ALL)),
+        *(path for stage in read_lock().values() for path in digests(stage, "outs")),
+    ]
     for name in os.fsdecode(listed.stdout).split("\0"):
-        if Path(name).is_file() and not any(Path(name).is_relative_to(result) for result in found):
+        if Path(name).is_file() and not any(Path(name).is_relative_to(result) for result in results):
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(name, to / name)
     copy_own_data(to)

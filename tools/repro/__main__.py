@@ -26,7 +26,7 @@ from tools.repro.summary import changed_since_head
 
 @command
 def main() -> None:
-    """Runs what params.yaml, code or data changed, draws the overview, and says what differs from HEAD."""
+    """Runs what params.yaml, code or data changed, draws the overview, and prints what differs from HEAD."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     stages = "trainings and other stages at once; by default what cores and memory allow"
     parser.add_argument("--jobs", type=number(1), metavar="N", help=stages)
@@ -49,30 +49,35 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     params = load_params()
     no_git.adapt()
     plan = Plan.read(arguments.targets)
-    unseen = [] if "fetch" in plan.outdated else unseen_by_dvc(WORKSPACE)  # fetch says so itself
+    unseen = [] if "fetch" in plan.outdated else unseen_by_dvc(WORKSPACE)  # fetch prints it itself
     if plan.outdated:
         alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
         jobs = arguments.jobs or (1 if alone else None)
         trains = any(map(plan.trains, plan.outdated))
         address = cluster_address(params.train.kernels) if trains else None
-        reproduce(plan, lambda: jobs or at_once(), _cpus(address) if address else 0, arguments.verbose)
+        try:
+            reproduce(plan, lambda: jobs or at_once(), _cpus(address) if address else 0, arguments.verbose)
+        except PipelineError:
+            if not arguments.targets:
+                Drawing().finish()  # of the results that there are
+            raise
     else:
         print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
     drawing = None if arguments.targets or overview_is_current(params) else Drawing()
     said = changed_since_head() if plan.outdated else []
-    if drawing:
-        drawing.finish()
+    if drawing and (status := drawing.finish()):
+        sys.exit(status)  # it has said why
     print("".join(f"{line}\n" for line in [*said, *unseen]), end="")
 
 
 def at_once() -> int:
-    """How many trainings to run at once on the prepared images; on as many as MNIST's, if none are prepared yet."""
+    """Returns how many trainings to run at once on the prepared images, or on MNIST if none are prepared yet."""
     images = TRAINING_DATA / IMAGES
     return trainings_at_once(images.stat().st_size if images.exists() else MNIST_BYTES)
 
 
 def _cpus(address: str) -> int:
-    """How many trainings a Ray cluster has room for."""
+    """Returns how many trainings a Ray cluster has room for."""
     from stages.support.cluster import Cluster
 
     cluster = Cluster(address)
@@ -89,13 +94,12 @@ class Drawing:
         self.before = COMPARISON.read_bytes() if COMPARISON.exists() else b""
         self.process = subprocess.Popen([sys.executable, "-m", "tools.overview"], stdout=subprocess.PIPE, text=True)
 
-    def finish(self) -> None:
-        """Waits until it is drawn, and prints its table if that has changed; ends this process if that failed."""
+    def finish(self) -> int:
+        """Waits until it is drawn, and prints its table if that has changed. Returns the exit status."""
         printed, _ = self.process.communicate()
-        if self.process.returncode:
-            sys.exit(self.process.returncode)  # it has said why
-        if COMPARISON.read_bytes() != self.before:
+        if not self.process.returncode and COMPARISON.read_bytes() != self.before:
             print(printed, end="")
+        return self.process.returncode
 
 
 if __name__ == "__main__":

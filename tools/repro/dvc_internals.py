@@ -1,4 +1,4 @@
-"""The one module that uses DVC's internals: what no command or documented function of DVC tells.
+"""The one module that uses DVC's internals: what no command or documented function of DVC offers.
 
 - `Repo().index.graph`, `repo.stage.collect`, `get_active_graph`, `plan_repro`: which stages `dvc repro` would run for
   given targets, and in which order.
@@ -59,7 +59,7 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
     except OSError as error:  # such as a home that is no folder
         raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS}") from error
     except DvcException as error:
-        cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status tells more"
+        cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status shows more"
         raise PipelineError(f"{one_line(error)}{cause}") from error
     return {
         "upstream": upstream,

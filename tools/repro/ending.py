@@ -9,7 +9,7 @@ import psutil
 
 from stages.support.processes import end_with_parent
 
-# A signal asks a process to end: `kill`, and a terminal that closes (which Windows does not tell by a signal)
+# A signal asks a process to end: `kill`, and a terminal that closes (of which Windows sends no signal)
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 

@@ -16,7 +16,7 @@ NOTICE = f"no git repository: {WITHOUT}; git init starts one"
 def adapt() -> None:
     """Lets DVC run without git where there is none, and with git again where it has come since.
 
-    Says on stderr if there is none, or if git refuses its repository.
+    Prints on stderr if there is none, or if git refuses its repository.
     """
     if any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
         if SET_HERE.exists():

@@ -38,8 +38,8 @@ class Plan:
 
     def dependents(self, name: str) -> set[str]:
         """The stages that wait for this one, directly or not."""
-        found = {name}
+        dependents = {name}
         for stage, waits_for in self.upstream.items():  # upstream first
-            if not waits_for.isdisjoint(found):
-                found.add(stage)
-        return found - {name}
+            if not waits_for.isdisjoint(dependents):
+                dependents.add(stage)
+        return dependents - {name}

@@ -1,4 +1,4 @@
-"""Says what a run changed: one line for each architecture whose results differ from HEAD, then where to look next."""
+"""Prints what a run changed: one line for each architecture whose results differ from HEAD, then where to look next."""
 
 from stages.support.errors import PipelineError
 from stages.support.params import load_params
@@ -10,9 +10,9 @@ from tools.common.revision import WORKSPACE, Revision
 BASES = ("origin/main", "main")
 
 
-def lines(found: list[Change], confidence: float) -> list[str]:
+def lines(of_architectures: list[Change], confidence: float) -> list[str]:
     """One line for each architecture that differs."""
-    return [change.summary(confidence) for change in found if change.changed] or ["same results as in HEAD"]
+    return [change.summary(confidence) for change in of_architectures if change.changed] or ["same results as in HEAD"]
 
 
 def find(name: str) -> Revision | None:

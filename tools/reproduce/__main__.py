@@ -41,8 +41,8 @@ LISTED = 4  # maximum number of file names in a line
 def check_environment(head: Revision) -> None:
     """Raises `PipelineError` unless the library versions that decide the commit's bytes are installed."""
     for path in map(pins, ("common", "data", "models", "results")):
-        if found := other_version((head.read(path) or b"").decode()):
-            raise PipelineError(f"{path} in {head}: {found}; run make reproduce in a checkout of that commit")
+        if difference := other_version((head.read(path) or b"").decode()):
+            raise PipelineError(f"{path} in {head}: {difference}; run make reproduce in a checkout of that commit")
 
 
 def rerun(run: Run, head: Revision, names: list[str], options: list[str]) -> None:
@@ -62,16 +62,16 @@ def rerun(run: Run, head: Revision, names: list[str], options: list[str]) -> Non
     run.execute(["dvc", "repro", "fetch"])
     old, new = head.read_json(results.DESCRIPTION) or {}, _folder(run).read_json(results.DESCRIPTION)
     if old.get("sha256") != new["sha256"]:
-        found = f"recorded with {old.get('dataset')}, but found {new['dataset']}"
+        datasets = f"recorded with {old.get('dataset')}, but found {new['dataset']}"
         raise PipelineError(
-            f"{results.DESCRIPTION}: {found}; put the data set at a place listed in data.sources and rerun"
+            f"{results.DESCRIPTION}: {datasets}; put the data set at a place listed in data.sources and rerun"
         )
     run.execute(["python", "-m", "tools.repro", *options, "preprocess", *(f"report@{name}" for name in names)])
 
 
 def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str, list[str]]:
     """Outputs that differ from the recorded bytes, by architecture; `SHARED` for those of all architectures."""
-    found: dict[str, list[str]] = {}
+    differing: dict[str, list[str]] = {}
     here = _folder(run)
     for stage, entry in read_lock(run.project / LOCK).items():
         name = stage.partition("@")[2] or SHARED
@@ -79,8 +79,8 @@ def differences(recorded: dict[str, Any], run: Run, head: Revision) -> dict[str,
         for path, digest in digests(entry, "outs").items():
             in_git = head.digest(path)
             if digest != before.get(path) or (in_git and in_git != here.digest(path)):
-                found.setdefault(name, []).append(path)
-    return found
+                differing.setdefault(name, []).append(path)
+    return differing
 
 
 def describe(name: str, paths: list[str], head: Revision, run: Run) -> str:
@@ -123,14 +123,14 @@ def reproduce(head: Revision, names: list[str], options: list[str]) -> dict[str,
         run = Run("the rerun", tree.absolute(), Path(home))
         run.prepare({})
         rerun(run, head, names, options)
-        found = differences(stages_of(head), run, head)
-        differing = {name: describe(name, paths, head, run) for name, paths in found.items()}
+        outcome = differences(stages_of(head), run, head)
+        differing = {name: describe(name, paths, head, run) for name, paths in outcome.items()}
     return {name: differing.get(name, "") for name in [SHARED, *names]}
 
 
-def lines(found: dict[str, str]) -> Iterator[str]:
+def lines(outcome: dict[str, str]) -> Iterator[str]:
     """One line per result."""
-    for name, differs in found.items():
+    for name, differs in outcome.items():
         yield f"{name}: {f'NOT reproduced: {differs}' if differs else 'reproduced byte for byte'}"
 
 
@@ -154,10 +154,10 @@ def main() -> None:
             print(f"nothing to run: {head} changes no architecture since it branched from {base}")
             print("".join(f"{line}\n" for line in unseen_by_review(head)), end="")
             return
-    found = reproduce(head, names, ["--jobs", str(arguments.jobs)] if arguments.jobs else [])
-    print(*lines(found), sep="\n")
-    write_json(results.REPRODUCED, {"commit": head.commit, "results": found})
-    if any(found.values()):
+    outcome = reproduce(head, names, ["--jobs", str(arguments.jobs)] if arguments.jobs else [])
+    print(*lines(outcome), sep="\n")
+    write_json(results.REPRODUCED, {"commit": head.commit, "results": outcome})
+    if any(outcome.values()):
         if why := why_not_portable(head.params().get("train", {}).get("kernels", "native")):
             print(
                 f"{why}: bytes differ between machines; to compare predictions, run: make review BASE=HEAD",

@@ -31,6 +31,6 @@ def changed(base: Revision, head: Revision) -> list[str]:
     ):
         return names
     known, given = (architectures_of(side) for side in (base, head))
-    found = {stage.partition("@")[2] for stage in differing}
-    found |= {name for name in names if given[name] != known.get(name)}
-    return [name for name in names if name in found]
+    changed_names = {stage.partition("@")[2] for stage in differing}
+    changed_names |= {name for name in names if given[name] != known.get(name)}
+    return [name for name in names if name in changed_names]

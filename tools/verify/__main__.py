@@ -50,8 +50,8 @@ PROCESSORS = ("Haswell", "Skylake-Client", "EPYC-Rome")  # `qemu-x86_64 -cpu hel
 
 def files(folder: Path) -> dict[str, Path]:
     """Returns the files of a project by relative path, in the order in which they were written."""
-    found = [path for path in folder.rglob("*") if path.is_file()]
-    relative = {str(path.relative_to(folder)): path for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)}
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    relative = {str(path.relative_to(folder)): path for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)}
     return {name: path for name, path in relative.items() if Path(name).parts[0] not in NOT_COMPARED}
 
 
@@ -125,7 +125,7 @@ def emulated_stages(project: Path, targets: Sequence[str]) -> list[dict[str, Any
 
 
 def why_not_emulated(full: bool, params: Params) -> str:
-    """Tells why no other processors are emulated; empty if they are."""
+    """Returns why no other processors are emulated; an empty string if they are."""
     if full:
         return "with --full, an emulated run would take days"
     if why := why_not_portable(params.train.kernels):
@@ -141,14 +141,14 @@ def compare(runs: dict[str, Future[Run]], kept: Path, emulated: Sequence[str]) -
     An emulated processor writes only these paths.
     """
     differing = 0
-    for told, pending in runs.items():
+    for label, pending in runs.items():
         run = pending.result()
         expected: Iterable[str] = files(kept)
         if run.commands:  # an emulated processor
             expected = [name for name in expected if any(Path(name).is_relative_to(path) for path in emulated)]
-        found = print_differences(run, kept, expected)
-        print(f"{told}: {f'{found} files differ' if found else 'same bytes'}")
-        differing += found
+        count = print_differences(run, kept, expected)
+        print(f"{label}: {f'{count} files differ' if count else 'same bytes'}")
+        differing += count
     return differing
 
 

@@ -1,4 +1,4 @@
-"""Tells which bytes of two files differ, for `tools.verify`.
+"""Shows which bytes of two files differ, for `tools.verify`.
 
 Opens a zip archive (.npz, .keras), names the member that differs, and compares its bytes.
 """
@@ -14,7 +14,7 @@ Names = tuple[str, str]  # what to call the two sides
 
 
 def difference(one: Path, other: Path, names: Names) -> list[str]:
-    """Tells what differs between two files, in a few lines; returns none if they are the same bytes.
+    """Describes what differs between two files, in a few lines; returns none if they are the same bytes.
 
     Args:
         one, other: the files; one of them may be missing.
@@ -51,7 +51,7 @@ def _archive_difference(one: Path, other: Path, names: Names) -> list[str]:
 
 
 def _byte_difference(first: np.ndarray, second: np.ndarray, names: Names) -> list[str]:
-    """Tells how many bytes differ, where the first of them is, and what is there, of uint8 (n,) and (m,)."""
+    """Describes how many bytes differ, where the first of them is, and what is there, of uint8 (n,) and (m,)."""
     common = min(len(first), len(second))
     places = np.flatnonzero(first[:common] != second[:common])
     count = len(places) + abs(len(first) - len(second))
