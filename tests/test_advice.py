@@ -28,7 +28,6 @@ READERS = {
     "train": "stages.train cnn data/prepared/train new",
     "evaluate": "stages.evaluate cnn data/prepared/test data/models/cnn new/predictions.json new/metrics.json",
     "report": "stages.report cnn data/prepared/test metrics/predictions/cnn.json new",
-    "overview": "tools.overview",
 }
 Damage = Callable[[Project], None]
 Content = bytes | Callable[[Project], bytes]
@@ -134,8 +133,6 @@ DAMAGED = {
     "the data set, which is gone elsewhere": ("preprocess", then(workspace(ARCHIVE), gone_elsewhere)),
     "the description of the data set": ("preprocess", workspace("data/raw/mnist.json")),
     "predictions, recorded": ("report", then(workspace(PREDICTIONS), committed)),
-    "predictions, for the overview": ("overview", workspace(PREDICTIONS)),
-    "no metrics, for the overview": ("overview", lambda project: (project.path / "metrics/cnn.json").unlink()),
 }
 
 
@@ -188,6 +185,16 @@ def test_it_makes_what_is_damaged_anew(project: Project, reader: str, damage: Da
     assert outputs(project) == before
     assert digests_of(project) == recorded
     assert damaged_copies(project) == []
+
+
+def test_it_makes_anew_what_the_overview_leaves_out(project: Project) -> None:
+    before = outputs(project)
+    workspace(PREDICTIONS)(project)
+    line = project.run("python", "-m", "tools.overview").stderr
+    assert line.startswith(f"not in the overview: cnn: {PREDICTIONS} in workspace: not valid JSON")
+    follow(project, line)
+    assert project.run("python", "-m", "tools.overview").stderr == ""
+    assert outputs(project) == before
 
 
 def test_a_model_from_before_an_edit_is_not_lost(project: Project) -> None:
