@@ -171,7 +171,7 @@ def test_the_overview_shows_the_other_architectures_and_names_the_one_without_re
     (project.path / "plots/confusion/mlp_256.png").unlink()
     done = project.run("python", "-m", "tools.overview")
     line = "cnn: metrics/predictions/cnn.json: no such file; make it with: dvc repro evaluate@cnn"
-    assert done.stderr == f"not in the overview: {line}; run: make repro\n"
+    assert done.stderr == f"not in the overview: {line}\n"
     assert pd.read_csv(project.path / "plots/comparison.csv")["architecture"].tolist() == ["mlp_256"]
     page = (project.path / "plots/report.html").read_text()
     assert "1 architecture compared</h1>" in page

@@ -9,7 +9,7 @@ import pandas as pd
 
 from stages.data.archive import Description
 from stages.results.predictions import Predictions
-from stages.support.errors import PipelineError, unreadable
+from stages.support.errors import PipelineError, unreadable, with_hint
 from stages.support.params import PARAMS_PATH, Overview, Train
 from tools.common import results
 from tools.common.predictions import architectures_of, read_predictions
@@ -96,7 +96,9 @@ def read_architectures(side: Revision) -> tuple[list[Predictions], list[str]]:
     for name in architectures_of(side):
         path, stage = results.predictions(name), f"evaluate@{name}"
         try:
-            predictions = present(path, read_predictions(side, name), stage)
+            with with_hint(functools.partial("run: dvc repro {}".format, stage)):
+                content = read_predictions(side, name)
+            predictions = present(path, content, stage)
             images = description.arrays["x_test"].shape[0]
             if (predictions.dataset, len(predictions.label)) != (description.dataset, images):
                 raise PipelineError(f"{path}: of another data set", f"run: dvc repro {stage}")

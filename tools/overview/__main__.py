@@ -24,7 +24,7 @@ def draw(params: Params) -> None:
     columns = ["architecture", "accuracy", "low", "high", "errors", "parameters"]
     print(overview.tables[COMPARISON][columns].to_string(index=False, na_rep="–"))
     for line in overview.missing:
-        print(f"not in the overview: {line}; run: make repro", file=sys.stderr)
+        print(f"not in the overview: {line}", file=sys.stderr)
     print(f"all of it on one page: {OVERVIEW}")
 
 
