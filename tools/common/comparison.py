@@ -1,5 +1,6 @@
 """Compares the architectures of a revision in two tables, which git holds beside the results."""
 
+import functools
 import io
 import math
 from pathlib import Path
