@@ -85,6 +85,9 @@ class Small:
         for module in re.findall(r"python -m (\S+) --check", (ROOT / "Makefile").read_text()):  # these are in order
             (file := path / (module.replace(".", "/") + ".py")).parent.mkdir(exist_ok=True)
             file.touch()
+        shutil.copytree(ROOT / ".github/workflows", path / ".github/workflows")
+        (path / "stages").mkdir(exist_ok=True)
+        (path / "stages/__init__.py").touch()
         self.need(f"uv=={UV}", "snow==1.0")
         self.need("-c ../../requirements.txt", lock=LOCKS[1])
         self.need("-c ../requirements.txt", "sled==1.0", lock=LOCKS[2])

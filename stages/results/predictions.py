@@ -172,7 +172,7 @@ class Predictions:
 
     @property
     def best(self) -> pd.Series:
-        """The class with the highest recall; the first of those that tie."""
+        """The class with the highest recall, the first of those that tie."""
         return self.class_figures.loc[self.class_figures["recall"].idxmax()]
 
     @property
@@ -187,8 +187,7 @@ class Predictions:
     @property
     def most_common(self) -> np.ndarray:
         """The prediction that most seeds give, (n,); the smallest class of those that tie."""
-        counts = np.stack([(self.prediction == each).sum(axis=0) for each in range(self.classes)])
-        return counts.argmax(axis=0)
+        return np.stack([(self.prediction == each).sum(axis=0) for each in range(self.classes)]).argmax(axis=0)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -197,8 +196,9 @@ class Predictions:
         If some seeds ended earlier than others, `seeds` counts those that a row is of. Without that column, a row is of
         all seeds.
         """
-        history = pd.DataFrame(self.history, columns=list(HISTORY))
-        by_epoch = history.groupby(["split", "metric", "epoch"], as_index=False)["value"]
+        by_epoch = pd.DataFrame(self.history, columns=list(HISTORY)).groupby(
+            ["split", "metric", "epoch"], as_index=False
+        )["value"]
         curves = by_epoch.agg(value="mean", low="min", high="max", seeds="size").round(6)
         curves = curves.assign(dataset=self.dataset, architecture=self.name)
         columns = ["dataset", "architecture", "epoch", "split", "metric", "value", "low", "high"]
@@ -225,11 +225,9 @@ class Predictions:
     @property
     def gap(self) -> float | None:
         """Train minus validation accuracy after each seed's last epoch, as a mean; `None` without validation."""
-        figures = self.of_seeds
-        if "validation_accuracy" not in figures or figures["validation_accuracy"].isna().any():
-            return None
-        means = figures[["train_accuracy", "validation_accuracy"]].mean().round(6)
-        return float(means["train_accuracy"] - means["validation_accuracy"])
+        figures = self.of_seeds.reindex(columns=["train_accuracy", "validation_accuracy"])
+        train, validation = figures.mean(skipna=False).round(6)
+        return None if np.isnan(validation) else float(train - validation)
 
     def metrics(self, ensemble: float) -> dict[str, Any]:
         """Means over the seeds; with several, also their standard deviation and the accuracy of their `ensemble`.

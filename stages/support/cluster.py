@@ -7,7 +7,6 @@ Which node trains what, and again when a node dies, is up to Ray.
 
 import contextlib
 import hashlib
-import logging
 import os
 import queue
 import shutil
@@ -127,9 +126,8 @@ class Cluster:
         with tempfile.TemporaryDirectory() as package:
             shutil.copytree("stages", f"{package}/stages", ignore=shutil.ignore_patterns("__pycache__"))
             try:
-                ray.init(
-                    address, runtime_env={"working_dir": package}, log_to_driver=False, logging_level=logging.ERROR
-                )
+                quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+                ray.init(address, runtime_env={"working_dir": package}, **quiet)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise _unreachable(address, error) from error
 
