@@ -12,8 +12,8 @@ unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the 
 .PHONY: repro overview reproduce review preview verify sweep test check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
 
-repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects; fewer trainings at once: JOBS=1
-	@python -m tools.repro $(JOBS:%=--jobs=%)
+repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects; fewer trainings at once: JOBS=1; in a fresh clone, without models that no edit needs: ALLOW_MISSING=1
+	@python -m tools.repro $(JOBS:%=--jobs=%) $(if $(ALLOW_MISSING),--allow-missing)
 
 overview: $(RUN) ## draw plots/report.html and the comparison from the results in the workspace
 	python -m tools.overview

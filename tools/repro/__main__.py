@@ -10,7 +10,7 @@ import sys
 
 from stages.common.prepared import IMAGES
 from stages.support.errors import PipelineError, command
-from stages.support.params import load_params
+from stages.support.params import Params, load_params
 from stages.support.resources import MNIST_BYTES, cluster_address, trainings_at_once
 from tools.common.arguments import number
 from tools.common.results import COMPARISON, TRAINING_DATA, overview_is_current
@@ -30,6 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     stages = "trainings and other stages at once; by default what cores and memory allow"
     parser.add_argument("--jobs", type=number(1), metavar="N", help=stages)
+    missing = "run unchanged stages whose outputs are missing, as in a fresh clone, only if others need them"
+    parser.add_argument("--allow-missing", action="store_true", help=missing)
     parser.add_argument("--verbose", action="store_true", help="show all that each stage prints")
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
@@ -48,26 +50,42 @@ def main() -> None:
 def _reproduce(arguments: argparse.Namespace) -> None:
     params = load_params()
     no_git.adapt()
-    plan = Plan.read(arguments.targets)
+    plan = Plan.read(arguments.targets, arguments.allow_missing)
     unseen = [] if "fetch" in plan.outdated else unseen_by_dvc(WORKSPACE)  # fetch prints it itself
-    if plan.outdated:
-        alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
-        jobs = arguments.jobs or (1 if alone else None)
-        trains = any(map(plan.trains, plan.outdated))
-        address = cluster_address(params.train.kernels) if trains else None
-        try:
-            reproduce(plan, lambda: jobs or at_once(), _cpus(address) if address else 0, arguments.verbose)
-        except PipelineError:
-            if not arguments.targets:
-                Drawing().finish()  # of the results that there are
-            raise
+    has_run = bool(plan.outdated)
+    if has_run:
+        _run(plan, params, arguments)
+    elif arguments.allow_missing and plan.missing:
+        print("nothing to run: nothing has changed")
     else:
         print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
+    if has_run and arguments.allow_missing:
+        plan = Plan.read(arguments.targets, allow_missing=True)
+        if plan.outdated:
+            print("the data differ from those of the recorded results; what depends on them runs, too", flush=True)
+            _run(plan, params, arguments)
     drawing = None if arguments.targets or overview_is_current(params) else Drawing()
-    said = changed_since_head() if plan.outdated else []
+    said = changed_since_head() if has_run else []
     if drawing and (status := drawing.finish()):
         sys.exit(status)  # it has said why
+    missing = [name for name in plan.missing if plan.trains(name) and name not in plan.outdated]
+    if missing and arguments.allow_missing:
+        said.append(f"not here, and not needed: the models of {', '.join(missing)}; plain dvc repro trains them")
     print("".join(f"{line}\n" for line in [*said, *unseen]), end="")
+
+
+def _run(plan: Plan, params: Params, arguments: argparse.Namespace) -> None:
+    """Runs what is outdated. If a stage fails, draws the overview of the results that there are."""
+    alone = params.train.kernels == "native"  # each training takes all cores, or the GPU
+    jobs = arguments.jobs or (1 if alone else None)
+    trains = any(map(plan.trains, plan.outdated))
+    address = cluster_address(params.train.kernels) if trains else None
+    try:
+        reproduce(plan, lambda: jobs or at_once(), _cpus(address) if address else 0, arguments.verbose)
+    except PipelineError:
+        if not arguments.targets:
+            Drawing().finish()
+        raise
 
 
 def at_once() -> int:

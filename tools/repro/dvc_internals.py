@@ -2,7 +2,7 @@
 
 - `Repo().index.graph`, `repo.stage.collect`, `get_active_graph`, `plan_repro`: which stages `dvc repro` would run for
   given targets, and in which order.
-- `stage.changed()`, under `repo.lock`: whether a stage is out of date.
+- `stage.changed()`, under `repo.lock`: whether a stage is out of date; its argument `allow_missing`; `outs[].exists`.
 - `addressing`, `name`, `path`, `cmd`, `outs[].fs_path` and `outs[].meta.size` of a stage; `PipelineStage`, which
   dvc.lock has entries of.
 - `loads_yaml`, `COMPILED_LOCKFILE_SCHEMA`: what DVC accepts as a dvc.lock.
@@ -20,7 +20,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from dvc.stage import PipelineStage
+from dvc.stage import PipelineStage, Stage
 from dvc.utils.serialize import loads_yaml
 from ruamel.yaml import YAMLError
 from tqdm import tqdm
@@ -33,10 +33,11 @@ from tools.common.lock import LOCK
 FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
 
 
-def plan(targets: Sequence[str]) -> dict[str, Any]:
+def plan(targets: Sequence[str], allow_missing: bool = False) -> dict[str, Any]:
     """The stages that `dvc repro` would look at, in its order, as the fields of `tools.repro.plan.Plan`.
 
-    Without targets, as `dvc repro`: for the stages of this folder's dvc.yaml, and what they need elsewhere.
+    Without targets, as `dvc repro`: for the stages of this folder's dvc.yaml, and what they need elsewhere. If
+    `allow_missing`, a stage whose outputs are missing, but which has not changed, runs only if another needs them.
     """
     upstream: dict[str, set[str]] = {}
     outdated: set[str] = set()
@@ -50,8 +51,12 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
             with repo.lock:
                 for stage in order:
                     upstream[stage.addressing] = {dep.addressing for dep in graph.successors(stage)}
-                    if upstream[stage.addressing] & outdated or stage.changed():
+                    if upstream[stage.addressing] & outdated or stage.changed(allow_missing):
                         outdated.add(stage.addressing)
+                for stage in reversed(order):
+                    needed = graph.successors(stage) if stage.addressing in outdated else ()
+                    outdated |= {dep.addressing for dep in needed if not _has_outputs(dep)}
+                for stage in order:
                     if isinstance(stage, PipelineStage):
                         _check_outputs(stage, outdated)
                         lock = Path(stage.path).with_suffix(LOCK.suffix)
@@ -67,7 +72,12 @@ def plan(targets: Sequence[str]) -> dict[str, Any]:
         "written": {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order},
         "commands": {stage.addressing: _text(stage.cmd) for stage in order},
         "recorded": recorded,
+        "missing": [stage.addressing for stage in order if not _has_outputs(stage)],
     }
+
+
+def _has_outputs(stage: Stage) -> bool:
+    return all(out.exists for out in stage.outs)
 
 
 def _check_outputs(stage: PipelineStage, outdated: Container[str]) -> None:

@@ -16,6 +16,7 @@ class Plan:
         outdated: those that may have to run: they have changed, or one that they wait for may have to run.
         written: bytes that each wrote when it last ran, as dvc.lock has it: a stage with much to write takes long.
         commands: what each runs; "" for a file that `dvc add` tracks, which runs nothing.
+        missing: stages of which an output is missing in the workspace, in order.
         recorded: by dvc.lock, of which a project has one beside each dvc.yaml, the names of its entries in order.
     """
 
@@ -24,13 +25,17 @@ class Plan:
     written: dict[str, int]
     commands: dict[str, str] = field(default_factory=dict)
     recorded: dict[Path, list[str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
 
     @classmethod
-    def read(cls, targets: Sequence[str]) -> "Plan":
-        """Plans the targets and what they need, as DVC does. Raises `PipelineError` if DVC cannot."""
+    def read(cls, targets: Sequence[str], allow_missing: bool = False) -> "Plan":
+        """Plans the targets and what they need, as DVC does. Raises `PipelineError` if DVC cannot.
+
+        If `allow_missing`, unchanged stages whose outputs are missing run only if others need them.
+        """
         from tools.repro.dvc_internals import plan  # DVC takes half a second to import
 
-        return cls(**plan(targets))
+        return cls(**plan(targets, allow_missing))
 
     def trains(self, name: str) -> bool:
         """Whether a stage trains, and so shares out cores among its processes by itself."""

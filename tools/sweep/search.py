@@ -1,7 +1,8 @@
 """Searches a space with Optuna: proposes trials, trains them, and ends those that are worse than most at an epoch."""
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -58,6 +59,7 @@ class Search:
     folder: Path
     place: Place
     progress: Progress
+    lock: threading.Lock = field(default_factory=threading.Lock)  # two threads would be given the same waiting trial
 
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -111,8 +113,9 @@ class Search:
             raise PipelineError(f"{self.space.path}: none of {trials} trials could be trained; the last: {last}")
 
     def _run_trial(self) -> None:
-        trial = self.study.ask()
-        block = self.space.filled(lambda path, options: suggest(trial, path, options))
+        with self.lock:
+            trial = self.study.ask()
+            block = self.space.filled(lambda path, options: suggest(trial, path, options))
         training = self._training(block, self.content["train"]["seeds"][0])
 
         def report(epoch: int, epochs: int, accuracy: float) -> None:
