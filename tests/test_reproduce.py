@@ -56,16 +56,17 @@ def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(projec
     assert module.read_text() != honest
     project.run("dvc", "repro", "--quiet", "report@mlp_256")
     module.write_text(honest)
+    record(project, "a better model")
     project.edit_json("metrics/cnn.json", lambda metrics: metrics.update(accuracy=0.999))
-    record(project, "better results")
-    told = of_each(reproduce(project, "--base", "HEAD~1", status=NOT_REPRODUCED))
+    project.commit("a better number, beside an honest dvc.lock")
+    told = of_each(reproduce(project, "--base", "HEAD~2", status=NOT_REPRODUCED))
     edited = "NOT reproduced: differs in metrics/cnn.json; predictions: same bytes; accuracy: recorded 0.999, "
     assert told["cnn"].startswith(edited)
     assert told["mlp_256"].startswith("NOT reproduced: differs in ")
     assert "data/models/mlp_256, " in told["mlp_256"]
     assert "; other models with seeds 10; predictions: " in told["mlp_256"]
 
-    printed = review(project, "HEAD~1", "HEAD")
+    printed = review(project, "HEAD~2", "HEAD")
     assert "cnn: NOT reproduced: differs in metrics/cnn.json; " in printed
     for page in pages(project):
         assert "NOT reproduced: differs in metrics/cnn.json" in page
