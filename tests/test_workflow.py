@@ -27,14 +27,18 @@ GH = f"""\
 import json, os, sys
 import jq
 arguments = sys.argv[1:]
-assert arguments.pop(0) == "api"
+command = arguments.pop(0)
+if command == "auth":
+    sys.exit(arguments != ["setup-git"])
+assert command == "api"
 options = dict(zip(arguments, arguments[1:]))
 path, = (argument for argument in arguments if argument.startswith("repos/"))
 body = open(options["--field"].removeprefix("body=@")).read() if "--field" in options else None
 with open(os.environ["GH_LOG"], "a") as log:
     log.write(json.dumps([options.get("--method", "GET"), path, body]) + "\\n")
 if "--jq" in options:
-    print(*jq.compile(options["--jq"]).input_text(os.environ["GH_COMMENTS"]).all(), sep="\\n")
+    answer = os.environ["GH_PULLS" if "/pulls" in path else "GH_COMMENTS"]
+    print(*jq.compile(options["--jq"]).input_text(answer).all(), sep="\\n")
 """
 
 
@@ -46,8 +50,10 @@ def expressions(text: str, values: dict[str, str]) -> str:
 def run_job(name: str, folder: Path, values: dict[str, str], **environment: str) -> list[int]:
     """Runs a job's scripts in turn as GitHub does; returns their exit statuses.
 
-    Nothing is installed, as all is there; where requirements.txt is not the base branch's, that fails.
+    Nothing is installed, as all is there; where requirements.txt is not the base branch's, that fails. What a step
+    gives as its outputs is added to the values.
     """
+    output = folder.parent / "output"
     statuses = []
     for step in JOBS[name]["steps"]:
         if re.search(r"\binstall\b.* requirements\.txt$", step.get("run", "")):
@@ -56,7 +62,11 @@ def run_job(name: str, folder: Path, values: dict[str, str], **environment: str)
         if "run" in step and (not any(statuses) or "cancelled" in step.get("if", "")):
             given = {key: expressions(value, values) for key, value in step.get("env", {}).items()}
             command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+            given |= {"GITHUB_OUTPUT": str(output)}
+            output.write_text("")
             done = subprocess.run(command, cwd=folder, env=os.environ | environment | given, check=False)
+            pairs = dict(line.split("=", 1) for line in output.read_text().splitlines())
+            values |= {f"steps.{step['id']}.outputs.{key}": value for key, value in pairs.items()}
             statuses.append(done.returncode)
     return statuses
 
@@ -90,6 +100,25 @@ def pull_request(built_project: Project, tmp_path: Path) -> tuple[Path, dict[str
         "github.token": "a token",
     }
     return tmp_path / "runner", values
+
+
+@pytest.fixture
+def gh(built_project: Project, pull_request: tuple[Path, dict[str, str]], tmp_path: Path) -> dict[str, str]:
+    """The environment of scripts: `gh` is a stand-in, which knows two pull requests."""
+    (stand_in := tmp_path / "bin/gh").parent.mkdir()
+    stand_in.write_text(GH)
+    stand_in.chmod(0o755)
+    head, base = (pull_request[1][f"github.event.pull_request.{side}.sha"] for side in ("head", "base"))
+    pulls = [
+        {"number": 6, "head": {"sha": base}, "base": {"sha": "0" * 40}},
+        {"number": NUMBER, "head": {"sha": head}, "base": {"sha": base}},
+    ]
+    return {
+        "PATH": f"{stand_in.parent}{os.pathsep}{built_project.environment['PATH']}",
+        "GH_LOG": str(tmp_path / "gh.jsonl"),
+        "GH_PULLS": json.dumps(pulls),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+    }
 
 
 def test_only_a_job_that_runs_nothing_of_the_repository_can_write() -> None:
@@ -137,16 +166,14 @@ def test_what_runs_a_pull_request_can_only_read() -> None:
     assert checkout["with"]["ref"] == "${{ github.event.pull_request.base.sha }}", "what compares is the base branch's"
 
 
-def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, pull_request, tmp_path) -> None:
+def test_the_scripts_review_a_pull_request_and_keep_one_comment(pull_request, gh, tmp_path) -> None:
     runner, values = pull_request
     head = values["github.event.pull_request.head.sha"]
     forged = {"commit": head, "results": {"cnn": ""}}
     (runner / "review").mkdir()
     (runner / "review/reproduced.json").write_text(json.dumps(forged))
-    commands = {"PATH": built_project.environment["PATH"]}
     summary = tmp_path / "summary.md"
-    statuses = run_job("review", runner, values, **commands, GITHUB_STEP_SUMMARY=str(summary))
-    assert statuses == [0, 3, 0]  # results by hand: dvc.lock does not match
+    assert run_job("review", runner, values, **gh) == [0, 0, 3, 0]  # results by hand: dvc.lock does not match
     assert "| cnn | 100.00 %<br>" in summary.read_text()
     assert "evaluate@cnn: metrics/predictions/cnn.json modified" in summary.read_text()
     assert (
@@ -157,10 +184,7 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
     artefact = runner / "review"
     assert "100.00 %<br><sub>" in (artefact / "review.html").read_text()
 
-    stand_in = tmp_path / "bin/gh"
-    stand_in.parent.mkdir()
-    stand_in.write_text(GH)
-    stand_in.chmod(0o755)
+    values["needs.review.outputs.number"] = values["steps.pull.outputs.number"]
     others = [
         {"id": 1, "user": {"login": "someone"}, "body": "<!-- review.yml -->\nnot ours"},
         {"id": 2, "user": {"login": "github-actions[bot]"}, "body": "another workflow's"},
@@ -169,12 +193,8 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
     sent = []
     for comments in (others, [*others, ours]):
         log = tmp_path / f"gh-{len(comments)}.jsonl"
-        environment = {
-            "PATH": f"{stand_in.parent}{os.pathsep}{commands['PATH']}",
-            "GH_LOG": str(log),
-            "GH_COMMENTS": json.dumps(comments),
-        }
-        assert run_job("comment", artefact, values, **environment) == [0]
+        environment = {"GH_LOG": str(log), "GH_COMMENTS": json.dumps(comments)}
+        assert run_job("comment", artefact, values, **gh | environment) == [0]
         sent.append([json.loads(line) for line in log.read_text().splitlines()])
     for (asked, written), expected in zip(
         sent,
@@ -188,7 +208,24 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(built_project, p
         assert "(https://github.com/team/mnist/actions/runs/99)" in written[2]
 
 
-def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_request, tmp_path) -> None:
+def test_a_pull_request_that_was_pushed_to_or_closed_is_not_reviewed(pull_request, gh) -> None:
+    runner, values = pull_request
+    assert run_job("review", runner, values, **gh | {"GH_PULLS": "[]"})[:2] == [0, 1]
+    assert not (runner / "review").exists()
+
+
+def test_the_base_is_the_branch_that_the_pull_request_is_for(pull_request, gh) -> None:
+    """Here one with the results by hand, so that the pull request changes code alone."""
+    runner, values = pull_request
+    head = values["github.event.pull_request.head.sha"]
+    Project(runner).run("git", "fetch", "-q", "origin", f"refs/pull/{NUMBER}/head")
+    base = Project(runner).run("git", "rev-parse", f"{head}~1").stdout.strip()
+    pulls = json.dumps([{"number": NUMBER, "head": {"sha": head}, "base": {"sha": base}}])
+    assert run_job("review", runner, values, **gh | {"GH_PULLS": pulls})[:2] == [0, 0]
+    assert f"against {base[:7]}" in (runner / "review/review.md").read_text()
+
+
+def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_request, gh, tmp_path) -> None:
     runner, values = pull_request
     here = Project(runner)
     head = values["github.event.pull_request.head.sha"]
@@ -196,16 +233,13 @@ def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_requ
     results_only = here.run("git", "rev-parse", f"{head}~1").stdout.strip()
     here.run("git", "push", "-q", "--force", "origin", f"{results_only}:refs/pull/{NUMBER}/head")
     values |= {key: results_only for key, value in values.items() if value == head}
-    environment = {
-        "PATH": here.environment["PATH"],
-        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
-    }
-    assert run_job("reproduce", runner, values, **environment) == [0, 3, 0]
+    gh["GH_PULLS"] = gh["GH_PULLS"].replace(head, results_only)
+    assert run_job("reproduce", runner, values, **gh) == [0, 3, 0]
     told = (tmp_path / "summary.md").read_text()
     assert "    cnn: NOT reproduced: differs in metrics/predictions/cnn.json; predictions: " in told
     assert "mlp_256" not in told
 
-    assert run_job("review", runner, values, **environment)[:2] == [0, 3]
+    assert run_job("review", runner, values, **gh)[:3] == [0, 0, 3]
     review = (runner / "review/review.md").read_text()
     assert "| **NOT reproduced** |" in review
     assert "Run again, the commit did not give the results that it records" in review
