@@ -101,21 +101,29 @@ def test_points_have_a_margin_only_if_recipes_differ() -> None:
     assert item.shown_points(0.95) == "-100.00"
 
 
+def test_half_a_point_is_better_or_worse() -> None:
+    item = change([wrong(3), wrong(3)], [wrong(3), wrong(2)], 0.04)
+    assert (item.points, item.verdict(0.95)) == (pytest.approx(0.5), "evidence of a change for the better")
+    item = change([wrong(3), wrong(2)], [wrong(3), wrong(3)], 0.04)
+    assert item.verdict(0.95) == "evidence of a change for the worse"
+
+
 def test_formats_of_shares_and_intervals() -> None:
     assert (percent(0.98765), percent(float("nan"))) == ("98.77 %", "–")
     one = of_models(np.zeros(1, int), np.array([[0], [1]]), np.ones(1))
     assert interval(one, 0.95) == "no interval"
     assert interval(of_models(np.zeros(10, int), np.zeros(10, int), np.ones(10)), 0.95) == "[72.25, 100.00]"
+    assert interval(of_models(np.zeros(10, int), np.arange(10) // 9, np.ones(10)), 0.95) == "[59.59, 98.21]", "Wilson's"
 
 
 def test_an_image_is_fixed_or_broken_if_more_than_half_of_the_seeds_change() -> None:
-    label = np.zeros(4, int)
-    base = of_models(label, np.array([[1, 1, 0, 0], [1, 1, 0, 1]]), np.ones(4))
-    head = of_models(label, np.array([[0, 1, 1, 0], [0, 0, 1, 1]]), np.ones(4))
+    label = np.zeros(5, int)
+    base = of_models(label, np.array([[1, 1, 0, 0, 0], [1, 1, 0, 1, 0]]), np.ones(5))
+    head = of_models(label, np.array([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0]]), np.ones(5))
     item = Comparison("net", base, head, difference=difference(base.right, head.right))
     assert (item.fixed.tolist(), item.broke.tolist()) == ([0], [2])
-    assert item.gained.tolist() == [1, 0.5, -1, 0]
-    assert item.confusion_difference().loc[0, [0, 1]].tolist() == [0.5, -0.5]
+    assert item.gained.tolist() == [1, 0.5, -1, 0, -0.5]
+    assert item.confusion_difference().loc[0, [0, 1]].tolist() == [0, 0]
     assert (item.shown_p, item.of_models, item.seeds) == (f"{item.difference.p:.2g}", False, "2 seeds")
 
 
