@@ -1,6 +1,5 @@
 """Compares the architectures of a revision in two tables, which git holds beside the results."""
 
-import functools
 import io
 import math
 from pathlib import Path
@@ -95,20 +94,25 @@ def read_architectures(side: Revision) -> tuple[list[Predictions], list[str]]:
         raise PipelineError(f"{PARAMS_PATH} in {side}: train: not as expected") from error
     architectures, missing = [], []
     for name in architectures_of(side):
-        path, stage = results.predictions(name), f"evaluate@{name}"
         try:
-            with with_hint(functools.partial("run: dvc repro {}".format, stage)):
-                content = read_predictions(side, name)
-            predictions = present(path, content, stage)
-            images = description.arrays["x_test"].shape[0]
-            if (predictions.dataset, len(predictions.label)) != (description.dataset, images):
-                raise PipelineError(f"{path}: of another data set", f"run: dvc repro {stage}")
-            if predictions.seeds != seeds:
-                raise PipelineError(f"{path}: expected the seeds {list(seeds)}, found {list(predictions.seeds)}")
-            architectures.append(predictions)
+            architectures.append(_current(side, name, description, seeds))
         except PipelineError as error:
             missing.append(f"{name}: {error}")
     return sorted(architectures, key=lambda item: (-round(item.accuracy, DECIMALS), item.name)), missing
+
+
+def _current(side: Revision, name: str, description: Description, seeds: tuple[int, ...]) -> Predictions:
+    """Reads the results of an architecture; raises `PipelineError` if they are not of this data set and these seeds."""
+    path, stage = results.predictions(name), f"evaluate@{name}"
+    with with_hint(lambda: f"run: dvc repro {stage}"):
+        content = read_predictions(side, name)
+    predictions = present(path, content, stage)
+    images = description.arrays["x_test"].shape[0]
+    if (predictions.dataset, len(predictions.label)) != (description.dataset, images):
+        raise PipelineError(f"{path}: of another data set", f"run: dvc repro {stage}")
+    if predictions.seeds != seeds:
+        raise PipelineError(f"{path}: expected the seeds {list(seeds)}, found {list(predictions.seeds)}")
+    return predictions
 
 
 def tables(architectures: list[Predictions], overview: Overview) -> dict[Path, pd.DataFrame]:

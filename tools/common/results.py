@@ -7,7 +7,6 @@ from stages.support.params import PARAMS_PATH, Params
 
 DESCRIPTION = Path("data/raw/mnist.json")  # of the data set
 METRICS, PLOTS = Path("metrics"), Path("plots")
-IN_GIT = (Path("data"), METRICS, PLOTS)  # folders with results that git tracks
 
 MODELS = Path("data/models")
 TRAINING_DATA, TEST_DATA = Path("data/prepared/train"), Path("data/prepared/test")  # arrays

@@ -5,6 +5,7 @@ DVC runs one stage after the other. Here those that do not wait for one another 
 """
 
 import argparse
+import contextlib
 import subprocess
 import sys
 
@@ -55,21 +56,19 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     has_run = bool(plan.outdated)
     if has_run:
         _run(plan, params, arguments)
-    elif arguments.allow_missing and plan.missing:
+        if arguments.allow_missing and (plan := Plan.read(arguments.targets, allow_missing=True)).outdated:
+            print("the data differ from those of the recorded results; what depends on them runs, too", flush=True)
+            _run(plan, params, arguments)
+    elif plan.missing:
         print("nothing to run: nothing has changed")
     else:
         print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
-    if has_run and arguments.allow_missing:
-        plan = Plan.read(arguments.targets, allow_missing=True)
-        if plan.outdated:
-            print("the data differ from those of the recorded results; what depends on them runs, too", flush=True)
-            _run(plan, params, arguments)
     drawing = None if arguments.targets or overview_is_current(params) else Drawing()
     said = changed_since_head() if has_run else []
     if drawing and (status := drawing.finish()):
         sys.exit(status)  # it has said why
     missing = [name for name in plan.missing if plan.trains(name) and name not in plan.outdated]
-    if missing and arguments.allow_missing:
+    if missing:
         said.append(f"not here, and not needed: the models of {', '.join(missing)}; plain dvc repro trains them")
     print("".join(f"{line}\n" for line in [*said, *unseen]), end="")
 
@@ -98,11 +97,8 @@ def _cpus(address: str) -> int:
     """Returns how many trainings a Ray cluster has room for."""
     from stages.support.cluster import Cluster
 
-    cluster = Cluster(address)
-    try:
+    with contextlib.closing(Cluster(address)) as cluster:
         return cluster.cpus()
-    finally:
-        cluster.close()
 
 
 class Drawing:

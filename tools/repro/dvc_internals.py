@@ -2,7 +2,8 @@
 
 - `Repo().index.graph`, `repo.stage.collect`, `get_active_graph`, `plan_repro`: which stages `dvc repro` would run for
   given targets, and in which order.
-- `stage.changed()`, under `repo.lock`: whether a stage is out of date; its argument `allow_missing`; `outs[].exists`.
+- `stage.changed()`, under `repo.lock`: whether a stage is out of date; its arguments `allow_missing` and `upstream`.
+- `outs[].exists`: whether an output is in the workspace.
 - `addressing`, `name`, `path`, `cmd`, `outs[].fs_path` and `outs[].meta.size` of a stage; `PipelineStage`, which
   dvc.lock has entries of.
 - `loads_yaml`, `COMPILED_LOCKFILE_SCHEMA`: what DVC accepts as a dvc.lock.
@@ -20,7 +21,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from dvc.stage import PipelineStage, Stage
+from dvc.stage import PipelineStage
 from dvc.utils.serialize import loads_yaml
 from ruamel.yaml import YAMLError
 from tqdm import tqdm
@@ -48,14 +49,15 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> dict[str, Any]:
             graph = get_active_graph(repo.index.graph)
             chosen = [stage for target in targets or [PROJECT_FILE] for stage in repo.stage.collect(target)]
             order = plan_repro(graph, chosen)
+            missing = [stage.addressing for stage in order if not all(out.exists for out in stage.outs)]
             with repo.lock:
                 for stage in order:
-                    upstream[stage.addressing] = {dep.addressing for dep in graph.successors(stage)}
-                    if upstream[stage.addressing] & outdated or stage.changed(allow_missing):
+                    waits_for = list(graph.successors(stage))
+                    upstream[stage.addressing] = {dep.addressing for dep in waits_for}
+                    if upstream[stage.addressing] & outdated or stage.changed(allow_missing, waits_for):
                         outdated.add(stage.addressing)
-                for stage in reversed(order):
-                    needed = graph.successors(stage) if stage.addressing in outdated else ()
-                    outdated |= {dep.addressing for dep in needed if not _has_outputs(dep)}
+                for name in reversed(upstream):  # from those that wait to those that they wait for
+                    outdated |= upstream[name].intersection(missing) if name in outdated else set()
                 for stage in order:
                     if isinstance(stage, PipelineStage):
                         _check_outputs(stage, outdated)
@@ -72,12 +74,8 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> dict[str, Any]:
         "written": {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order},
         "commands": {stage.addressing: _text(stage.cmd) for stage in order},
         "recorded": recorded,
-        "missing": [stage.addressing for stage in order if not _has_outputs(stage)],
+        "missing": missing,
     }
-
-
-def _has_outputs(stage: Stage) -> bool:
-    return all(out.exists for out in stage.outs)
 
 
 def _check_outputs(stage: PipelineStage, outdated: Container[str]) -> None:

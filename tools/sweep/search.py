@@ -104,7 +104,8 @@ class Search:
 
         def run(_: int) -> None:
             self._run_trial()
-            best = f", best {self.complete[0].value:.2%}" if self.complete else ""
+            complete = self.complete
+            best = f", best {complete[0].value:.2%}" if complete else ""
             self.progress.update(bar, advance=1, description=f"trials{best}")
 
         side_by_side(run, range(left), self.place)
