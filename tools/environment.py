@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 LOCKS = [Path(folder, "requirements.txt") for folder in (".", "tools/cluster", "tests")]  # each agrees with the first
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
@@ -71,18 +70,11 @@ def install(lock: str) -> None:
     sys.exit(subprocess.call([*UV, "install", "--require-hashes", "--compile-bytecode", *options, "-r", lock]))
 
 
-def write(lock: Path, output: Path, *options: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+def write(lock: Path, output: Path, *options: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
     """Writes a lock from the .in file beside it. Versions and hashes in `output` stay unless `options` upgrade them."""
-    command: list[Any] = [
-        *UV,
-        *COMPILE,
-        "--custom-compile-command=make lock",
-        *options,
-        "-o",
-        output,
-        lock.with_suffix(".in"),
-    ]
-    return subprocess.run(command, text=True, check=False, **streams)
+    files = ["-o", str(output), str(lock.with_suffix(".in"))]
+    command = [*UV, *COMPILE, "--custom-compile-command=make lock", *options, *files]
+    return subprocess.run(command, text=True, check=False, capture_output=capture)
 
 
 def check(lock: Path) -> None:
@@ -90,9 +82,9 @@ def check(lock: Path) -> None:
     direct = lock.with_suffix(".in")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copy(lock, folder))
-        done = write(lock, copy, "--offline", capture_output=True)  # what uv knows from earlier is often enough
+        done = write(lock, copy, "--offline", capture=True)  # what uv knows from earlier is often enough
         if done.returncode:
-            done = write(lock, copy, capture_output=True)
+            done = write(lock, copy, capture=True)
         if done.returncode:
             reason = " ".join(done.stderr.split()).removeprefix("error: ").replace(str(copy), str(lock))
             sys.exit(f"error: {lock}: cannot be made from {direct}: {reason}")
