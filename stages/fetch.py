@@ -1,27 +1,23 @@
 """Stage 1: fetches the data set from the first available source in params.yaml.
 
-Writes the archive in a canonical form, and a description: name, places, counts, shapes and digests. Neither depends on
-which of several verified places the data came from.
-
-The first run uses the first available source and records it in the description. Later runs keep that data set: if no
-place serves it any more, fetch reads the earlier copy and does not switch to another source.
+Writes the archive in a canonical form, and a description: name, places, shapes and digests. The first run decides the
+data set. Later runs keep it: if no place has it any more, fetch reads the earlier copy, and takes no other source.
 """
 
 import argparse
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from stages.common.files import write_json
-from stages.data.archive import MEMBERS, Archive, ArrayDescription, Description, read_archive, write_archive
+from stages.data.archive import Archive, Description, read_archive, write_archive
 from stages.data.download import download
 from stages.data.earlier import Earlier
-from stages.data.places import EMBEDDED, OWN, check_own, is_own, unseen
-from stages.support.errors import PipelineError, command, named
+from stages.data.places import EMBEDDED, OWN, is_own, unseen
+from stages.support.errors import PipelineError, command, unreadable
 from stages.support.params import PARAMS_PATH, Source, load_params
 from stages.support.paths import output_path
 from stages.support.progress import finish
@@ -50,7 +46,11 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
         try:
             with warnings.catch_warnings(action="ignore"):  # of Python, about the header of a hostile array
                 archive = place.archive() if isinstance(place, Earlier) else read_place(place)
-            check_content(archive, source, str(place))
+            if source.sha256 not in (None, digest := archive.sha256()):
+                raise PipelineError(
+                    f"{place}: expected arrays with SHA-256 {source.sha256}, found {digest}; "
+                    "the file is damaged, or another data set than data.sources in params.yaml pins"
+                )
         except PipelineError as error:
             failures.append(str(error))
             continue
@@ -71,7 +71,7 @@ def _places(sources: list[Source], earlier: Earlier | None) -> Iterator[tuple[So
     """
     for source in sources:
         is_kept = earlier is not None and earlier.is_of(source)
-        if source is not sources[0] and earlier and not is_kept and earlier.exists():
+        if source is not sources[0] and earlier and earlier.is_decided and not is_kept:
             continue
         yield from ((source, place) for place in source.places)
         if earlier and is_kept and not any(is_own(place) and os.path.lexists(place) for place in source.places):
@@ -79,56 +79,23 @@ def _places(sources: list[Source], earlier: Earlier | None) -> Iterator[tuple[So
 
 
 def read_place(place: str) -> Archive:
-    """Reads the archive from one place: embedded digits, URL, Keras's cache or path. No download stays on disk."""
-    check_own(place)
+    """Reads the archive from one place: embedded digits, URL, Keras's cache or path."""
     if place == EMBEDDED:
         from stages.data.offline import embedded_digits
 
         return embedded_digits()
     if "://" in place:
-        if not place.lower().startswith(("http://", "https://")):
-            scheme = place.partition(":")[0]
-            raise PipelineError(f"{place}: expected an http or https URL, or a path; found {scheme}")
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "data.npz")
-            download(place, path)
-            with named(path, place):
-                return read_archive(path)
-    try:
+        return read_archive(download(place), place)
+    with unreadable(place, "a path"):
         path = keras_cache() / place.removeprefix("keras:") if place.startswith("keras:") else Path(place).expanduser()
         if not path.is_file():
             raise PipelineError(f"{path}: no such file")
-    except (OSError, RuntimeError, ValueError) as error:  # no permission; no home folder; not a path
-        raise PipelineError(f"{place}: cannot read: {getattr(error, 'strerror', None) or error}") from error
-    return read_archive(path)
+        return read_archive(path)
 
 
 def keras_cache() -> Path:
     """Returns the folder where Keras keeps downloaded data sets: $KERAS_HOME/datasets, by default ~/.keras/datasets."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
-
-
-def check_content(archive: Archive, source: Source, place: str) -> None:
-    """Raises `PipelineError` if the arrays do not have the digest that params.yaml pins."""
-    digest = archive.sha256()
-    if source.sha256 not in (None, digest):
-        raise PipelineError(
-            f"{place}: expected arrays with SHA-256 {source.sha256}, found {digest}; "
-            "the file is damaged, or another data set than data.sources in params.yaml pins"
-        )
-
-
-def describe(archive: Archive, source: Source, place: str | Earlier) -> Description:
-    """Describes a fetched archive.
-
-    If a digest is pinned, all places of the source hold the same arrays, so the description lists all of them.
-    Otherwise it lists the place the archive came from.
-    """
-    places = source.places
-    if not source.sha256:
-        places = place.places if isinstance(place, Earlier) else [place]
-    arrays = {name: ArrayDescription.of(getattr(archive, name)) for name in MEMBERS}
-    return Description(source.dataset, places, archive.sha256(), archive.classes, arrays)
 
 
 @command
@@ -141,15 +108,18 @@ def main() -> None:
     check_versions("common", "data")
 
     sources = load_params().data.sources
-    earlier = Earlier.read(arguments.archive, arguments.description)
-    archive, source, place = fetch(sources, earlier)
+    archive, source, place = fetch(sources, Earlier(arguments.archive, arguments.description))
     write_archive(arguments.archive, archive)
-    description = describe(archive, source, place)
+    # If a digest is pinned, all places of the source have the same arrays: the description does not depend on which
+    places = source.places if source.sha256 else place.places if isinstance(place, Earlier) else [place]
+    description = Description.of(archive, source.dataset, places)
     write_json(arguments.description, asdict(description))
-    finish(f"{source.dataset}, from {place}\n{archive.summary()}")
+    count, height, width = archive.x_train.shape
+    counts = f"{count:,} training and {len(archive.x_test):,} test images"
+    finish(f"{source.dataset}, from {place}\n{counts} of {height} x {width} pixels, {archive.classes} classes")
     if place == EMBEDDED and source is not sources[0]:
         print(NOTICE.format(wanted=sources[0].dataset, dataset=source.dataset), file=sys.stderr)
-    if places := unseen(source, description.source[0]):
+    if places := unseen(source, places[0]):
         pin = {"dataset": source.dataset, "sha256": description.sha256}
         print(UNSEEN.format(places=", ".join(places), own=OWN, **pin), end="", file=sys.stderr)
 

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from stages.common.files import read_bytes
 from stages.common.prepared import IMAGES, LABELS, Dataset, write_npy
-from stages.data.archive import MADE_BY, Archive, Description, map_archive
+from stages.data.archive import Archive, Description, read_archive
 from stages.results.pictures import digit_sheet, save
 from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, command
@@ -26,13 +26,15 @@ from stages.support.versions import check_versions
 CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28
 
 
-def read_description(path: Path, archive: Archive) -> Description:
-    """Reads the description of the data. Raises `PipelineError` if it is missing, damaged, or of other data."""
-    with made_by(MADE_BY, path):
-        description, digest = Description.parse(read_bytes(path), str(path)), archive.sha256()
-        if description.sha256 != digest:
-            raise PipelineError(f"{path}: expected the digest of the data, {digest}, found {description.sha256}")
-        return description
+def read_fetched(archive: Path, description: Path) -> tuple[Archive, str]:
+    """Reads the data and their name. Raises `PipelineError` if a file is missing, damaged, or of other data."""
+    with made_by("fetch", archive):
+        arrays = read_archive(archive)
+    with made_by("fetch", description):
+        recorded, digest = Description.parse(read_bytes(description), str(description)), arrays.sha256()
+        if recorded.sha256 != digest:
+            raise PipelineError(f"{description}: expected the digest of the data, {digest}, found {recorded.sha256}")
+    return arrays, recorded.dataset
 
 
 def scale_images(images: np.ndarray, pixel_max: float) -> np.ndarray:
@@ -79,8 +81,7 @@ def main() -> None:
 
     params = load_params()
     settings = params.preprocess
-    archive = map_archive(arguments.archive)
-    name = read_description(arguments.description, archive).dataset
+    archive, name = read_fetched(arguments.archive, arguments.description)
     images, labels = samples(archive, settings.samples.first, settings.samples.count)
     lines = []
     for split in ("train", "test"):

@@ -136,12 +136,12 @@ BAD_PLACES = {
     "header.npz": "not a data set: ",
     "names.npz": "found x\\n\\x1b[31mtrain",
     "folder": "no such file",
-    "ftp://127.0.0.1/mnist.npz": "expected an http or https URL, or a path; found ftp",
-    "file:///etc/passwd": "expected an http or https URL, or a path; found file",
+    "ftp://127.0.0.1/mnist.npz": "cannot download: No connection adapters were found",
+    "file:///etc/passwd": "cannot download: No connection adapters were found",
     "http://[::1/mnist.npz": "cannot download",
     "http:///mnist.npz": "cannot download",
     "https://a..b/mnist.npz": "cannot download",
-    "~nobody-of-this-name/mnist.npz": "cannot read",
+    "~nobody-of-this-name/mnist.npz": "not a path: Could not determine home directory",
     f"{'long' * 100}.npz": "cannot read: File name too long",
 }
 

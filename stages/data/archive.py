@@ -7,7 +7,6 @@ whatever file they came from.
 
 import hashlib
 import math
-import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,9 @@ from pydantic import Field
 
 from stages.common.files import replacing
 from stages.common.prepared import MAX_CLASSES
-from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 
-MADE_BY = "fetch"  # the stage
 DIMENSIONS = {"x_train": 3, "y_train": 1, "x_test": 3, "y_test": 1}
 MEMBERS = tuple(DIMENSIONS)  # in the order of the file
 MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
@@ -45,10 +42,9 @@ class Archive:
         return int(max(self.y_train.max(), self.y_test.max())) + 1
 
     def sha256(self) -> str:
-        """Digest of the content, independent of any container.
+        """Returns the SHA-256 of the content, independent of any container.
 
-        SHA-256 over, for each of x_train, y_train, x_test, y_test in turn, the ASCII line
-        "<name> <dtype> <n>x<height>x<width>\\n" and the array's bytes in C order.
+        It is over "<name> <dtype> <n>x<height>x<width>\\n" and the bytes in C order of each array in turn.
         """
         digest = hashlib.sha256()
         for name in MEMBERS:
@@ -57,114 +53,72 @@ class Archive:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def summary(self) -> str:
-        """Returns counts and sizes in one line, for the screen."""
-        counts = f"{len(self.x_train):,} training and {len(self.x_test):,} test images"
-        return f"{counts} of {' x '.join(map(str, self.x_train.shape[1:]))} pixels, {self.classes} classes"
 
+def read_archive(file: Path | BinaryIO, name: str = "") -> Archive:
+    """Reads and checks an archive of this form from any .npz file; `name` is its name in errors, by default the path.
 
-def read_archive(path: Path) -> Archive:
-    """Reads and checks an archive of this form from any .npz file.
-
-    Each array's header is checked before its data is read, so that a small file cannot unpack to more than
-    `MAX_BYTES`. Raises `PipelineError` if the file cannot be read, is not a NumPy archive, lacks a member, or a member
-    has an unexpected dtype, shape or range.
+    Raises `PipelineError` if the file cannot be read, is not a NumPy archive, has arrays of more than `MAX_BYTES`, or
+    lacks an array, or if an array has an unexpected dtype, shape or range.
     """
-    with unreadable(path, "a data set"), path.open("rb") as stream:
-        if not zipfile.is_zipfile(stream):
-            raise ValueError("expected a NumPy .npz archive, found no zip file")
-        with zipfile.ZipFile(stream) as file:
-            members = _checked_members(file, path).items()
-            arrays = {
-                name: np.lib.format.read_array(file.open(member), max_header_size=MAX_HEADER)
-                for name, member in members
-            }
-    for name in ("y_train", "y_test"):
-        low, high = arrays[name].min(), arrays[name].max()
-        if low < 0 or high >= MAX_CLASSES:
-            expected = f"labels 0…k-1 with k at most {MAX_CLASSES}"
-            raise PipelineError(f"{path}: {name}: expected {expected}, found {low}…{high}")
-        arrays[name] = arrays[name].astype(np.uint8)
-    archive = Archive(**arrays)
-    trained = np.unique(archive.y_train)
-    if archive.classes < 2 or len(trained) < archive.classes:
-        absent = next(label for label in range(MAX_CLASSES) if label not in trained)
-        raise PipelineError(
-            f"{path}: y_train: expected labels 0…k-1 of two or more classes, each with images, "
-            f"found {len(trained)} of {archive.classes} and none of label {absent}"
-        )
-    return archive
+    where = name or str(file)
+    with unreadable(where, "a data set"), zipfile.ZipFile(file) as container:
+        names = [member.removesuffix(".npy") for member in container.namelist()]
+        if not set(MEMBERS) <= set(names):
+            listed = ", ".join(names[: len(MEMBERS)]) + (", …" if len(names) > len(MEMBERS) else "")
+            raise PipelineError(f"{where}: expected the arrays {', '.join(MEMBERS)}, found {listed or 'none'}")
+        members = {key: container.getinfo(f"{key}.npy") for key in MEMBERS}
+        if (total := sum(member.file_size for member in members.values())) > MAX_BYTES:
+            raise PipelineError(f"{where}: expected arrays of at most {MAX_BYTES:,} bytes together, found {total:,}")
+        arrays = {key: _read_member(container, member) for key, member in members.items()}
+    _check(arrays, where)
+    return Archive(**{key: array.astype(np.uint8, copy=False) for key, array in arrays.items()})
 
 
-def _checked_members(file: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """Returns the members of the arrays by name, whose headers are those of a data set."""
-    names = [name.removesuffix(".npy") for name in file.namelist()]
-    if not set(MEMBERS) <= set(names):
-        listed = ", ".join(names[: len(MEMBERS)]) + (", …" if len(names) > len(MEMBERS) else "")
-        raise PipelineError(f"{path}: expected the arrays {', '.join(MEMBERS)}, found {listed or 'none'}")
-    members = {name: file.getinfo(f"{name}.npy") for name in MEMBERS}
-    headers = {name: _read_header(file, member) for name, member in members.items()}
-    for split in ("train", "test"):
-        (pixels, shape), (labels, count) = headers[f"x_{split}"], headers[f"y_{split}"]
-        if pixels != np.uint8 or len(shape) != 3 or 0 in shape or max(shape[1:]) > MAX_SIDE:
-            raise PipelineError(
-                f"{path}: x_{split}: expected uint8 images (n, height, width) of at most {MAX_SIDE} × {MAX_SIDE} "
-                f"pixels, found {pixels} {shape}"
-            )
-        if labels.kind not in "iu" or count != shape[:1]:
-            expected = f"{shape[0]} integer labels, one per image"
-            raise PipelineError(f"{path}: y_{split}: expected {expected}, found {labels} {count}")
-    size, other = headers["x_train"][1][1:], headers["x_test"][1][1:]
-    if size != other:
-        raise PipelineError(f"{path}: x_test: expected images of {size} as in x_train, found {other}")
-    total = sum(member.file_size for member in members.values())
-    if total > MAX_BYTES:
-        raise PipelineError(f"{path}: expected arrays of at most {MAX_BYTES:,} bytes together, found {total:,}")
-    return members
-
-
-def _read_header(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[np.dtype, tuple[int, ...]]:
-    """Reads an array's dtype and shape; raises `ValueError` if its member has not as many bytes as they say."""
+def _read_member(container: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """Reads an array. Raises `ValueError` if its member does not have as many bytes as its header has elements."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member.filename} is compressed in a way that NumPy does not use")
-    with file.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
+    with container.open(member) as stream:
+        if (version := np.lib.format.read_magic(stream)) != (1, 0):
             raise ValueError(f"{member.filename} has the format version {version}")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - stream.tell():
-            raise ValueError(f"{member.filename} does not hold {dtype} {shape}")
-    return dtype, shape
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
+        content = stream.read()  # at most the member's size in the zip file, of which the sum was checked
+    if math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError(f"{member.filename} does not hold {dtype} {shape}")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _check(arrays: dict[str, np.ndarray], where: str) -> None:
+    """Raises `PipelineError` if arrays are not those of a data set."""
+    for split in ("train", "test"):
+        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        if images.dtype != np.uint8 or images.ndim != 3 or not images.size or max(images.shape[1:]) > MAX_SIDE:
+            expected = f"uint8 images (n, height, width) of at most {MAX_SIDE} × {MAX_SIDE} pixels"
+            raise PipelineError(f"{where}: x_{split}: expected {expected}, found {images.dtype} {images.shape}")
+        if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+            expected = f"{len(images)} integer labels, one per image"
+            raise PipelineError(f"{where}: y_{split}: expected {expected}, found {labels.dtype} {labels.shape}")
+        if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+            expected = f"labels 0…k-1 with k at most {MAX_CLASSES}"
+            raise PipelineError(f"{where}: y_{split}: expected {expected}, found {labels.min()}…{labels.max()}")
+    size, other = arrays["x_train"].shape[1:], arrays["x_test"].shape[1:]
+    if size != other:
+        raise PipelineError(f"{where}: x_test: expected images of {size} as in x_train, found {other}")
+    classes = int(max(arrays["y_train"].max(), arrays["y_test"].max())) + 1
+    trained = set(arrays["y_train"].tolist())
+    if classes < 2 or len(trained) < classes:
+        absent = next(label for label in range(MAX_CLASSES) if label not in trained)
+        raise PipelineError(
+            f"{where}: y_train: expected labels 0…k-1 of two or more classes, each with images, "
+            f"found {len(trained)} of {classes} and none of label {absent}"
+        )
 
 
 def write_archive(path: Path, archive: Archive) -> None:
     """Writes the archive canonically: the same arrays give the same bytes."""
+    arrays: dict[str, Any] = {name: np.ascontiguousarray(getattr(archive, name)) for name in MEMBERS}
     with replacing(path) as partial, partial.open("wb") as stream:
-        arrays: dict[str, Any] = {name: np.ascontiguousarray(getattr(archive, name)) for name in MEMBERS}
         np.savez(stream, **arrays)
-
-
-def map_archive(path: Path) -> Archive:
-    """Memory-maps a canonical archive, whose members are not compressed, so that it is never read as a whole.
-
-    Raises `PipelineError` if it is missing or damaged.
-    """
-    with made_by(MADE_BY, path), unreadable(path, "what fetch writes"), path.open("rb") as stream:
-        with zipfile.ZipFile(stream) as file:
-            members = _checked_members(file, path)
-        return Archive(**{name: _map_member(member, stream, path) for name, member in members.items()})
-
-
-def _map_member(member: zipfile.ZipInfo, stream: BinaryIO, path: Path) -> np.ndarray:
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{member.filename} is compressed")
-    stream.seek(member.header_offset + 26)  # lengths of name and extra field (APPNOTE.TXT 4.3.7, 30 bytes in all)
-    stream.seek(member.header_offset + 30 + sum(struct.unpack("<HH", stream.read(4))))
-    np.lib.format.read_magic(stream)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype != np.uint8:
-        raise ValueError(f"{member.filename} has {dtype}")
-    return np.memmap(path, dtype, "r", stream.tell(), shape)
 
 
 @dataclass(frozen=True)
@@ -174,11 +128,6 @@ class ArrayDescription:
     shape: list[Annotated[int, Field(gt=0)]]
     dtype: str
     sha256: str
-
-    @classmethod
-    def of(cls, array: np.ndarray) -> "ArrayDescription":
-        digest = hashlib.sha256(np.ascontiguousarray(array).data)
-        return cls(list(array.shape), str(array.dtype), digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -190,6 +139,16 @@ class Description:
     sha256: str
     classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)]
     arrays: dict[str, ArrayDescription]
+
+    @classmethod
+    def of(cls, archive: Archive, dataset: str, places: list[str]) -> "Description":
+        """Describes an archive that was read from one of these places."""
+        arrays = {}
+        for name in MEMBERS:
+            array = getattr(archive, name)
+            digest = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+            arrays[name] = ArrayDescription(list(array.shape), str(array.dtype), digest)
+        return cls(dataset, places, archive.sha256(), archive.classes, arrays)
 
     @classmethod
     def parse(cls, content: bytes, where: str) -> "Description":

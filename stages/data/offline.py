@@ -1,8 +1,7 @@
 """The offline default: scikit-learn's handwritten digits in the format of MNIST.
 
-Scikit-learn ships 1,797 digits of 8 x 8 pixels (the test set of the UCI "Optical Recognition of
-Handwritten Digits", https://archive.ics.uci.edu/dataset/80). They are not MNIST, but they are real
-handwriting in the same ten classes, and need no network.
+Scikit-learn ships 1,797 digits of 8 x 8 pixels (the test set of the UCI "Optical Recognition of Handwritten Digits",
+https://archive.ics.uci.edu/dataset/80). They are not MNIST, but real handwriting in the same ten classes.
 """
 
 import numpy as np
@@ -16,7 +15,7 @@ SPLIT_SEED = 0
 
 
 def embedded_digits() -> Archive:
-    """Scikit-learn's digits as 28 x 28 uint8 images, in a stratified split: 1,437 for training, 360 for testing."""
+    """Returns scikit-learn's digits as 28 x 28 uint8 images: 1,437 for training, 360 for testing, stratified."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -31,34 +30,22 @@ def embedded_digits() -> Archive:
 
 
 def fit_like_mnist(ink: np.ndarray, box: int = 20, size: int = 28) -> np.ndarray:
-    """Fits a digit into a square image, as MNIST's authors did.
+    """Fits a digit into a square image of `size` pixels, uint8, as MNIST's authors did.
 
-    "Size normalized to fit in a 20x20 pixel box while preserving their aspect ratio […] centered
-    in a 28x28 image by computing the center of mass of the pixels" (LeCun, Cortes, Burges,
-    http://yann.lecun.com/exdb/mnist/).
-
-    Args:
-        ink: uint8 (height, width), 0 for paper, 255 for ink; any size, not blank.
-        box: side of the box that the digit is scaled to, in pixels.
-        size: side of the result, in pixels.
-
-    Returns:
-        uint8 (size, size).
+    "Size normalized to fit in a 20x20 pixel box while preserving their aspect ratio […] centered in a 28x28 image by
+    computing the center of mass of the pixels" (LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/). `ink` is
+    uint8 (height, width), 0 for paper and 255 for ink, of any size, not blank.
     """
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     digit = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     scale = box / max(digit.size)
     width, height = (max(1, round(side * scale)) for side in digit.size)
     scaled = np.asarray(digit.resize((width, height), Image.Resampling.BICUBIC), dtype=np.int64)
-    mass = scaled.sum()
-    top = _offset((scaled.sum(axis=1) @ np.arange(height)) / mass, height, size)
-    left = _offset((scaled.sum(axis=0) @ np.arange(width)) / mass, width, size)
+    place = []
+    for axis, length in ((1, height), (0, width)):
+        centre_of_mass = (scaled.sum(axis=axis) @ np.arange(length)) / scaled.sum()
+        start = min(max(round((size - 1) / 2 - centre_of_mass), 0), size - length)
+        place.append(slice(start, start + length))
     result = np.zeros((size, size), np.uint8)
-    result[top : top + height, left : left + width] = scaled
+    result[tuple(place)] = scaled
     return result
-
-
-def _offset(centre_of_mass: float, length: int, size: int) -> int:
-    """Where to put `length` pixels so that their centre of mass is in the middle of `size`."""
-    wanted = round((size - 1) / 2 - centre_of_mass)
-    return min(max(wanted, 0), size - length)

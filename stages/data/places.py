@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from stages.support.errors import PipelineError
 from stages.support.params import Source
 
 EMBEDDED = "embedded:digits"
@@ -10,15 +9,10 @@ OWN = Path("data/own")  # one's own data sets; fetch depends on its .npz files
 
 
 def is_own(place: str) -> bool:
-    """Returns whether a place is a .npz file in data/own/, where DVC sees changes."""
+    """Returns whether a place is a .npz file in data/own/, where DVC sees changes; it follows no link to a folder."""
     path = Path(place)
-    return path.suffix == ".npz" and OWN in path.parents and ".." not in path.parts
-
-
-def check_own(place: str) -> None:
-    """Raises `PipelineError` if a place in data/own/ lies behind a link to a folder, which DVC does not follow."""
-    if any(OWN in folder.parents and folder.is_symlink() for folder in Path(place).parents):
-        raise PipelineError(f"{place}: its folder is a link, where DVC sees no changes; link the file instead")
+    behind_link = any(OWN in folder.parents and folder.is_symlink() for folder in path.parents)
+    return path.suffix == ".npz" and OWN in path.parents and ".." not in path.parts and not behind_link
 
 
 def unseen(source: Source, used: str) -> list[str]:
