@@ -115,7 +115,7 @@ HOSTILE = {
     "no JSON": (
         [write(METRICS, DEEP), write(SOFTMAX, DEEP), write(DESCRIPTION, "{")],
         [
-            f"{METRICS} in HEAD: not valid JSON: nested too deeply",
+            f"{METRICS} in HEAD: not valid JSON: recursion limit exceeded",
             f"softmax: not compared: {SOFTMAX} in HEAD: ",
             f"{DESCRIPTION} in HEAD: not valid JSON",
         ],

@@ -1,7 +1,7 @@
 """Reads YAML strictly, as the values that DVC reads, and writes YAML that both read back.
 
-PyYAML follows YAML 1.1, DVC YAML 1.2, in which `1e-3` is a number, and `on`, `yes` and `1:30` are text. The patterns
-below are those of ruamel.yaml, with which DVC reads; tests/test_yaml.py compares the two.
+PyYAML follows YAML 1.1, DVC YAML 1.2, in which `1e-3` is a number, and `on`, `yes` and `1:30` are text. So PyYAML is
+given the patterns of ruamel.yaml, with which DVC reads; that one crashes on files with deep nesting.
 """
 
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ruamel.yaml.resolver import implicit_resolvers
 from yaml import CSafeLoader, MappingNode, MarkedYAMLError, Node, SafeDumper, ScalarNode, SequenceNode, YAMLError
 
 from stages.support.errors import PipelineError, one_line
@@ -19,22 +20,6 @@ MAX_DIGITS = 100  # of an integer
 MAX_NODES = 500_000  # keys and values, those that aliases repeat counted each time
 WIDTH = 118  # of a line that is written
 
-SCALARS = {
-    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    "float": (
-        r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
-        r"|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-        "-+0123456789.",
-    ),
-    "int": (r"[-+]?(?:0b[01_]+|0o?[0-7_]+|[0-9_]+|0x[0-9a-fA-F_]+)", "-+0123456789"),
-    "merge": (r"<<", "<"),
-    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    "timestamp": (
-        r"\d{4}-\d\d-\d\d"
-        r"|\d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?",
-        "0123456789",
-    ),
-}
 MERGE = "tag:yaml.org,2002:merge"
 DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*%")
 
@@ -108,9 +93,10 @@ class _Dumper(SafeDumper):
         super().increase_indent(flow, indentless=False)
 
 
-for _tag, (_pattern, _first) in SCALARS.items():
-    for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+for _versions, _tag, _pattern, _first in implicit_resolvers:
+    if (1, 2) in _versions:
+        for _class in (_Loader, _Dumper):
+            _class.add_implicit_resolver(_tag, _pattern, _first)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
 
 
