@@ -88,7 +88,6 @@ MISTAKES = [
     ("\n  mlp_256:", "\n  512:", "architectures.512: expected text, found the int 512; put it in quotes"),
     ("\n  mlp_256:", "\n  2026-11-25:", 'architectures.2026-11-25: expected text, found the date "2026-11-25"'),
     ("\n  mlp_256:", "\n  CNN:", "architectures.cnn: the same file name as 'CNN' on macOS and Windows"),
-    ("\n  mlp_256:", "\n  Con:", "architectures.Con: expected a valid file name, found a name that Windows reserves"),
     ("dataset: MNIST", "dataset: 512", "data.sources[0].dataset: expected text, found the int 512; put it in quotes"),
     (SEEDS, "seed: 10", "train.seed: unknown key; did you mean 'seeds'?"),
     (SEEDS, "seeds: 10", "train.seeds: expected a valid list, found 10"),

@@ -11,7 +11,6 @@ from pathlib import Path
 from stages.support.processes import DVC_STAGE, end_with_dvc, prepare_process
 
 MAX_REASON = 200  # characters
-IN_THE_PROJECT = ("params.yaml", "stages")  # in its folder
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -28,12 +27,12 @@ class PipelineError(Exception):
 
 
 def printable(text: str) -> str:
-    """The text with unprintable characters escaped, such as those that colour a terminal or turn text around."""
+    """Returns the text with unprintable characters escaped, such as those that colour a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def one_line(error: BaseException | str) -> str:
-    """An error's message in one line of at most `MAX_REASON` characters, or the name of its class if it has none."""
+    """Returns an error's message in one line of at most `MAX_REASON` characters, or else the name of its class."""
     return " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
 
 
@@ -73,7 +72,7 @@ def named(temporary: Path, name: str) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, NumPy or TensorFlow found too little memory, or no room to load a library."""
+    """Returns whether Python, NumPy or TensorFlow found too little memory, or no room to load a library."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's
@@ -82,7 +81,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def anticipated(error: BaseException) -> str | None:
-    """The line to print for an anticipated error; `None` if it is a bug, which keeps its traceback.
+    """Returns the line to print for an anticipated error; `None` if it is a bug, which keeps its traceback.
 
     Anticipated are `PipelineError`, a full disk, and too little memory.
     """
@@ -94,12 +93,6 @@ def anticipated(error: BaseException) -> str | None:
     if isinstance(error, Exception) and _is_out_of_memory(error):
         return f"not enough memory: {one_line(error)}; close other programs, or make batches or layers smaller"
     return None
-
-
-def _check_folder() -> None:
-    for name in IN_THE_PROJECT:
-        if not Path(name).exists():
-            raise PipelineError(f"{name}: not in {Path.cwd()}", "run this in the project's folder")
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:
@@ -115,8 +108,9 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
         if DVC_STAGE in os.environ:
             end_with_dvc()
         try:
-            if not {"-h", "--help"} & set(sys.argv):
-                _check_folder()
+            missing = [name for name in ("params.yaml", "stages") if not Path(name).exists()]
+            if missing and not {"-h", "--help"} & set(sys.argv):
+                raise PipelineError(f"{missing[0]}: not in {Path.cwd()}", "run this in the project's folder")
             main()
             sys.stdout.flush()
         except BrokenPipeError:

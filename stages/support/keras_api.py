@@ -25,14 +25,7 @@ Kind = Literal["layer", "optimizer", "loss", "schedule", "initializer", "regular
 SCHEMA_PATH = Path(__file__).parents[1] / "params.schema.json"
 CLASSES = "classes"  # in place of a number of units: the number of classes in the data
 EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")  # in place of a number of steps
-TYPES: dict[str, Any] = {
-    "boolean": bool,
-    "integer": int,
-    "number": (int, float),
-    "string": str,
-    "array": list,
-    "null": type(None),
-}
+TYPES: dict[str, Any] = {"integer": int, "number": (int, float), "string": str, "array": list, "null": type(None)}
 BRANCHES = "branches"  # the argument of a layer that merges: lists of layers, each applied to the same input
 
 # What Keras has and params.yaml does not: reasons, and the names of classes and functions
@@ -97,7 +90,7 @@ def _inner(value: Any) -> Iterator[tuple[str, KerasObject]]:
 
 @dataclass(frozen=True)
 class OneOf:
-    """Tells pydantic that a field is a Keras object of some kind."""
+    """Marks a field as a Keras object of some kind, for pydantic."""
 
     kind: Kind
 
@@ -112,18 +105,10 @@ class OneOf:
 
 
 @functools.cache
-def _definitions() -> dict[str, dict[str, dict[str, Any]]]:
-    by_kind: dict[str, dict[str, dict[str, Any]]] = {}
-    for key, schema in json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))["$defs"].items():
-        kind, _, name = key.partition(".")
-        if name:
-            by_kind.setdefault(kind, {})[name] = schema
-    return by_kind
-
-
 def definitions(kind: Kind) -> dict[str, dict[str, Any]]:
     """Returns the JSON Schema of the arguments of each object of a kind, by name."""
-    return _definitions()[kind]
+    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))["$defs"]
+    return {key.removeprefix(f"{kind}."): value for key, value in schema.items() if key.startswith(f"{kind}.")}
 
 
 def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:
@@ -134,8 +119,10 @@ def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:
     if not isinstance(name, str):
         raise located(where, f"expected a name or {{name: {{argument: value}}}}, found {found_value(value)}")
     known = definitions(kind)
+    if name in REFUSED:
+        raise located(where, f"{name} is not on offer: {REFUSED[name]}")
     if name not in known:
-        raise located(where, _unknown(name, list(known)))
+        raise located(where, f"unknown name '{name}'{nearest(name, known)}")
     where = f"{where}.{name}"
     if not isinstance(arguments, dict | None):
         raise located(where, f"expected a mapping of arguments to values, found {found_value(arguments)}")
@@ -156,13 +143,6 @@ def why_not_portable(value: KerasObject) -> str:
     if value.name not in NOT_PORTABLE.get(value.kind, ()):
         return ""
     return f"the {value.kind} {value.name} is computed with approximations that differ between processors"
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    """Explains why an object is not on offer, or suggests a known name."""
-    if name in REFUSED:
-        return f"{name} is not on offer: {REFUSED[name]}"
-    return f"unknown name '{name}'{nearest(name, known)}"
 
 
 def _argument(schema: dict[str, Any], value: Any, where: str) -> Any:
@@ -207,8 +187,8 @@ def _fits(schema: dict[str, Any], value: Any) -> bool:
     if "pattern" in schema:
         return isinstance(value, str) and bool(re.fullmatch(schema["pattern"], value))
     wanted = schema["type"]
-    if isinstance(value, bool):
-        return wanted == "boolean"
+    if isinstance(value, bool) or wanted == "boolean":
+        return isinstance(value, bool) and wanted == "boolean"
     if not isinstance(value, TYPES[wanted]):
         return False
     if wanted == "array" and "items" in schema:

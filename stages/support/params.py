@@ -5,8 +5,6 @@
 name. `make schema` writes the JSON Schema for editors from the same classes, and from the installed Keras.
 """
 
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -114,17 +112,6 @@ class Overview(Section):
 
 
 ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # reserved on Windows: no file can have these names
-
-
-def _check_names(names: Iterable[str]) -> None:
-    """Raises `PydanticCustomError`, located at the name, if one is not a valid file name on every system."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if DEVICES.fullmatch(name):
-            raise located(name, "expected a valid file name, found a name that Windows reserves; rename it")
-        if (other := seen.setdefault(name.lower(), name)) != name:
-            raise located(name, f"the same file name as '{other}' on macOS and Windows, which ignore case; rename one")
 
 
 class Params(Section):
@@ -140,8 +127,11 @@ class Params(Section):
 
     @field_validator("architectures")
     @classmethod
-    def _names_are_names_everywhere(cls, architectures: dict[str, Architecture]) -> dict[str, Architecture]:
-        _check_names(architectures)
+    def _names_differ_in_more_than_case(cls, architectures: dict[str, Architecture]) -> dict[str, Architecture]:
+        seen: dict[str, str] = {}
+        for name in architectures:
+            if (other := seen.setdefault(name.lower(), name)) != name:
+                raise located(name, f"the same file name as '{other}' on macOS and Windows; rename one")
         return architectures
 
     @model_validator(mode="after")
@@ -156,8 +146,8 @@ class Params(Section):
     def _trainings_fit(self) -> "Params":
         seeds, count = len(self.train.seeds), len(self.train.seeds) * len(self.architectures)
         if count > MOST_MODELS:
-            found = f"{count:,}, as each architecture is trained with each of {seeds:,} seeds"
-            raise located("architectures", f"expected at most {MOST_MODELS:,} models, found {found}")
+            reason = f"as each architecture is trained with each of {seeds:,} seeds"
+            raise located("architectures", f"expected at most {MOST_MODELS:,} models, found {count:,}, {reason}")
         for name, architecture in self.architectures.items():
             try:
                 check_sizes(architecture)

@@ -12,30 +12,12 @@ from typing import Any
 
 from stages.support.keras_api import BRANCHES, CLASSES, EPOCHS, REFUSED, Kind
 
-# Arguments that are not for params.yaml
-LEFT_OUT = {
-    "name": "DVC and Keras name things",
-    "dtype": "the pipeline computes in float32",
-    "seed": "train.seeds",
-    "reduction": "the loss of a batch is the mean",
-    "from_logits": "models give probabilities",
-    "trainable": "all is trained",
-    "autocast": "for mixed precision",
-    "loss_scale_factor": "for mixed precision",
-    "quantization_config": "for inference in low precision",
-    "lora_rank": "for fine-tuning",
-    "lora_alpha": "for fine-tuning",
-    "gptq_unpacked_column_size": "for inference in low precision",
-    "weights": "an array",
-    "return_state": "gives several outputs",
-    "exclude_layers": "layers have no names here",
-    "stateful": "batches are independent",
-    "synchronized": "one device trains",
-    "use_cudnn": "Keras decides",
-    "renorm": "has operations that are not portable",
-    "renorm_clipping": "see renorm",
-    "renorm_momentum": "see renorm",
-}
+# Arguments that are not for params.yaml: DVC and Keras name things, and all is trained, in float32, with train.seeds,
+# on one device. Others are for low precision, fine-tuning, several outputs, or operations that are not portable.
+LEFT_OUT = re.compile(
+    "name|dtype|seed|reduction|from_logits|trainable|autocast|loss_scale_factor|quantization_config|lora_.*|weights"
+    "|gptq_unpacked_column_size|return_state|exclude_layers|stateful|synchronized|use_cudnn|renorm.*"
+)
 MERGING = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
 COUNTS = ("filters", "units")  # arguments that may be the number of classes
 STEPS = ("decay_steps", "first_decay_steps", "warmup_steps")  # arguments of schedules that may be in epochs
@@ -109,7 +91,7 @@ def _arguments(kind: Kind, keras_class: type) -> dict[str, Any]:
     properties, required = {}, []
     documented = _documented(keras_class)
     for name, parameter in inspect.signature(keras_class).parameters.items():
-        if name in LEFT_OUT or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if LEFT_OUT.fullmatch(name) or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         needed = parameter.default is parameter.empty
         filled_in = kind == "schedule" and name == "decay_steps"  # by the steps of the training
