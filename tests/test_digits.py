@@ -216,6 +216,6 @@ def test_the_picture_shows_the_first_hundred_and_says_so(built_project: Project,
         printed.append(digits(built_project, *command))
     assert printed[0].startswith("mlp_256, trained on tiny digits:\n"), "no seed, as there is but one"
     assert re.fullmatch(r"\S+/1\.png", printed[0].splitlines()[-1])
-    assert printed[2].endswith("104.png (first 100 of 104 pictures)\n")
+    assert printed[2].endswith("104.png (first 100 of 104)\n")
     assert len(rows(printed[2])) == 104 + 3
     assert ink(tmp_path / "104.png") == ink(tmp_path / "100.png") > 50 * ink(tmp_path / "1.png") > 0

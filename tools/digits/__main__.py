@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +34,18 @@ def draw(
     rows: pd.DataFrame, images: np.ndarray, arguments: argparse.Namespace, heading: str, names: Sequence[str] = ()
 ) -> None:
     """Draws the digits of the first rows, if `--output` is given."""
-    if arguments.output is None:
-        return
-    shown = rows.head(min(arguments.count, MOST_SHOWN))
-    digits = images[shown["index"].to_numpy(dtype=int), ..., 0]
-    dataset = Dataset.read(results.TEST_DATA).dataset
-    save(digit_sheet(digits, lookups.titles(shown, names), f"{dataset}: {heading}"), arguments.output)
-    print(f"{arguments.output}{limited(min(arguments.count, len(rows)), 'digits')}")
+    if arguments.output:
+        rows = rows.head(arguments.count)
+        shown = rows.head(MOST_SHOWN)
+        digits = images[shown["index"].to_numpy(dtype=int), ..., 0]
+        dataset = Dataset.read(results.TEST_DATA).dataset
+        write(digits, lookups.titles(shown, names), f"{dataset}: {heading}", arguments.output, len(rows))
 
 
-def limited(count: int, what: str) -> str:
-    """A remark if `count` digits are more than a picture shows, else an empty text."""
-    return f" (first {MOST_SHOWN} of {count:,} {what})" if count > MOST_SHOWN else ""
+def write(digits: np.ndarray, titles: list[str], heading: str, path: Path, total: int) -> None:
+    """Writes a picture of digits, (n, height, width), and prints its path, and of how many in `total` these are."""
+    save(digit_sheet(digits, titles, heading), path)
+    print(f"{path} (first {MOST_SHOWN} of {total:,})" if total > MOST_SHOWN else path)
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -119,34 +118,20 @@ def classify(arguments: argparse.Namespace) -> None:
     name = models.reported([arguments.architecture])[0] if arguments.architecture else models.best()
     seed = models.chosen(arguments.seed)
     heading = f"{models.described(name, seed)}, trained on {dataset.dataset}"
-    pictures = own.prepare_all(arguments.file, *dataset.image[:2])
-    tables = []
-    while batch := list(islice(pictures, models.BATCH)):
-        files, images, notes = zip(*batch, strict=True)
+    if pictures := list(own.prepare_all(arguments.file, *dataset.image[:2])):
+        files, images, notes = zip(*pictures, strict=True)
         probabilities = models.predict(name, seed, np.stack(images)[..., np.newaxis])
         first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
         columns = {"file": files, "prediction": first, "probability": probabilities.max(axis=1), "second": second}
-        tables.append(pd.DataFrame(columns | {"note": notes}))
-        if arguments.output and len(tables) == 1:
-            titles = own_titles(tables[0].head(MOST_SHOWN))
-            save(digit_sheet(np.stack(images[:MOST_SHOWN]), titles, heading), arguments.output)
-    if tables:
-        rows = pd.concat(tables, ignore_index=True)
+        rows = pd.DataFrame(columns | {"note": notes})
         print(f"{heading}:")
-        print_table(rows if rows["note"].any() else rows.drop(columns="note"))
+        print_table(rows if any(notes) else rows.drop(columns="note"))
         if arguments.output:
-            print(f"{arguments.output}{limited(len(rows), 'pictures')}")
-    if sum(map(len, tables)) < len(arguments.file):
+            shown = rows.head(MOST_SHOWN).to_dict("records")
+            titles = [f"{row['file'][-NAME:]}\n{row['prediction']}, {row['probability']:.1%}" for row in shown]
+            write(np.stack(images[:MOST_SHOWN]), titles, heading, arguments.output, len(rows))
+    if len(pictures) < len(arguments.file):
         sys.exit(1)
-
-
-def own_titles(rows: pd.DataFrame) -> list[str]:
-    """Titles for your own pictures: the end of the file's name, and the prediction with its probability."""
-    names = rows["file"].str[-NAME:].str.replace("$", r"\$", regex=False)  # else Matplotlib reads mathematics
-    return [
-        f"{name}\n{prediction}, {probability:.1%}"
-        for name, prediction, probability in zip(names, rows["prediction"], rows["probability"], strict=True)
-    ]
 
 
 def print_table(rows: pd.DataFrame) -> None:
@@ -156,18 +141,6 @@ def print_table(rows: pd.DataFrame) -> None:
 
 def arguments() -> argparse.Namespace:
     """Parses the command line."""
-    output = argparse.ArgumentParser(add_help=False)
-    output.add_argument(
-        "--output", type=Path, metavar="PNG", help=f"also draw a picture, of at most {MOST_SHOWN} digits"
-    )
-    listed = argparse.ArgumentParser(add_help=False, parents=[output])
-    count_help = f"show at most N (default: {LISTED})"
-    listed.add_argument("--count", type=number(1), default=LISTED, metavar="N", help=count_help)
-    several = argparse.ArgumentParser(add_help=False)
-    several.add_argument("--architecture", nargs="+", default=[], metavar="NAME", help="architectures (default: all)")
-    seed = argparse.ArgumentParser(add_help=False)
-    seed.add_argument("--seed", type=number(0), metavar="S", help="of the model (default: the first of train.seeds)")
-
     parser = argparse.ArgumentParser(prog="python -m tools.digits", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -176,6 +149,15 @@ def arguments() -> argparse.Namespace:
         added.set_defaults(run=run)
         return added
 
+    output, several, seed = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    output.add_argument("--output", type=Path, metavar="PNG", help=f"also draw at most {MOST_SHOWN} digits")
+    listed = argparse.ArgumentParser(add_help=False, parents=[output])
+    listed.add_argument(
+        "--count", type=number(1), default=LISTED, metavar="N", help=f"show at most N (default: {LISTED})"
+    )
+    several.add_argument("--architecture", nargs="+", default=[], metavar="NAME", help="architectures (default: all)")
+    seed.add_argument("--seed", type=number(0), metavar="S", help="of the model (default: the first of train.seeds)")
+
     shown = add(show, listed, seed)
     shown.add_argument("--architecture", metavar="NAME", help="also show its predictions")
     shown.add_argument("first", type=number(0), help="index of the first digit")
@@ -183,17 +165,15 @@ def arguments() -> argparse.Namespace:
     wrong = add(errors, listed, several)
     wrong.add_argument("--label", type=number(0), metavar="CLASS", help="only digits of this class")
     wrong.add_argument("--prediction", type=number(0), metavar="CLASS", help="only digits predicted as this class")
-    for limit, default in (("min", 0.0), ("max", 1.0)):
-        limit_help = f"{limit}imum probability of the prediction (default: {default:.0f})"
-        option = f"--{limit}-probability"
-        wrong.add_argument(option, type=number(0, float, most=1), default=default, metavar="P", help=limit_help)
+    share = number(0, float, most=1)
+    wrong.add_argument("--min-probability", type=share, default=0, metavar="P", help="of the prediction (default: 0)")
+    wrong.add_argument("--max-probability", type=share, default=1, metavar="P", help="of the prediction (default: 1)")
     min_seeds = "only errors that at least N seeds make (default: 1)"
     wrong.add_argument("--min-seeds", type=number(1), default=1, metavar="N", help=min_seeds)
     at_least = "images that at least N models get wrong (default: all)"
     add(common, listed, several).add_argument("--at-least", type=number(1), metavar="N", help=at_least)
     chosen = add(classify, output, seed)
-    best_help = "architecture to use (default: the one with the best mean test accuracy)"
-    chosen.add_argument("--architecture", metavar="NAME", help=best_help)
+    chosen.add_argument("--architecture", metavar="NAME", help="default: the one with the best mean test accuracy")
     chosen.add_argument("file", type=Path, nargs="+", help="a picture: PNG, JPEG, TIFF, …")
     return parser.parse_args()
 

@@ -24,14 +24,9 @@ THICKEST = 0.55  # maximum ratio of stroke thickness to the digit's size (0.1 % 
 
 
 def find(light: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Cuts the digit out of a picture.
+    """Cuts the digit out of lightness, float32 (height, width) in [0, 1]; it must have `least` pixels in one direction.
 
-    Args:
-        light: lightness, float32 (height, width) in [0, 1], dark on light or light on dark.
-        least: least height or width of the digit, in pixels.
-
-    Returns:
-        Ink, float32 (rows, columns) in [0, 1]; the pixels of the digit, bool (rows, columns); and notes.
+    Returns its ink, float32 (rows, columns) in [0, 1], its pixels, bool (rows, columns), and notes.
     """
     if min(light.shape) < least:
         height, width = light.shape
@@ -53,35 +48,36 @@ def _without_desk(light: np.ndarray) -> tuple[np.ndarray, list[str]]:
         return light, []
     sheet = _largest(ndimage.binary_fill_holes(differs))
     area, blank = np.count_nonzero(sheet), np.count_nonzero(sheet & differs)
-    if area < max(SHEET * sheet.size, FULL * math.prod(_size(sheet))) or not BLANK * area < blank < area:
+    if area < max(SHEET * sheet.size, FULL * math.prod(_size(_box(sheet)))) or not BLANK * area < blank < area:
         return light, []
     inner = ndimage.binary_erosion(sheet, iterations=max(2, max(sheet.shape) // 60))
     return np.where(inner, light, np.median(light[inner]))[_box(inner)], ["surroundings left out"]
 
 
 def _ink(light: np.ndarray) -> np.ndarray:
-    """How much darker (or lighter) each pixel is than the paper around it: float32 (height, width) in [0, 1]."""
+    """Returns how much each pixel differs from the paper around it: float32 (height, width) in [0, 1]."""
     middle = (light.min() + light.max()) / 2
     if np.mean(_border(light) > middle) + np.mean(light > middle) < 1:
         light = 1 - light
     paper = ndimage.grey_closing(light, size=max(3, max(light.shape) // 3))  # photographs have uneven light
     ink = paper - light
-    if ink.max() < CONTRAST:
-        raise ValueError(f"expected a digit, found a blank picture (contrast {ink.max():.0%} of black to white)")
-    return np.where(ink < PAPER * ink.max(), 0, ink / ink.max()).astype(np.float32)
+    if (contrast := ink.max()) < CONTRAST:
+        raise ValueError(f"expected a digit, found a blank picture (contrast {contrast:.0%} of black to white)")
+    return np.where(ink < PAPER * contrast, 0, ink / contrast).astype(np.float32)
 
 
 def _without_frame(drawn: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:
     """Removes the frame around the drawing, or what touches the picture's border, if a digit may remain."""
     shapes, _ = ndimage.label(drawn, EIGHT)
-    frame = shapes == 1 + np.argmax([max(_lengths(box)) for box in ndimage.find_objects(shapes)])
+    frame = shapes == 1 + np.argmax([max(_size(box)) for box in ndimage.find_objects(shapes)])
     inner = drawn & ~frame & ndimage.binary_fill_holes(frame)
     if not inner.any():
         frame = drawn & np.isin(shapes, _border(shapes))
         inner = drawn & ~frame
-    if inner.any() and frame.any() and max(_size(_largest(inner))) >= max(least, ENCLOSED * max(_size(frame))):
-        return inner, ["frame or lines left out"]
-    return drawn, []
+    if not inner.any() or not frame.any():
+        return drawn, []
+    size, minimum = max(_size(_box(_largest(inner)))), max(least, ENCLOSED * max(_size(_box(frame))))
+    return (inner, ["frame or lines left out"]) if size >= minimum else (drawn, [])
 
 
 def _one_shape(drawn: np.ndarray) -> np.ndarray:
@@ -89,29 +85,26 @@ def _one_shape(drawn: np.ndarray) -> np.ndarray:
     shapes, count = ndimage.label(drawn, EIGHT)
     areas = ndimage.sum_labels(drawn, shapes, range(1, count + 1))
     digit = np.isin(shapes, 1 + np.flatnonzero(areas >= SPECK * areas.max()))
-    reach = TOGETHER * max(_size(_largest(digit))) / 2
+    reach = TOGETHER * max(_size(_box(_largest(digit)))) / 2
     groups, _ = ndimage.label(ndimage.distance_transform_edt(~digit) <= reach, EIGHT)
     boxes = ndimage.find_objects(np.where(digit, groups, 0))
-    rows, columns = max(boxes, key=lambda box: max(_lengths(box)))
-    apart = sum(
-        over.start > (rows.start + rows.stop) / 2 or across.start >= columns.stop or across.stop <= columns.start
-        for over, across in boxes
-    )
-    if apart:
+    rows, columns = max(boxes, key=lambda box: max(_size(box)))
+    middle = (rows.start + rows.stop) / 2
+    if apart := sum(y.start > middle or x.start >= columns.stop or x.stop <= columns.start for y, x in boxes):
         raise ValueError(f"expected one digit, found {1 + apart} separate shapes")
     return digit
 
 
 def _check(digit: np.ndarray, least: int) -> list[str]:
     """Raises `ValueError` if the shape cannot be a digit. Returns a note if it may be two."""
-    height, width = _size(digit)
+    height, width = _size(_box(digit))
     if max(height, width) < least:
         raise ValueError(f"expected a digit at least {least} pixels high or wide, found {height} x {width} pixels")
     if _border(digit).any() and (height < CLOSE * digit.shape[0] or width < CLOSE * digit.shape[1]):
         raise ValueError("expected one digit, found a shape that touches the border")
     if width > WIDEST * height:
         raise ValueError(f"expected one digit, found a shape {width / height:.1f} times as wide as high")
-    tall = [_lengths(box)[0] >= TALL * height for box in ndimage.find_objects(ndimage.label(digit, EIGHT)[0])]
+    tall = [_size(box)[0] >= TALL * height for box in ndimage.find_objects(ndimage.label(digit, EIGHT)[0])]
     if sum(tall) > 1:
         raise ValueError(f"expected one digit, found {sum(tall)} shapes side by side")
     part = digit[_box(digit)]
@@ -131,26 +124,21 @@ def _check(digit: np.ndarray, least: int) -> list[str]:
 
 
 def _border(values: np.ndarray) -> np.ndarray:
-    """The pixels at the border, in a row."""
+    """Returns the pixels at the border, in a row."""
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
 def _box(shape: np.ndarray) -> tuple[slice, slice]:
-    """The bounding box of all that is drawn: slices of rows and columns."""
+    """Returns the bounding box of all that is drawn: slices of rows and columns."""
     return ndimage.find_objects(shape.astype(np.uint8))[0]
 
 
-def _lengths(box: tuple[slice, slice]) -> tuple[int, int]:
-    """Height and width of a box, in pixels."""
+def _size(box: tuple[slice, slice]) -> tuple[int, int]:
+    """Returns height and width of a box, in pixels."""
     return box[0].stop - box[0].start, box[1].stop - box[1].start
 
 
-def _size(shape: np.ndarray) -> tuple[int, int]:
-    """Height and width of all that is drawn, in pixels."""
-    return _lengths(_box(shape))
-
-
 def _largest(shapes: np.ndarray) -> np.ndarray:
-    """The shape with the largest area."""
+    """Returns the shape with the largest area."""
     pieces, _ = ndimage.label(shapes, EIGHT)
     return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()

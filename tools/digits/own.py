@@ -1,8 +1,7 @@
 """Prepares your own picture of a digit as MNIST was prepared.
 
-MNIST's digits were "size normalized to fit in a 20x20 pixel box while preserving their aspect ratio", with
-grey levels from anti-aliasing, then "centered in a 28x28 image by computing the center of mass of the
-pixels" (Y. LeCun, C. Cortes, C. Burges, http://yann.lecun.com/exdb/mnist/).
+MNIST's digits were "size normalized to fit in a 20x20 pixel box while preserving their aspect ratio", then "centered in
+a 28x28 image by computing the center of mass of the pixels" (LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/).
 """
 
 import sys
@@ -23,19 +22,15 @@ STROKE = 2 / 28  # of the image's side: the minimum thickness of a stroke, 2 pix
 
 
 def prepare_all(paths: Sequence[Path], height: int, width: int) -> Iterator[tuple[str, np.ndarray, str]]:
-    """Yields the path of each picture, what the model sees, float32 (height, width), and a note on what was left out.
-
-    Skips pictures that do not show one digit, and prints why on stderr.
-    """
+    """Yields the path of each picture, what the model sees, and a note; prints why others show no single digit."""
     for path in paths:
+        name = printable(str(path))
         try:
             picture, notes = read(path)
             image, more = prepare(picture, height, width)
-            yield printable(str(path)), image, ", ".join(notes + more)
-        except PipelineError as error:
-            print(f"error: {error}", file=sys.stderr)
-        except ValueError as error:
-            print(f"error: {printable(str(path))}: {error}", file=sys.stderr)
+            yield name, image, ", ".join(notes + more)
+        except (PipelineError, ValueError) as error:
+            print(f"error: {error if isinstance(error, PipelineError) else f'{name}: {error}'}", file=sys.stderr)
 
 
 def prepare(picture: Image.Image, height: int, width: int) -> tuple[np.ndarray, list[str]]:
@@ -47,24 +42,16 @@ def prepare(picture: Image.Image, height: int, width: int) -> tuple[np.ndarray, 
     box = round(BOX * height), round(BOX * width)
     ink, digit, notes = find(lightness(picture), least=round(LEAST * max(box)))
     thickness = 2 * np.percentile(ndimage.distance_transform_edt(digit)[digit], 90)
-    missing = round(STROKE * height / _scale(ink, box) - thickness)
+    scale = min(box[0] / ink.shape[0], box[1] / ink.shape[1])
+    missing = round(STROKE * height / scale - thickness)
     if missing > 0:
         ink = ndimage.grey_dilation(np.pad(ink, missing), size=(missing + 1, missing + 1))
-    size = [max(1, round(_scale(ink, box) * side)) for side in reversed(ink.shape)]
+        scale = min(box[0] / ink.shape[0], box[1] / ink.shape[1])
+    size = [max(1, round(scale * side)) for side in reversed(ink.shape)]
     small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.LANCZOS)).clip(0)
-    return _centred(small / small.max(), height, width), notes
-
-
-def _scale(ink: np.ndarray, box: tuple[int, int]) -> float:
-    """The factor that scales the ink to fit into the box and keeps its proportions."""
-    return min(box[0] / ink.shape[0], box[1] / ink.shape[1])
-
-
-def _centred(digit: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Puts the digit's centre of mass in the middle of an image, or as near to it as the digit fits."""
+    small /= small.max()
     image = np.zeros((height, width), np.float32)
-    middle = ndimage.center_of_mass(digit)
-    top = int(np.clip(round(height / 2 - middle[0]), 0, height - digit.shape[0]))
-    left = int(np.clip(round(width / 2 - middle[1]), 0, width - digit.shape[1]))
-    image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
-    return image
+    parts = zip(image.shape, ndimage.center_of_mass(small), small.shape, strict=True)
+    top, left = (int(np.clip(round(whole / 2 - middle), 0, whole - part)) for whole, middle, part in parts)
+    image[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return image, notes

@@ -18,8 +18,7 @@ from stages.support.errors import PipelineError, one_line
 
 FORMATS = "PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "AVIF", "PPM"  # none that starts a program, as EPS does
 BYTES = 200_000_000  # maximum size of a file
-PIXELS = 50_000_000  # maximum; most files take 2 to 8 bytes of memory per pixel, 16-bit TIFF 12
-COSTLY = "WEBP", "AVIF"  # take 16 and 11 bytes per pixel: at most half of `PIXELS`
+PIXELS = 50_000_000  # maximum; files take 2 to 16 bytes of memory per pixel
 MEMORY = 800_000_000  # bytes: maximum to open and decode a file
 SECONDS = 30  # of processor time: maximum to open and decode a file
 LARGEST = 1000  # maximum pixels per side; larger pictures are scaled down first
@@ -27,11 +26,9 @@ SPIKES = 100  # pixels per side; in larger pictures, single outlier pixels are s
 
 
 def read(path: Path) -> tuple[Image.Image, list[str]]:
-    """Opens a picture, rotated as its EXIF data says, with 8 bits per channel; and notes on what was left out.
+    """Opens a picture, turned as its EXIF data says, with 8 bits per channel and no side above `LARGEST`; and notes.
 
-    Scales it down until no side is above `LARGEST`. Pixels with more bits or in floating point have no fixed black and
-    white, so their range is stretched to 0…255. Raises `PipelineError` if the file is not a picture of one of the
-    `FORMATS`, is damaged, or exceeds a limit.
+    Raises `PipelineError` if the file is not a picture of one of the `FORMATS`, is damaged, or exceeds a limit.
     """
     try:
         if path.exists() and not path.is_file():  # opening a FIFO may block
@@ -51,7 +48,7 @@ def read(path: Path) -> tuple[Image.Image, list[str]]:
 
 
 def lightness(picture: Image.Image) -> np.ndarray:
-    """Lightness, float32 (height, width) in [0, 1]; transparent parts become paper.
+    """Returns lightness, float32 (height, width) in [0, 1]; transparent parts become paper.
 
     0 is black, 1 the lightest pixel, because 12-bit colours in a 16-bit file are dark throughout.
     """
@@ -66,9 +63,8 @@ def lightness(picture: Image.Image) -> np.ndarray:
 
 def _decoded(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     """Decodes an opened picture, as `read` describes."""
-    most = PIXELS // 2 if picture.format in COSTLY else PIXELS
-    if picture.width * picture.height > most:
-        raise PipelineError(f"expected at most {most:,} pixels, found {picture.width:,} x {picture.height:,}")
+    if picture.width * picture.height > PIXELS:
+        raise PipelineError(f"expected at most {PIXELS:,} pixels, found {picture.width:,} x {picture.height:,}")
     is_animated = getattr(picture, "is_animated", False) and picture.format != "MPO"  # a phone's JPEG with a preview
     picture.draft(None, (LARGEST, LARGEST))  # avoids decoding a large JPEG in full
     mode = picture.mode[0] if picture.mode.startswith(("I", "F")) else "RGBA"
@@ -80,21 +76,19 @@ def _decoded(picture: Image.Image) -> tuple[Image.Image, list[str]]:
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    """Limits processor time and, on Linux, memory, as a small file may make a decoder take minutes and gigabytes.
+    """Limits processor time and, on Linux, memory: a small file may make a decoder take minutes and gigabytes.
 
-    Discards warnings: Pillow's, and those that libtiff writes to stderr itself. Raises `PipelineError` when the time is
-    over; without memory, decoders fail in their own ways.
+    Discards warnings: Pillow's, and those that libtiff writes to stderr itself.
     """
 
     def stop(*_: object) -> None:
         raise PipelineError(f"not decoded after {SECONDS} s")
 
     before, most = resource.getrlimit(resource.RLIMIT_DATA)
-    nowhere = os.open(os.devnull, os.O_WRONLY)  # the first, as it takes the place of a closed stderr
     handler, stderr = signal.signal(signal.SIGPROF, stop), os.dup(2)
     try:
-        with warnings.catch_warnings(action="ignore"):
-            os.dup2(nowhere, 2)
+        with warnings.catch_warnings(action="ignore"), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
             if sys.platform == "linux" and before == resource.RLIM_INFINITY:
                 resource.setrlimit(resource.RLIMIT_DATA, (psutil.Process().memory_info().data + MEMORY, most))
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
@@ -104,12 +98,11 @@ def _limited() -> Iterator[None]:
         signal.signal(signal.SIGPROF, handler)
         resource.setrlimit(resource.RLIMIT_DATA, (before, most))
         os.dup2(stderr, 2)
-        for descriptor in {stderr, nowhere} - {2}:
-            os.close(descriptor)
+        os.close(stderr)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """The picture, stretched to 0…255 if it has more bits. Infinities and NaN become the median of the rest."""
+    """Stretches a picture with more bits or in floating point to 0…255. Infinities and NaN become the median."""
     if not picture.mode.startswith(("I", "F")):
         return picture
     values = np.asarray(picture, dtype=np.float64)
