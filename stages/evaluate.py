@@ -70,6 +70,7 @@ def evaluate(name: str, params: Params, data: Path, models: Path) -> tuple[Predi
         labels,
         np.stack([each.argmax(axis=1) for each in probabilities]),
         np.stack([each.max(axis=1).astype(float) for each in probabilities]),
+        tuple(dataset.class_names),
     )
     return predictions, ensemble_accuracy(labels, np.stack(probabilities))
 

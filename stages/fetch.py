@@ -9,13 +9,13 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
-from stages.common.files import write_json
 from stages.data.archive import Archive, Description, read_archive, write_archive
 from stages.data.download import download
 from stages.data.earlier import Earlier
+from stages.data.folders import read_folder
 from stages.data.places import EMBEDDED, OWN, is_own, unseen
 from stages.support.errors import PipelineError, command, unreadable
 from stages.support.params import PARAMS_PATH, Source, load_params
@@ -45,7 +45,8 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
     for source, place in _places(sources, earlier):
         try:
             with warnings.catch_warnings(action="ignore"):  # of Python, about the header of a hostile array
-                archive = place.archive() if isinstance(place, Earlier) else read_place(place)
+                archive = place.archive() if isinstance(place, Earlier) else read_place(place, source)
+                archive = named(archive, source)
             if source.sha256 not in (None, digest := archive.sha256()):
                 raise PipelineError(
                     f"{place}: expected arrays with SHA-256 {source.sha256}, found {digest}; "
@@ -53,6 +54,8 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
                 )
         except PipelineError as error:
             failures.append(str(error))
+            if isinstance(place, str) and is_own(place) and os.path.lexists(place):
+                break  # it is there, so it is wanted: nothing stands in for it
             continue
         for failure in failures:
             print(f"skipped: {failure}", file=sys.stderr)
@@ -67,30 +70,43 @@ def fetch(sources: list[Source], earlier: Earlier | None = None) -> tuple[Archiv
 def _places(sources: list[Source], earlier: Earlier | None) -> Iterator[tuple[Source, str | Earlier]]:
     """Yields each place with its source. After a first run, only the first source and that of the first run count.
 
-    The earlier copy comes last in its source. It does not stand in for a file in data/own/ that is there but damaged.
+    The earlier copy comes last in its source.
     """
     for source in sources:
         is_kept = earlier is not None and earlier.is_of(source)
         if source is not sources[0] and earlier and earlier.is_decided and not is_kept:
             continue
         yield from ((source, place) for place in source.places)
-        if earlier and is_kept and not any(is_own(place) and os.path.lexists(place) for place in source.places):
+        if earlier and is_kept:
             yield source, earlier
 
 
-def read_place(place: str) -> Archive:
-    """Reads the archive from one place: embedded digits, URL, Keras's cache or path."""
+def named(archive: Archive, source: Source) -> Archive:
+    """Gives the classes the names of params.yaml, if there are any. Raises `PipelineError` if these are not as many."""
+    names = tuple(source.class_names or archive.class_names)
+    if names and (len(names) != archive.classes or len(set(names)) < len(names)):
+        key = f"{PARAMS_PATH}: data.sources: {source.dataset}: class_names"
+        raise PipelineError(
+            f"{key}: expected {archive.classes} different names, found {len(names)}: {', '.join(names)}"
+        )
+    return replace(archive, class_names=names)
+
+
+def read_place(place: str, source: Source) -> Archive:
+    """Reads the data set from one place: embedded digits, URL, Keras's cache, path or folder of pictures."""
     if place == EMBEDDED:
         from stages.data.offline import embedded_digits
 
         return embedded_digits()
     if "://" in place:
-        return read_archive(download(place), place)
+        return read_archive(download(place), place, source.first_label)
     with unreadable(place, "a path"):
         path = keras_cache() / place.removeprefix("keras:") if place.startswith("keras:") else Path(place).expanduser()
+        if path.is_dir():
+            return read_folder(path, source.image, source.test_share)
         if not path.is_file():
-            raise PipelineError(f"{path}: no such file")
-        return read_archive(path)
+            raise PipelineError(f"{path}: no such file or folder")
+        return read_archive(path, first_label=source.first_label)
 
 
 def keras_cache() -> Path:
@@ -113,10 +129,11 @@ def main() -> None:
     # If a digest is pinned, all places of the source have the same arrays: the description does not depend on which
     places = source.places if source.sha256 else place.places if isinstance(place, Earlier) else [place]
     description = Description.of(archive, source.dataset, places)
-    write_json(arguments.description, asdict(description))
-    count, height, width = archive.x_train.shape
-    counts = f"{count:,} training and {len(archive.x_test):,} test images"
-    finish(f"{source.dataset}, from {place}\n{counts} of {height} x {width} pixels, {archive.classes} classes")
+    description.write(arguments.description)
+    height, width, channels = description.image
+    counts = f"{len(archive.x_train):,} training and {len(archive.x_test):,} test images"
+    size = f"{height} x {width} pixels{' in colour' if channels == 3 else ''}"
+    finish(f"{source.dataset}, from {place}\n{counts} of {size}, {archive.classes} classes")
     if place == EMBEDDED and source is not sources[0]:
         print(NOTICE.format(wanted=sources[0].dataset, dataset=source.dataset), file=sys.stderr)
     if places := unseen(source, places[0]):

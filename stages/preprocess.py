@@ -15,7 +15,7 @@ from rich.progress import track
 from stages.common.files import read_bytes
 from stages.common.prepared import IMAGES, LABELS, Dataset, write_npy
 from stages.data.archive import Archive, Description, read_archive
-from stages.results.pictures import digit_sheet, save
+from stages.results.pictures import image_sheet, save
 from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, command
 from stages.support.params import load_params, mistake
@@ -26,22 +26,23 @@ from stages.support.versions import check_versions
 CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28
 
 
-def read_fetched(archive: Path, description: Path) -> tuple[Archive, str]:
-    """Reads the data and their name. Raises `PipelineError` if a file is missing, damaged, or of other data."""
+def read_fetched(archive: Path, description: Path) -> tuple[Archive, Description]:
+    """Reads the data and their description. Raises `PipelineError` if a file is missing, damaged, or of other data."""
     with made_by("fetch", archive):
         arrays = read_archive(archive)
     with made_by("fetch", description):
         recorded, digest = Description.parse(read_bytes(description), str(description)), arrays.sha256()
         if recorded.sha256 != digest:
             raise PipelineError(f"{description}: expected the digest of the data, {digest}, found {recorded.sha256}")
-    return arrays, recorded.dataset
+    return arrays, recorded
 
 
 def scale_images(images: np.ndarray, pixel_max: float) -> np.ndarray:
-    """Scales uint8 images (n, height, width) to float32 (n, height, width, 1) in [0, 1]."""
+    """Scales uint8 images (n, height, width) or (n, height, width, 3) to float32 (n, height, width, channels)."""
     if images.max() > pixel_max:
         raise mistake("preprocess.pixel_max", f"at least the largest pixel, {images.max()}", pixel_max)
-    return (images.astype(np.float32) / np.float32(pixel_max))[..., np.newaxis]
+    scaled = images.astype(np.float32) / np.float32(pixel_max)
+    return scaled if scaled.ndim == 4 else scaled[..., np.newaxis]
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -50,11 +51,11 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def prepare(images: np.ndarray, labels: np.ndarray, dataset: Dataset, pixel_max: float, folder: Path) -> None:
-    """Writes the files of a split into `folder`, from uint8 images (n, height, width) and labels (n,)."""
+    """Writes the files of a split into `folder`, from uint8 images, as in the archive, and labels (n,)."""
     chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
     bar: dict[str, Any] = {"console": Console(stderr=True), "transient": True, "disable": not sys.stderr.isatty()}
     scaled = (scale_images(images[chunk], pixel_max) for chunk in track(chunks, f"{folder.name} images", **bar))
-    write_npy(folder / IMAGES, scaled, (*images.shape, 1))
+    write_npy(folder / IMAGES, scaled, (len(images), *dataset.image))
     encoded = (one_hot(labels[chunk], dataset.classes) for chunk in chunks)
     write_npy(folder / LABELS, encoded, (len(labels), dataset.classes))
     dataset.write(folder)
@@ -81,18 +82,20 @@ def main() -> None:
 
     params = load_params()
     settings = params.preprocess
-    archive, name = read_fetched(arguments.archive, arguments.description)
+    archive, described = read_fetched(arguments.archive, arguments.description)
     images, labels = samples(archive, settings.samples.first, settings.samples.count)
     lines = []
     for split in ("train", "test"):
         arrays = getattr(archive, f"x_{split}"), getattr(archive, f"y_{split}")
-        count, height, width = arrays[0].shape
-        dataset = Dataset(name, archive.classes, (height, width, 1), count)
+        count = len(arrays[0])
+        names, photo = described.class_names, described.photo
+        dataset = Dataset(described.dataset, archive.classes, described.image, count, names, photo)
         prepare(*arrays, dataset, settings.pixel_max, arguments.folder / split)
         shapes = f"images float32 {(count, *dataset.image)} in [0, 1], labels float32 {(count, dataset.classes)}"
         lines.append(f"{split:6}{shapes}")
-    titles = [f"l={label}" for label in labels]
-    figure = digit_sheet(images, titles, f"{name}: training images from index {settings.samples.first}")
+    titles = [described.class_names[label] if described.class_names else f"l={label}" for label in labels]
+    heading = f"{described.dataset}: training images from index {settings.samples.first}"
+    figure = image_sheet(images, titles, heading, described.photo)
     save(figure, arguments.sheet)
     finish("\n".join(lines))
 

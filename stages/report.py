@@ -17,13 +17,17 @@ from stages.support.progress import finish
 from stages.support.versions import check_versions
 
 
-def report(predictions: Predictions, images: np.ndarray, settings: Report, plots: Path) -> None:
-    """Writes the pictures and tables of one architecture; `images`: test images, float32 (n, height, width, 1)."""
+def report(predictions: Predictions, images: np.ndarray, photo: bool, settings: Report, plots: Path) -> None:
+    """Writes the pictures and tables of one architecture.
+
+    `images` are the test images, float32 (n, height, width, channels) in [0, 1]; `photo`, whether to show them as they
+    are.
+    """
     name = predictions.name
     _write_table(predictions.curves, plots / "history" / f"{name}.csv")
     write_confusion(predictions, plots / "confusion" / f"{name}.json")
     draw_confusion(predictions, plots / "confusion" / f"{name}.png")
-    draw_worst_errors(predictions, images, settings.worst_errors, plots / "worst_errors" / f"{name}.png")
+    draw_worst_errors(predictions, images, photo, settings.worst_errors, plots / "worst_errors" / f"{name}.png")
     write_errors(predictions, images, settings.kept_errors, plots / "errors" / f"{name}.png")
     write_tables(predictions, settings.confused_pairs, plots / "tables" / name)
 
@@ -43,27 +47,33 @@ def draw_confusion(predictions: Predictions, path: Path) -> None:
     pictures.save(pictures.confusion_matrix(predictions.confusion, shares, heading), path)
 
 
-def draw_worst_errors(predictions: Predictions, images: np.ndarray, limit: int, path: Path) -> None:
-    """Draws the errors that most seeds make, most confident first; `images`: test images, (n, height, width, 1)."""
+def draw_worst_errors(predictions: Predictions, images: np.ndarray, photo: bool, limit: int, path: Path) -> None:
+    """Draws the errors that most seeds make, most confident first; `images` and `photo` as in `report`."""
     worst, seeds = predictions.errors.head(limit), len(predictions.seeds)
+    named = bool(predictions.class_names)
+    shown = tables.with_names(worst, [pictures.shortened(str(name)) for name in predictions.names])
     titles = [
-        f"{row.index}: l={row.label},p={row.prediction}\n"
+        (
+            f"{row.label} → {row.prediction}\n{row.index}, "
+            if named
+            else f"{row.index}: l={row.label},p={row.prediction}\n"
+        )
         + (f"{row.seeds} of {seeds}, " if seeds > 1 else "")
         + f"{row.probability:.1%}"
-        for row in worst.itertuples(index=False, name="Error")
+        for row in shown.itertuples(index=False, name="Error")
     ]
     which = "errors that most seeds make" if seeds > 1 else "most confident errors"
     heading = f"{predictions.name} on {predictions.dataset}: {which}"
-    pictures.save(pictures.digit_sheet(images[worst["index"].to_numpy(), ..., 0], titles, heading), path)
+    pictures.save(pictures.image_sheet(images[worst["index"].to_numpy()], titles, heading, photo), path)
 
 
 def write_errors(predictions: Predictions, images: np.ndarray, limit: int, path: Path) -> None:
     """Writes the images of the first errors as tiles, in the order of the table.
 
-    `images` are the test images, float32 (n, height, width, 1) in [0, 1].
+    `images` are the test images, float32 (n, height, width, channels) in [0, 1].
     """
-    kept = images[predictions.errors.head(limit)["index"].to_numpy(), ..., 0]
-    tiles.write(np.round(255 * kept.clip(0, 1)).astype(np.uint8), path)
+    kept = np.round(255 * images[predictions.errors.head(limit)["index"].to_numpy()].clip(0, 1)).astype(np.uint8)
+    tiles.write(kept[..., 0] if kept.shape[3] == 1 else kept, path)
 
 
 def write_tables(predictions: Predictions, confused_pairs: int, folder: Path) -> None:
@@ -73,7 +83,7 @@ def write_tables(predictions: Predictions, confused_pairs: int, folder: Path) ->
     _write_table(tables.normalised(predictions.confusion).round(6).reset_index(), folder / "confusion_normalised.csv")
     _write_table(predictions.pairs(confused_pairs), folder / "confused_pairs.csv")
     _write_table(predictions.class_figures, folder / "classes.csv")
-    _write_table(predictions.errors, folder / "errors.csv")
+    _write_table(tables.with_names(predictions.errors, predictions.names), folder / "errors.csv")
     _write_table(predictions.of_seeds.round(6), folder / "seeds.csv")
 
 
@@ -100,9 +110,10 @@ def main() -> None:
     params = load_params()
     name = arguments.architecture
     params.architecture(name)
-    images, one_hot = Dataset.read(arguments.data).load(arguments.data)
+    dataset = Dataset.read(arguments.data)
+    images, one_hot = dataset.load(arguments.data)
     predictions = Predictions.read(arguments.predictions, name, params.train.seeds, one_hot.argmax(axis=1))
-    report(predictions, images, params.report, arguments.plots)
+    report(predictions, images, dataset.photo, params.report, arguments.plots)
     finish(f"{name}: {len(predictions.errors):,} of {len(images):,} test images wrong with a seed")
 
 

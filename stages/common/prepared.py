@@ -1,10 +1,10 @@
 """The prepared data (data/prepared): for each split, the models' inputs as NumPy files, and their description.
 
-`images.npy` is float32 `(n, height, width, 1)` in [0, 1], `labels.npy` one-hot float32 `(n, classes)`.
+`images.npy` is float32 `(n, height, width, channels)` in [0, 1], `labels.npy` one-hot float32 `(n, classes)`.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +35,24 @@ class Dataset:
     Attributes:
         dataset: name of the data set.
         classes: number of classes.
-        image: shape of an image, (height, width, 1).
+        image: shape of an image, (height, width, channels), with 1 or 3 channels.
         count: number of images.
+        class_names: a name for each class, or empty. Left out of the file if empty, as for MNIST.
+        photo: whether pictures show images as they are; else, as ink on paper. Left out of the file if false.
     """
 
     dataset: str
     classes: int
     image: tuple[int, int, int]
     count: int
+    class_names: list[str] = field(default_factory=list)
+    photo: bool = False
 
     def write(self, folder: Path) -> None:
         """Writes the description of the images in a folder, as JSON."""
-        write_json(folder / DESCRIPTION, asdict(self))
+        write_json(
+            folder / DESCRIPTION, {key: value for key, value in asdict(self).items() if value not in ([], False)}
+        )
 
     @classmethod
     def read(cls, folder: Path) -> "Dataset":

@@ -5,14 +5,18 @@ from pathlib import Path
 from stages.support.params import Source
 
 EMBEDDED = "embedded:digits"
-OWN = Path("data/own")  # one's own data sets; fetch depends on its .npz files
+OWN = Path("data/own")  # one's own data sets; fetch depends on its .npz files and pictures
 
 
 def is_own(place: str) -> bool:
-    """Returns whether a place is a .npz file in data/own/, where DVC sees changes; it follows no link to a folder."""
+    """Returns whether a place is a .npz file or a folder in data/own/, where DVC sees changes.
+
+    DVC follows no link to a folder.
+    """
     path = Path(place)
-    behind_link = any(OWN in folder.parents and folder.is_symlink() for folder in path.parents)
-    return path.suffix == ".npz" and OWN in path.parents and ".." not in path.parts and not behind_link
+    folders = [path, *path.parents] if path.is_dir() or not path.suffix else path.parents
+    behind_link = any(OWN in folder.parents and folder.is_symlink() for folder in folders)
+    return path.suffix in (".npz", "") and OWN in path.parents and ".." not in path.parts and not behind_link
 
 
 def unseen(source: Source, used: str) -> list[str]:

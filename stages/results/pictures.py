@@ -17,7 +17,9 @@ from stages.common.files import replacing
 
 DPI = 110
 mpl.rcdefaults()  # whatever stands in a file matplotlibrc in the project's folder, which matplotlib reads first
-LONG = 40  # characters; a shorter title fits into every figure
+LONG = 40  # characters; a shorter heading fits into every figure
+NAME = 16  # characters of a class's name in a matrix
+TITLE = 40  # characters of an image's title of two lines; a shorter one fits above it
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -75,22 +77,39 @@ def shorten(text: Text, width: float, end: float = 0.5) -> None:
             text.set_text(f"{whole[: kept - tail]}…{whole[len(whole) - tail :]}")
 
 
-def digit_sheet(images: np.ndarray, titles: Sequence[str], heading: str, columns: int = 5) -> Figure:
-    """Draws a grid of images (n, height, width), each below its title of up to two lines."""
-    _, height, width = images.shape
+def shortened(name: str) -> str:
+    """Cuts a long name of a class in the middle."""
+    return name if len(name) <= NAME else f"{name[: NAME // 2]}…{name[-(NAME // 2) :]}"
+
+
+def image_sheet(
+    images: np.ndarray, titles: Sequence[str], heading: str, photo: bool = False, columns: int = 5
+) -> Figure:
+    """Draws a grid of images (n, height, width[, channels]), each below its title of up to two lines.
+
+    Photos are shown as they are, with 1 or 255 as the lightest; others as ink on paper, the strongest black.
+    """
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    height, width, *channels = images.shape[1:]
     rows = max(1, -(-len(images) // columns))
     pitch_y, pitch_x = round(1.45 * height), round(1.2 * width)
-    paper = np.zeros((rows * pitch_y, columns * pitch_x))  # one picture is far faster than one axes per digit
+    # one picture is far faster than one axes per image
+    paper = np.full((rows * pitch_y, columns * pitch_x, *channels), float(photo))
     figure = Figure(figsize=(1.5 * columns, 1.8 * rows + 0.5))
     axis = figure.add_axes((0, 0, 1, 1 - 0.5 / figure.get_figheight()), frameon=False, xticks=[], yticks=[])
     figure.suptitle(heading, y=1 - 0.12 / figure.get_figheight(), va="top")
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
         top, left = place // columns * pitch_y + pitch_y - height, place % columns * pitch_x + (pitch_x - width) // 2
-        paper[top : top + height, left : left + width] = image / max(image.max(), 1e-9)
-        axis.text(left + width / 2, top - 0.5, title, ha="center", va="bottom", fontsize=9)
+        strongest = (255 if images.dtype == np.uint8 else 1) if photo else max(image.max(), 1e-9)
+        paper[top : top + height, left : left + width] = image / strongest
+        text = axis.text(left + width / 2, top - 0.5, title, ha="center", va="bottom", fontsize=9)
+        if len(title) > TITLE:
+            shorten(text, 1.4)
     if not len(images):
         axis.text(pitch_x / 2, pitch_y / 2, "none", fontsize=12)
-    axis.imshow(paper, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    colours = "gray" if photo else "gray_r"
+    axis.imshow(paper.clip(0, 1), cmap=colours, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     return figure
 
 
@@ -102,15 +121,20 @@ def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -
     """
     wrong = shares.where(~np.eye(len(shares), dtype=bool)).max().max()
     side = max(5.2, 0.52 * len(counts))
-    figure = Figure(figsize=(2 * side, side))
-    figure.suptitle(heading, y=1 - 0.08 / side, va="top")
-    figure.subplots_adjust(left=0.27 / side, right=1 - 0.05 / side, bottom=0.5 / side, top=1 - 0.55 / side, wspace=0.12)
+    more = 0.08 * max(len(shortened(str(name))) - 2 for name in counts.index)  # inches that names take beside numbers
+    more = max(more, 0)
+    width, height = 2 * (side + more), side + more
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(heading, y=1 - 0.08 / height, va="top")
+    edges = {"left": (0.54 + more) / width, "right": 1 - 0.1 / width, "bottom": (0.5 + more) / height}
+    figure.subplots_adjust(**edges, top=1 - 0.55 / height, wspace=0.12 + more / side)
     panels = (("images", counts, "{:,.0f}"), ("% of the label's images", 100 * shares, "{:.1f}"))
     for axis, (title, cells, form) in zip(figure.subplots(1, 2), panels, strict=True):
         axis.imshow(shares, cmap="Oranges", vmin=0, vmax=max(wrong, 1e-9) * 1.6)
         axis.set(title=title, xlabel="prediction", ylabel="label")
-        axis.set_xticks(range(len(counts)), counts.columns)
-        axis.set_yticks(range(len(counts)), counts.index)
+        names = [shortened(str(name)) for name in counts.index]
+        axis.set_xticks(range(len(counts)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+        axis.set_yticks(range(len(counts)), names)
         for (row, column), value in np.ndenumerate(cells.to_numpy()):
             if value > 0:  # neither 0 nor NaN
                 colour = "white" if row == column else "black"

@@ -1,6 +1,6 @@
 """What the models of an architecture, one for each seed, give for the test images (metrics/predictions/NAME.json)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,6 +38,7 @@ class _File:
     label: list[Class]
     prediction: list[list[Class]]
     probability: list[list[FiniteFloat]]
+    class_names: list[str] = field(default_factory=list)
 
     def check(self) -> None:
         """Raises `ValueError` if the parts do not fit together."""
@@ -47,6 +48,8 @@ class _File:
         for key in ("models", "loss", "prediction", "probability"):
             if (count := len(getattr(self, key))) != seeds:
                 raise ValueError(f"{key}: expected one for each of the {seeds} seeds, found {count}")
+        if self.class_names and len(set(self.class_names)) != self.classes:
+            raise ValueError(f"class_names: expected {self.classes} different names, found others")
         if not images or {*map(len, self.prediction), *map(len, self.probability)} != {images}:
             raise ValueError("prediction, probability: expected one for each label")
         if max(self.label + [value for row in self.prediction for value in row]) >= self.classes:
@@ -75,6 +78,7 @@ class Predictions:
         label: classes, int64 (n,), in the order of the test set.
         prediction: classes, int64 (seeds, n).
         probability: of the predictions, float64 (seeds, n).
+        class_names: a name for each class; empty if the classes are numbers, and then not in the file.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Predictions:
     label: np.ndarray
     prediction: np.ndarray
     probability: np.ndarray
+    class_names: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, content: bytes, name: str, where: str) -> "Predictions":
@@ -109,6 +114,7 @@ class Predictions:
             np.array(file.label),
             np.array(file.prediction),
             np.array(file.probability, dtype=float),
+            tuple(file.class_names),
         )
 
     @classmethod
@@ -137,8 +143,14 @@ class Predictions:
                 "label": self.label.tolist(),
                 "prediction": self.prediction.tolist(),
                 "probability": self.probability.round(decimals).tolist(),
+                **({"class_names": self.class_names} if self.class_names else {}),
             },
         )
+
+    @property
+    def names(self) -> list[int] | list[str]:
+        """What the classes are called: their names or, without, their numbers."""
+        return list(self.class_names) or list(range(self.classes))
 
     @property
     def right(self) -> np.ndarray:
@@ -158,7 +170,7 @@ class Predictions:
     @cached_property
     def confusion(self) -> pd.DataFrame:
         """Confusion counts (classes, classes), summed over the seeds."""
-        return tables.confusion(self.label, self.prediction, self.classes)
+        return tables.confusion(self.label, self.prediction, self.names)
 
     @cached_property
     def errors(self) -> pd.DataFrame:

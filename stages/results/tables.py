@@ -1,20 +1,22 @@
 """Tables worked out from the predictions: pure functions, for the report and for reviews."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 
-def confusion(label: np.ndarray, prediction: np.ndarray, classes: int) -> pd.DataFrame:
+def confusion(label: np.ndarray, prediction: np.ndarray, classes: Sequence[int | str]) -> pd.DataFrame:
     """Confusion counts, int (classes, classes): row = label, column = prediction; summed over seeds.
 
     Args:
         label: classes (n,).
         prediction: classes (n,), or (seeds, n).
-        classes: their number.
+        classes: their numbers, or their names, which the rows and columns get.
     """
-    counts = np.zeros((classes, classes), dtype=int)
+    counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (np.broadcast_to(label, prediction.shape), prediction), 1)
-    return pd.DataFrame(counts).rename_axis(index="label", columns="prediction")
+    return pd.DataFrame(counts, classes, classes).rename_axis(index="label", columns="prediction")
 
 
 def normalised(counts: pd.DataFrame) -> pd.DataFrame:
@@ -30,7 +32,13 @@ def confused_pairs(counts: pd.DataFrame, limit: int) -> pd.DataFrame:
     pairs["count"] = counts.to_numpy()[labels, predictions]
     pairs["share"] = normalised(counts).to_numpy()[labels, predictions].round(6)
     ordered = pairs.sort_values(["count", "label", "prediction"], ascending=[False, True, True])
-    return ordered.head(limit).reset_index(drop=True)
+    return with_names(ordered.head(limit).reset_index(drop=True), counts.index)
+
+
+def with_names(table: pd.DataFrame, classes: Sequence[int | str]) -> pd.DataFrame:
+    """The table with names for the numbers of classes in `label` and `prediction`."""
+    named = {column: np.asarray(classes)[table[column]] for column in ("label", "prediction")}
+    return table.assign(**named)
 
 
 def class_figures(counts: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ name. `make schema` writes the JSON Schema for editors from the same classes, an
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -33,6 +33,25 @@ MOST_MODELS = 10_000  # DVC takes seconds to plan a few hundred
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+Side = Annotated[int, Field(ge=1, le=1000)]  # pixels
+
+
+def _no_name_twice(names: list[str]) -> list[str]:
+    """Raises `PydanticCustomError`, located at the name, if one occurs twice."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise located(f"[{index}]", f"expected each name once, found '{name}' again")
+    return names
+
+
+Names = Annotated[list[NonEmpty], Field(min_length=2), AfterValidator(_no_name_twice)]
+
+
+class ImageForm(Section):
+    """The form that all pictures of a folder get."""
+
+    size: tuple[Side, Side] | None = Field(None, description="height and width, in pixels; pictures are scaled to it")
+    mode: Literal["L", "RGB"] | None = Field(None, description="'L' for grey, 'RGB' for colours")
 
 
 class Source(Section):
@@ -43,8 +62,16 @@ class Source(Section):
     places: list[NonEmpty] = Field(
         min_length=1,
         description="tried in order: 'keras:FILE' (in the Keras cache), an http(s) URL, a path such as "
-        "'data/own/my.npz', or 'embedded:digits' (scikit-learn's digits)",
+        "'data/own/my.npz' or the folder 'data/own/my', or 'embedded:digits' (scikit-learn's digits)",
     )
+    class_names: Names | None = Field(None, description="names of the classes 0, 1, …; null takes those of the data")
+    first_label: int = Field(
+        0, ge=0, le=255, description="the label of the first class, such as 1 for EMNIST's letters"
+    )
+    image: ImageForm = Field(
+        ImageForm(size=None, mode=None), description="of a folder: the form of its pictures, where theirs differ"
+    )
+    test_share: Fraction = Field(0.2, description="of a folder without train/ and test/: the share for testing")
 
 
 class Data(Section):
