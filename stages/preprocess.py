@@ -15,7 +15,7 @@ from rich.progress import track
 from stages.common.files import read_bytes
 from stages.common.prepared import IMAGES, LABELS, Dataset, write_npy
 from stages.data.archive import Archive, Description, read_archive
-from stages.results.pictures import image_sheet, save
+from stages.results.pictures import image_sheet, save, shortened
 from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, command
 from stages.support.params import load_params, mistake
@@ -93,7 +93,7 @@ def main() -> None:
         prepare(*arrays, dataset, settings.pixel_max, arguments.folder / split)
         shapes = f"images float32 {(count, *dataset.image)} in [0, 1], labels float32 {(count, dataset.classes)}"
         lines.append(f"{split:6}{shapes}")
-    titles = [described.class_names[label] if described.class_names else f"l={label}" for label in labels]
+    titles = [shortened(described.class_names[label]) if described.class_names else f"l={label}" for label in labels]
     heading = f"{described.dataset}: training images from index {settings.samples.first}"
     figure = image_sheet(images, titles, heading, described.photo)
     save(figure, arguments.sheet)

@@ -51,7 +51,7 @@ def draw_worst_errors(predictions: Predictions, images: np.ndarray, photo: bool,
     """Draws the errors that most seeds make, most confident first; `images` and `photo` as in `report`."""
     worst, seeds = predictions.errors.head(limit), len(predictions.seeds)
     named = bool(predictions.class_names)
-    shown = tables.with_names(worst, [pictures.shortened(str(name)) for name in predictions.names])
+    shown = tables.with_names(worst, [pictures.shortened(str(name), 9) for name in predictions.names])
     titles = [
         (
             f"{row.label} → {row.prediction}\n{row.index}, "

@@ -30,16 +30,23 @@ Row = tuple[int, str, str, str]  # epoch from 1, split, metric, value
 EndEpoch = Callable[[int, dict[str, float]], None]  # is called with the epoch from 1, and what Keras logs of it
 
 
-def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: "tf.Variable") -> "tf.data.Dataset":
+def tensor(array: np.ndarray) -> "tf.Tensor":
+    """Views an array that `Dataset.load` mapped as a tensor, so that all trainings of a machine share its memory."""
+    import tensorflow as tf
+
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
+def batches(images: "tf.Tensor", labels: "tf.Tensor", fit: Fit, seed: int, epoch: "tf.Variable") -> "tf.data.Dataset":
     """Returns the batches of the epoch whose number the variable holds when the iteration begins.
 
     The order of an epoch's images depends on the seed and the epoch's number alone, not on earlier epochs, so that a
     training can resume after any epoch.
 
     Args:
-        images: float32 (n, height, width, 1).
+        images: float32 (n, height, width, channels).
         labels: one-hot float32 (n, classes).
-        fit: gives the batch size.
+        fit: gives the batch size, and the share of the last images that are left out.
         seed: seeds the order.
         epoch: int64, counted from 0.
 
@@ -48,18 +55,35 @@ def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: 
     """
     import tensorflow as tf
 
-    images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+    count = train_count(len(images), fit)
 
     def order(_: "tf.Tensor") -> "tf.data.Dataset":
-        shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, epoch])
+        shuffled = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, epoch])
         return tf.data.Dataset.from_tensor_slices(shuffled).batch(fit.batch_size)
 
     indices = tf.data.Dataset.range(1).flat_map(order)
+    return _gathered(images, labels, indices, math.ceil(count / fit.batch_size))
+
+
+def held_out(images: "tf.Tensor", labels: "tf.Tensor", fit: Fit) -> "tf.data.Dataset | None":
+    """Returns the batches of the last images, which are held out for validation; `None` if there are none."""
+    import tensorflow as tf
+
+    first, count = train_count(len(images), fit), len(images)
+    if first == count:
+        return None
+    indices = tf.data.Dataset.range(first, count).batch(VALIDATION_BATCH)
+    return _gathered(images, labels, indices, math.ceil((count - first) / VALIDATION_BATCH))
+
+
+def _gathered(images: "tf.Tensor", labels: "tf.Tensor", indices: "tf.data.Dataset", count: int) -> "tf.data.Dataset":
+    """Returns `count` batches of images and labels, from batches of their indices."""
+    import tensorflow as tf
+
     batched = indices.map(lambda index: (tf.gather(images, index), tf.gather(labels, index))).prefetch(1)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread takes up to two seconds to end, after each epoch
-    count = tf.data.experimental.assert_cardinality(math.ceil(len(images) / fit.batch_size))
-    return batched.apply(count).with_options(options)
+    return batched.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
 
 
 def fit_model(
@@ -75,8 +99,8 @@ def fit_model(
 
     Args:
         model: compiled, taking images and giving class probabilities.
-        images: float32 (n, height, width, 1) in [0, 1].
-        labels: one-hot float32 (n, classes).
+        images: float32 (n, height, width, channels) in [0, 1], as `Dataset.load` maps them.
+        labels: one-hot float32 (n, classes), too.
         fit: epochs, batch size and validation split; the split is the last part of the arrays.
         seed: decides the order of the images.
         checkpoint: written after each epoch.
@@ -93,7 +117,7 @@ def fit_model(
     done = max((epoch for epoch, *_ in history), default=0)
     if done:
         end_epoch(done, {})
-    train = train_count(len(images), fit)
+    arrays = tensor(images), tensor(labels)
     model.steps_per_execution = STEPS_AT_ONCE
     fuse_update(model)
     epoch = tf.Variable(done, dtype=tf.int64)
@@ -107,12 +131,11 @@ def fit_model(
 
     if done < fit.epochs and not no_longer_improves(history, fit.early_stopping):
         model.fit(
-            batches(images[:train], labels[:train], fit, seed, epoch),
+            batches(*arrays, fit, seed, epoch),
             shuffle=False,  # `batches` shuffles
             initial_epoch=done,
             epochs=fit.epochs,
-            validation_data=(images[train:], labels[train:]) if train < len(images) else None,
-            validation_batch_size=VALIDATION_BATCH,
+            validation_data=held_out(*arrays, fit),
             class_weight=class_weights(fit, labels.shape[1]),
             callbacks=[
                 import_keras().callbacks.LambdaCallback(

@@ -18,8 +18,7 @@ from stages.common.files import replacing
 DPI = 110
 mpl.rcdefaults()  # whatever stands in a file matplotlibrc in the project's folder, which matplotlib reads first
 LONG = 40  # characters; a shorter heading fits into every figure
-NAME = 16  # characters of a class's name in a matrix
-TITLE = 40  # characters of an image's title of two lines; a shorter one fits above it
+NAME = 16  # characters of a class's name
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -77,9 +76,9 @@ def shorten(text: Text, width: float, end: float = 0.5) -> None:
             text.set_text(f"{whole[: kept - tail]}…{whole[len(whole) - tail :]}")
 
 
-def shortened(name: str) -> str:
-    """Cuts a long name of a class in the middle."""
-    return name if len(name) <= NAME else f"{name[: NAME // 2]}…{name[-(NAME // 2) :]}"
+def shortened(name: str, longest: int = NAME) -> str:
+    """Cuts a name of a class in the middle, if it is longer than so many characters."""
+    return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-(longest // 2) :]}"
 
 
 def image_sheet(
@@ -103,9 +102,7 @@ def image_sheet(
         top, left = place // columns * pitch_y + pitch_y - height, place % columns * pitch_x + (pitch_x - width) // 2
         strongest = (255 if images.dtype == np.uint8 else 1) if photo else max(image.max(), 1e-9)
         paper[top : top + height, left : left + width] = image / strongest
-        text = axis.text(left + width / 2, top - 0.5, title, ha="center", va="bottom", fontsize=9)
-        if len(title) > TITLE:
-            shorten(text, 1.4)
+        axis.text(left + width / 2, top - 0.5, title, ha="center", va="bottom", fontsize=9)
     if not len(images):
         axis.text(pitch_x / 2, pitch_y / 2, "none", fontsize=12)
     colours = "gray" if photo else "gray_r"
@@ -137,6 +134,6 @@ def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -
         axis.set_yticks(range(len(counts)), names)
         for (row, column), value in np.ndenumerate(cells.to_numpy()):
             if value > 0:  # neither 0 nor NaN
-                colour = "white" if row == column else "black"
+                colour = "white" if row == column and shares.iat[row, column] > wrong else "black"
                 axis.text(column, row, form.format(value), ha="center", va="center", fontsize=8, color=colour)
     return figure
