@@ -74,7 +74,7 @@ def _map_npy(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Memory-maps an array that `write_npy` wrote."""
     with made_by(MADE_BY, path):
         with unreadable(path, "an array"):
-            array = np.load(path, mmap_mode="c", allow_pickle=False)  # of which TensorFlow takes a view, not a copy
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.memmap) or (array.dtype, array.shape) != (np.float32, shape):
             actual = f"{getattr(array, 'dtype', 'no array')} {getattr(array, 'shape', '')}"
             raise PipelineError(f"{path}: expected float32 {shape}, found {actual}")

@@ -30,14 +30,7 @@ Row = tuple[int, str, str, str]  # epoch from 1, split, metric, value
 EndEpoch = Callable[[int, dict[str, float]], None]  # is called with the epoch from 1, and what Keras logs of it
 
 
-def tensor(array: np.ndarray) -> "tf.Tensor":
-    """Views an array that `Dataset.load` mapped as a tensor, so that all trainings of a machine share its memory."""
-    import tensorflow as tf
-
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
-
-
-def batches(images: "tf.Tensor", labels: "tf.Tensor", fit: Fit, seed: int, epoch: "tf.Variable") -> "tf.data.Dataset":
+def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: "tf.Variable") -> "tf.data.Dataset":
     """Returns the batches of the epoch whose number the variable holds when the iteration begins.
 
     The order of an epoch's images depends on the seed and the epoch's number alone, not on earlier epochs, so that a
@@ -46,7 +39,7 @@ def batches(images: "tf.Tensor", labels: "tf.Tensor", fit: Fit, seed: int, epoch
     Args:
         images: float32 (n, height, width, channels).
         labels: one-hot float32 (n, classes).
-        fit: gives the batch size, and the share of the last images that are left out.
+        fit: gives the batch size.
         seed: seeds the order.
         epoch: int64, counted from 0.
 
@@ -55,35 +48,39 @@ def batches(images: "tf.Tensor", labels: "tf.Tensor", fit: Fit, seed: int, epoch
     """
     import tensorflow as tf
 
-    count = train_count(len(images), fit)
-
     def order(_: "tf.Tensor") -> "tf.data.Dataset":
-        shuffled = tf.random.experimental.stateless_shuffle(tf.range(count), seed=[seed, epoch])
+        shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, epoch])
         return tf.data.Dataset.from_tensor_slices(shuffled).batch(fit.batch_size)
 
-    indices = tf.data.Dataset.range(1).flat_map(order)
-    return _gathered(images, labels, indices, math.ceil(count / fit.batch_size))
+    return _read(images, labels, tf.data.Dataset.range(1).flat_map(order), fit.batch_size)
 
 
-def held_out(images: "tf.Tensor", labels: "tf.Tensor", fit: Fit) -> "tf.data.Dataset | None":
-    """Returns the batches of the last images, which are held out for validation; `None` if there are none."""
+def in_order(images: np.ndarray, labels: np.ndarray) -> "tf.data.Dataset":
+    """Returns batches of `VALIDATION_BATCH` images and labels, in their order."""
     import tensorflow as tf
 
-    first, count = train_count(len(images), fit), len(images)
-    if first == count:
-        return None
-    indices = tf.data.Dataset.range(first, count).batch(VALIDATION_BATCH)
-    return _gathered(images, labels, indices, math.ceil((count - first) / VALIDATION_BATCH))
+    return _read(images, labels, tf.data.Dataset.range(len(images)).batch(VALIDATION_BATCH), VALIDATION_BATCH)
 
 
-def _gathered(images: "tf.Tensor", labels: "tf.Tensor", indices: "tf.data.Dataset", count: int) -> "tf.data.Dataset":
-    """Returns `count` batches of images and labels, from batches of their indices."""
+def _read(images: np.ndarray, labels: np.ndarray, indices: "tf.data.Dataset", size: int) -> "tf.data.Dataset":
+    """Returns batches of images and labels, from batches of their indices.
+
+    NumPy reads each batch from the mapped files, so that all trainings of a machine share one copy of them in memory.
+    A tensor would be one of its own, and so is a view (dlpack), as tf.data copies what its functions use.
+    """
     import tensorflow as tf
 
-    batched = indices.map(lambda index: (tf.gather(images, index), tf.gather(labels, index))).prefetch(1)
+    def read(index: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        batch = tf.numpy_function(lambda rows: (images[rows], labels[rows]), [index], (tf.float32,) * 2, stateful=False)
+        return tuple(
+            tf.ensure_shape(part, (None, *whole.shape[1:])) for part, whole in zip(batch, (images, labels), strict=True)
+        )
+
+    batched = indices.map(read).prefetch(1)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread takes up to two seconds to end, after each epoch
-    return batched.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
+    count = tf.data.experimental.assert_cardinality(math.ceil(len(images) / size))
+    return batched.apply(count).with_options(options)
 
 
 def fit_model(
@@ -117,7 +114,7 @@ def fit_model(
     done = max((epoch for epoch, *_ in history), default=0)
     if done:
         end_epoch(done, {})
-    arrays = tensor(images), tensor(labels)
+    train = train_count(len(images), fit)
     model.steps_per_execution = STEPS_AT_ONCE
     fuse_update(model)
     epoch = tf.Variable(done, dtype=tf.int64)
@@ -131,11 +128,11 @@ def fit_model(
 
     if done < fit.epochs and not no_longer_improves(history, fit.early_stopping):
         model.fit(
-            batches(*arrays, fit, seed, epoch),
+            batches(images[:train], labels[:train], fit, seed, epoch),
             shuffle=False,  # `batches` shuffles
             initial_epoch=done,
             epochs=fit.epochs,
-            validation_data=held_out(*arrays, fit),
+            validation_data=in_order(images[train:], labels[train:]) if train < len(images) else None,
             class_weight=class_weights(fit, labels.shape[1]),
             callbacks=[
                 import_keras().callbacks.LambdaCallback(
