@@ -88,7 +88,7 @@ BAD = {  # the arrays that differ, or the content, and the message
     "gaps": ({"y_train": labels(0, 2, 4, 6, 8)}, f"{NO_CLASS}5 of 10 and none of label 1"),
     "wide images": (
         {"x_train": images(300, 1, 1001)},
-        "x_train: expected uint8 images (n, height, width) of at most 1000 × 1000 pixels, found uint8 (300, 1, 1001)",
+        "x_train: expected uint8 images (n, height, width) or (n, height, width, 3), at most 1000 × 1000 pixels, found",
     ),
 }
 

@@ -48,8 +48,9 @@ class Archive:
 
     @property
     def is_photo(self) -> bool:
-        """Whether images are shown as they are: in colour, or grey without a black background. Digits are ink."""
-        return self.x_train.ndim == 4 or float(np.median(self.x_train)) > 0
+        """Whether to show images as they are: those in colour, and grey ones whose edges are not mostly black."""
+        edges = [self.x_train[:, row] for row in (0, -1)] + [self.x_train[:, :, column] for column in (0, -1)]
+        return self.x_train.ndim == 4 or float(np.median(np.concatenate([edge.ravel() for edge in edges]))) > 0
 
     def sha256(self) -> str:
         """Returns the SHA-256 of the arrays, independent of any container.
