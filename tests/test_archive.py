@@ -63,7 +63,7 @@ def labels(*values: int, count: int = 300) -> np.ndarray:
     return np.resize(values, count)
 
 
-NO_CLASS = "y_train: expected labels 0…k-1 of two or more classes, each with images, found "
+NO_CLASS = "y_train: expected labels 0…k-1 of two or more classes, each with images, found none of label "
 BAD = {  # the arrays that differ, or the content, and the message
     "no archive": (b"<html>not found</html>", "not a data set: File is not a zip file"),
     "half an archive": (slice(9000), "not a data set: "),
@@ -83,9 +83,9 @@ BAD = {  # the arrays that differ, or the content, and the message
         "y_test: expected labels 0…k-1 with k at most 256, found -1…-1",
     ),
     "large labels": ({"y_train": labels(0, 256)}, "y_train: expected labels 0…k-1 with k at most 256, found 0…256"),
-    "a class without images": ({"y_test": labels(11, count=100)}, f"{NO_CLASS}10 of 12 and none of label 10"),
-    "one class": ({"y_train": labels(0), "y_test": labels(0, count=100)}, f"{NO_CLASS}1 of 1 and none of label 1"),
-    "gaps": ({"y_train": labels(0, 2, 4, 6, 8)}, f"{NO_CLASS}5 of 10 and none of label 1"),
+    "a class without images": ({"y_test": labels(11, count=100)}, f"{NO_CLASS}10"),
+    "one class": ({"y_train": labels(0), "y_test": labels(0, count=100)}, f"{NO_CLASS}1"),
+    "gaps": ({"y_train": labels(0, 2, 4, 6, 8)}, f"{NO_CLASS}1"),
     "wide images": (
         {"x_train": images(300, 1, 1001)},
         "x_train: expected uint8 images (n, height, width) of at most 1000 × 1000 pixels, found uint8 (300, 1, 1001)",

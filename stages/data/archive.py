@@ -57,8 +57,8 @@ class Archive:
 def read_archive(file: Path | BinaryIO, name: str = "") -> Archive:
     """Reads and checks an archive of this form from any .npz file; `name` is its name in errors, by default the path.
 
-    Raises `PipelineError` if the file cannot be read, is not a NumPy archive, has arrays of more than `MAX_BYTES`, or
-    lacks an array, or if an array has an unexpected dtype, shape or range.
+    Raises `PipelineError` if it cannot be read, is something else, or has more than `MAX_BYTES`, or if an array is
+    missing or has an unexpected dtype, shape or range.
     """
     where = name or str(file)
     with unreadable(where, "a data set"), zipfile.ZipFile(file) as container:
@@ -105,13 +105,9 @@ def _check(arrays: dict[str, np.ndarray], where: str) -> None:
     if size != other:
         raise PipelineError(f"{where}: x_test: expected images of {size} as in x_train, found {other}")
     classes = int(max(arrays["y_train"].max(), arrays["y_test"].max())) + 1
-    trained = set(arrays["y_train"].tolist())
-    if classes < 2 or len(trained) < classes:
-        absent = next(label for label in range(MAX_CLASSES) if label not in trained)
-        raise PipelineError(
-            f"{where}: y_train: expected labels 0…k-1 of two or more classes, each with images, "
-            f"found {len(trained)} of {classes} and none of label {absent}"
-        )
+    if absent := set(range(max(classes, 2))) - set(arrays["y_train"].tolist()):
+        expected = "labels 0…k-1 of two or more classes, each with images"
+        raise PipelineError(f"{where}: y_train: expected {expected}, found none of label {min(absent)}")
 
 
 def write_archive(path: Path, archive: Archive) -> None:
