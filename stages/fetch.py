@@ -90,7 +90,7 @@ def read_place(place: str) -> Archive:
         path = keras_cache() / place.removeprefix("keras:") if place.startswith("keras:") else Path(place).expanduser()
         if not path.is_file():
             raise PipelineError(f"{path}: no such file")
-        return read_archive(path)
+    return read_archive(path)
 
 
 def keras_cache() -> Path:
