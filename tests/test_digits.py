@@ -154,7 +154,7 @@ def test_each_look_up_draws_its_digits(built_project: Project, command: str, tmp
     ("command", "expected"),
     [
         ("show 100", "first: expected an index below 100, the number of test images, found 100"),
-        ("show 0 --architecture cnnn", "params.yaml: no architecture 'cnnn'; did you mean 'cnn'?"),
+        ("show 0 --architecture cnnn", "params.yaml: architectures: no architecture 'cnnn'; did you mean 'cnn'?"),
         ("show 0 --architecture cnn --seed 7", "--seed: expected one of train.seeds (10), found 7"),
         ("show 0 --seed 10", "--seed: expected an architecture too; add --architecture NAME"),
         ("errors --min-seeds 2", "--min-seeds: expected at most 1, the number of seeds, found 2"),
