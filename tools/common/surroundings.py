@@ -137,19 +137,19 @@ def search_path(*first: Path) -> str:
 
 
 def plain_user(name: str, folder: Path) -> Run:
-    """A run in the caller's environment, with an empty home."""
+    """Prepares a run in the caller's environment, with an empty home."""
     return Run(name, folder / "project", folder / "home").prepare()
 
 
 def another_user(name: str, folder: Path) -> Run:
-    """A run with another home, settings, locale, time zone, hash seed and umask, on one core."""
+    """Prepares a run with another home, settings, locale, time zone, hash seed and umask, on one core."""
     home = folder / "home of another user"
     variables = OTHER_VARIABLES | {"XDG_CONFIG_HOME": str(home / ".config"), "XDG_CACHE_HOME": str(home / "caches")}
     return Run(name, folder / "a clone", home, variables, OTHER_UMASK, one_core=True).prepare(OTHER_SETTINGS)
 
 
 def another_processor(name: str, folder: Path, processor: str) -> Run:
-    """A run whose stages run on an emulated x86-64 processor, one of `qemu-x86_64 -cpu help`."""
+    """Prepares a run whose stages run on an emulated x86-64 processor, one of `qemu-x86_64 -cpu help`."""
     path = search_path(emulated_python(folder / "commands", processor).parent)
     return Run(name, folder / "project", folder / "home", {"PATH": path}).prepare()
 

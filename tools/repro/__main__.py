@@ -14,15 +14,17 @@ from stages.support.errors import PipelineError, command
 from stages.support.params import Params, load_params
 from stages.support.resources import MNIST_BYTES, cluster_address, trainings_at_once
 from tools.common.arguments import number
-from tools.common.results import COMPARISON, TRAINING_DATA, overview_is_current
-from tools.common.revision import WORKSPACE
+from tools.common.changes import changes
+from tools.common.results import COMPARISON, OVERVIEW, TRAINING_DATA, overview_is_current
+from tools.common.revision import WORKSPACE, Revision
 from tools.common.unseen import unseen_by_dvc
 from tools.repro import no_git
 from tools.repro.ending import end_when_asked
 from tools.repro.mend import mend, release_rwlock
 from tools.repro.plan import Plan
 from tools.repro.progress import run
-from tools.repro.summary import changed_since_head
+
+BASES = ("origin/main", "main")
 
 
 @command
@@ -65,7 +67,7 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
     if not arguments.targets and not overview_is_current(params) and (status := draw_overview()):
         sys.exit(status)  # it has printed why
-    lines = changed_since_head(params.overview.confidence) if has_run else []
+    lines = _changed_since_head(params.overview.confidence) if has_run else []
     missing = [name for name in plan.missing if plan.trains(name) and name not in plan.outdated]
     if missing:
         lines.append(f"not here, and not needed: the models of {', '.join(missing)}; plain dvc repro trains them")
@@ -107,6 +109,27 @@ def draw_overview() -> int:
     if not done.returncode and COMPARISON.read_bytes() != before:
         print(done.stdout, end="")
     return done.returncode
+
+
+def _changed_since_head(confidence: float) -> list[str]:
+    """Returns a line for each architecture whose results differ from HEAD, then where to look; none without a commit.
+
+    Differences have intervals of this confidence.
+    """
+    head = _commit("HEAD")
+    if not head:
+        return []
+    lines = [change.summary(confidence) for change in changes(head, WORKSPACE) if change.changed]
+    base = next(filter(_commit, BASES), "HEAD")
+    return [*(lines or ["same results as in HEAD"]), f"look at {OVERVIEW}; compare: make review BASE={base}"]
+
+
+def _commit(name: str) -> Revision | None:
+    """Returns the commit of this name, `None` if there is none, or no git."""
+    try:
+        return Revision.find(name)
+    except PipelineError:
+        return None
 
 
 if __name__ == "__main__":

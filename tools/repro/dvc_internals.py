@@ -14,7 +14,6 @@ tests/test_dvc_internals.py fails if an upgrade of DVC changes one of them.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dvc.dvcfile import PROJECT_FILE
 from dvc.exceptions import DvcException
@@ -30,12 +29,13 @@ from voluptuous import Invalid
 from stages.support.errors import PipelineError, one_line
 from stages.support.paths import output_path
 from tools.common.lock import LOCK
+from tools.repro.plan import Plan
 
 FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
 
 
-def plan(targets: Sequence[str], allow_missing: bool = False) -> dict[str, Any]:
-    """Returns the stages that `dvc repro` would look at, in its order, as the fields of `tools.repro.plan.Plan`.
+def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
+    """Plans the stages that `dvc repro` would look at, in its order.
 
     Without targets, as `dvc repro`: for the stages of this folder's dvc.yaml, and what they need elsewhere. If
     `allow_missing`, a stage whose outputs are missing, but which has not changed, runs only if another needs them.
@@ -51,7 +51,7 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> dict[str, Any]:
         raise PipelineError(f"{one_line(error)}{cause}") from error
 
 
-def _plan(repo: Repo, targets: Sequence[str], allow_missing: bool) -> dict[str, Any]:
+def _plan(repo: Repo, targets: Sequence[str], allow_missing: bool) -> Plan:
     graph = get_active_graph(repo.index.graph)
     order = plan_repro(graph, [stage for target in targets or [PROJECT_FILE] for stage in repo.stage.collect(target)])
     missing = [stage.addressing for stage in order if not all(out.exists for out in stage.outs)]
@@ -71,14 +71,9 @@ def _plan(repo: Repo, targets: Sequence[str], allow_missing: bool) -> dict[str, 
             recorded.setdefault(Path(stage.path).with_suffix(LOCK.suffix), []).append(stage.name)
             for out in stage.outs if stage.addressing in outdated else ():
                 output_path(os.path.relpath(out.fs_path))  # raises PipelineError if links lead out of the repository
-    return {
-        "upstream": upstream,
-        "outdated": outdated,
-        "written": {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order},
-        "commands": {stage.addressing: str(stage.cmd or "") for stage in order},
-        "missing": missing,
-        "recorded": recorded,
-    }
+    written = {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order}
+    commands = {stage.addressing: str(stage.cmd or "") for stage in order}
+    return Plan(upstream, outdated, written, commands, missing, recorded)
 
 
 def is_lock(text: str) -> bool:

@@ -25,15 +25,15 @@ class Plan:
     missing: list[str] = field(default_factory=list)
     recorded: dict[Path, list[str]] = field(default_factory=dict)
 
-    @classmethod
-    def read(cls, targets: Sequence[str], allow_missing: bool = False) -> "Plan":
+    @staticmethod
+    def read(targets: Sequence[str], allow_missing: bool = False) -> "Plan":
         """Plans the targets and what they need, as DVC does. Raises `PipelineError` if DVC cannot.
 
         If `allow_missing`, unchanged stages whose outputs are missing run only if others need them.
         """
         from tools.repro.dvc_internals import plan  # DVC takes half a second to import
 
-        return cls(**plan(targets, allow_missing))
+        return plan(targets, allow_missing)
 
     def trains(self, name: str) -> bool:
         """Whether a stage trains, and so shares out cores among its processes by itself."""

@@ -86,7 +86,7 @@ def rerun(run: Run, head: Revision, names: Sequence[str], options: Sequence[str]
 
 
 def differences(run: Run, head: Revision) -> dict[str, list[str]]:
-    """Outputs that differ from the recorded bytes, by architecture; `SHARED` for those of all architectures."""
+    """Lists outputs that differ from the recorded bytes, by architecture; `SHARED` for those of all architectures."""
     differing: dict[str, list[str]] = {}
     here, recorded = _folder(run), stages_of(head)
     for stage, entry in read_lock(run.project / LOCK).items():
@@ -99,7 +99,7 @@ def differences(run: Run, head: Revision) -> dict[str, list[str]]:
 
 
 def describe(name: str, paths: list[str], head: Revision, run: Run) -> str:
-    """Which files differ, and by how much predictions and accuracy differ."""
+    """Describes which files differ, and by how much predictions and accuracy differ."""
     more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
     parts = [f"differs in {', '.join(paths[:LISTED])}{more}"]
     old, new = (read_predictions(side, name) for side in (head, _folder(run)))
