@@ -97,7 +97,7 @@ class Run:
         If the command fails, prints its output and raises `PipelineError`.
         """
         lines = []
-        with subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=self.project,
             env=self.environment,
@@ -107,14 +107,17 @@ class Run:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-        ) as process:
+        )
+        try:
             if self.one_core and hasattr(os, "sched_setaffinity"):  # which what it starts takes over
                 with contextlib.suppress(ProcessLookupError):
                     os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
             for line in process.stdout or ():
                 lines.append(line)
                 self._show(line)
-        self._show("")
+        finally:
+            process.communicate()  # waits, after Ctrl-C too, as it still writes into the folder
+            self._show("")
         printed = "".join(lines)
         if process.returncode:
             places = {self.datasets: str(keras_cache()), self.project: self.name}  # as both folders may be temporary
