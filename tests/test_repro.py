@@ -92,8 +92,7 @@ def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> 
 def test_a_repository_of_another_user_is_one_line_with_the_remedy(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, status: int
 ) -> None:
-    """Its path is longer than messages may be."""
-    far = project.clone(tmp_path / ("a long name " * 15) / "it's here").ordinary
+    far = project.clone(tmp_path / ("a long name " * 15) / "it's here").ordinary  # longer than messages may be
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as git's own tests do
     done = far.run("python", "-m", *command.split(), check=False)
@@ -215,8 +214,7 @@ def test_a_busy_project_is_one_line(project: Project) -> None:
 
 def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project: Project) -> None:
     before = project.params.read_bytes()
-    for name in ("cnn", "mlp_256"):
-        project.edit(lambda params, name=name: params["architectures"][name]["fit"].update(epochs=1_000_000))
+    project.edit(lambda params: [item["fit"].update(epochs=10**6) for item in params["architectures"].values()])
     process = subprocess.Popen(
         (*REPRO, "--jobs", "2"), cwd=project.path, env=project.ordinary.environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
