@@ -42,10 +42,6 @@ OTHER_VARIABLES = {
 OTHER_UMASK = 0o077
 
 QEMU = "qemu-x86_64"
-EMULATED_PYTHON = """\
-#!/bin/bash
-exec {qemu} -cpu {processor} {python} "$@" 2> >(grep -v "^{qemu}: warning: TCG doesn't support" >&2)
-"""
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ def emulated_python(folder: Path, processor: str) -> Path:
     """Writes a command `python` into a folder that runs this Python on an emulated processor. Returns its path."""
     python = folder / "python"
     folder.mkdir(parents=True)
-    python.write_text(EMULATED_PYTHON.format(qemu=QEMU, processor=processor, python=shlex.quote(sys.executable)))
+    python.write_text(f'#!/bin/sh\nexec {QEMU} -cpu {processor} {shlex.quote(sys.executable)} "$@"\n')
     python.chmod(0o755)
     return python
 

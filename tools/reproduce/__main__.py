@@ -69,27 +69,29 @@ def select(run: Run, base: Revision, head: Revision) -> list[str]:
     return [name for name in names if name in {stage.partition("@")[2] for stage in edited}]
 
 
-def rerun(run: Run, head: Revision, names: Sequence[str], options: Sequence[str]) -> None:
-    """Reruns these architectures in the checked-out commit, with these options of tools.repro.
+def rerun(run: Run, head: Revision, names: Sequence[str], options: Sequence[str]) -> Revision:
+    """Reruns these architectures in the checked-out commit, with these options of tools.repro; returns its folder.
 
     First fetches the data, which must be the recorded data.
     """
+    here = Revision(run.name, None, run.project)
     remove_results(run.project, stages_of(head).values(), f"{LOCK} in {head}")
     run.execute(["dvc", "repro", "fetch"])
-    old, new = head.read_json(results.DESCRIPTION) or {}, _folder(run).read_json(results.DESCRIPTION)
+    old, new = head.read_json(results.DESCRIPTION) or {}, here.read_json(results.DESCRIPTION)
     if old.get("sha256") != new["sha256"]:
         datasets = f"recorded with {old.get('dataset')}, but found {new['dataset']}"
         raise PipelineError(
             f"{results.DESCRIPTION}: {datasets}; put the data set at a place listed in data.sources and rerun"
         )
     run.execute(["python", "-m", "tools.repro", *options, "preprocess", *(f"report@{name}" for name in names)])
+    return here
 
 
-def differences(run: Run, head: Revision) -> dict[str, list[str]]:
+def differences(here: Revision, head: Revision) -> dict[str, list[str]]:
     """Lists outputs that differ from the recorded bytes, by architecture; `SHARED` for those of all architectures."""
     differing: dict[str, list[str]] = {}
-    here, recorded = _folder(run), stages_of(head)
-    for stage, entry in read_lock(run.project / LOCK).items():
+    recorded = stages_of(head)
+    for stage, entry in read_lock(here.folder / LOCK).items():
         before = digests(recorded.get(stage, {}), "outs")
         for path, digest in digests(entry, "outs").items():
             in_git = head.digest(path)
@@ -98,11 +100,11 @@ def differences(run: Run, head: Revision) -> dict[str, list[str]]:
     return differing
 
 
-def describe(name: str, paths: list[str], head: Revision, run: Run) -> str:
+def describe(name: str, paths: list[str], here: Revision, head: Revision) -> str:
     """Describes which files differ, and by how much predictions and accuracy differ."""
     more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
     parts = [f"differs in {', '.join(paths[:LISTED])}{more}"]
-    old, new = (read_predictions(side, name) for side in (head, _folder(run)))
+    old, new = (read_predictions(side, name) for side in (head, here))
     if old and new:
         models = dict(zip(old.seeds, old.models, strict=True))
         differing = [str(seed) for seed, md5 in zip(new.seeds, new.models, strict=True) if models.get(seed) != md5]
@@ -110,13 +112,9 @@ def describe(name: str, paths: list[str], head: Revision, run: Run) -> str:
         decimals = head.params().get("evaluate", {}).get("decimals", 9)
         parts.append(f"predictions: {describe_difference(old, new, decimals).removeprefix('predictions ')}")
     if name != SHARED:
-        old, new = ((side.read_json(results.metrics(name)) or {}).get("accuracy") for side in (head, _folder(run)))
+        old, new = ((side.read_json(results.metrics(name)) or {}).get("accuracy") for side in (head, here))
         parts.append(f"accuracy: recorded {old}, now {new}")
     return "; ".join(parts)
-
-
-def _folder(run: Run) -> Revision:
-    return Revision("the rerun", None, run.project)
 
 
 def reproduce(head: Revision, fork: Revision | None, options: Sequence[str]) -> dict[str, str]:
@@ -129,8 +127,8 @@ def reproduce(head: Revision, fork: Revision | None, options: Sequence[str]) -> 
         if fork and not names:
             return {}
         check_environment(head)
-        rerun(run, head, names, options)
-        differing = {name: describe(name, paths, head, run) for name, paths in differences(run, head).items()}
+        here = rerun(run, head, names, options)
+        differing = {name: describe(name, paths, here, head) for name, paths in differences(here, head).items()}
     return {name: differing.get(name, "") for name in [SHARED, *names]}
 
 

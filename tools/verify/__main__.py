@@ -1,18 +1,12 @@
 """Proves that reruns give the same bytes, on other processors too (`make verify`).
 
-Runs the project as it stands in the working tree, in temporary folders:
+Runs the project as it stands in the working tree, in temporary folders: once; again in the same folder, by `dvc repro
+--force`; in another, by `make repro` as another user; and, by `dvc repro --force` in copies of the first, on emulated
+processors of other makers, with other instruction sets and caches. Two runs go on at once. No run takes a result from
+a cache. Then every file is compared byte for byte: outputs, overview, dvc.lock and sources.
 
-1. a first run;
-2. the same folder again, `dvc repro --force`;
-3. another folder, as another user (see `tools.common.surroundings`), as `make repro` runs it: stages side by side;
-4. and on: `dvc repro --force` on other processors, emulated by qemu-user: of other makers, with other instruction sets
-   and caches, in copies of the first folder.
-
-Two runs go on at once. No run finds a cached result: each has an empty cache of its own or is forced. Then every
-file of the project is compared byte for byte: outputs, overview, dvc.lock and sources. The small configuration
-(`tools.verify.small`) takes a few hundred of the embedded offline digits, one epoch, one seed, a few architectures that
-together use every kind of Keras object in params.yaml, and one that mixes more of them, which is the one that emulated
-processors run. `--full` takes params.yaml as it is, without emulated processors.
+The small configuration is that of `tools.verify.small`; emulated processors run one of its architectures. `--full`
+takes params.yaml as it is, without emulated processors.
 """
 
 import argparse
@@ -28,7 +22,6 @@ from pathlib import Path
 from stages.common.kernels import why_not_portable
 from stages.support.errors import PipelineError, command, named
 from stages.support.params import Params, load_params
-from tools.common.lock import LOCK
 from tools.common.results import OVERVIEW
 from tools.common.surroundings import QEMU, Run, another_processor, another_user, copy_project, plain_user
 from tools.verify.differences import difference
@@ -94,7 +87,9 @@ def verify(folder: Path, full: bool, targets: Sequence[str], processors: Sequenc
         make_repro = ["python", "-m", "tools.repro", "--jobs", str(SIDE_BY_SIDE), *targets]
         third = pool.submit(start, other, [sources], make_repro)
         starting.result()
-        summary = keep(first, sources, kept, targets)
+        shutil.copytree(first.project, kept, ignore=shutil.ignore_patterns(*NOT_COMPARED))
+        written = [kept / name for name in files(kept) if not (sources / name).is_file()]
+        summary = f"{len(written)} outputs, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB"
         print(f"run 1, dvc repro: {summary}")
         (first.project / OVERVIEW).unlink(missing_ok=True)  # else it is not drawn again
         second = pool.submit(start, replace(first, name="run 2"), [], [*ANEW, *targets], *overview)
@@ -110,17 +105,6 @@ def verify(folder: Path, full: bool, targets: Sequence[str], processors: Sequenc
     if differing:
         raise PipelineError("reruns do not give the same bytes; the first file named above is the likeliest cause")
     return f"verified: {1 + len(runs)} runs, {summary}: same bytes"
-
-
-def keep(first: Run, sources: Path, kept: Path, targets: Sequence[str]) -> str:
-    """Checks that dvc.lock describes what the first run wrote, and copies that; returns how much it is."""
-    status = first.execute(["dvc", "status", *targets])
-    if "up to date" not in status:
-        print(status, file=sys.stderr)
-        raise PipelineError(f"{first.name}: {LOCK} does not describe the files that the run left; see above")
-    shutil.copytree(first.project, kept, ignore=shutil.ignore_patterns(*NOT_COMPARED))
-    written = [kept / name for name in files(kept) if not (sources / name).is_file()]
-    return f"{len(written)} outputs, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB"
 
 
 @command

@@ -25,17 +25,18 @@ def difference(one: Path, other: Path, names: Names) -> list[str]:
     first, second = one.read_bytes(), other.read_bytes()
     if first == second:
         return []
-    if not (zipfile.is_zipfile(one) and zipfile.is_zipfile(other)):
-        return _byte_difference(first, second, names)
-    members, others = _members(one), _members(other)
-    if list(members) != list(others):
-        return [f"members in {name}: {', '.join(side)}" for name, side in zip(names, (members, others), strict=True)]
-    differing = [name for name in members if members[name] != others[name]]
-    if not differing:
-        container = "every member is the same; the zip container (dates, attributes) differs"
-        return [container, *_byte_difference(first, second, names)]
-    place = f"in {', '.join(differing)}, of which the first"
-    return [place, *_byte_difference(members[differing[0]], others[differing[0]], names)]
+    place = []
+    if zipfile.is_zipfile(one) and zipfile.is_zipfile(other):
+        members, others = _members(one), _members(other)
+        if list(members) != list(others):
+            return [
+                f"members in {side}: {', '.join(file)}" for side, file in zip(names, (members, others), strict=True)
+            ]
+        place = ["every member is the same; the zip container (dates, attributes) differs"]
+        if differing := [name for name in members if members[name] != others[name]]:
+            place = [f"in {', '.join(differing)}, of which the first"]
+            first, second = members[differing[0]], others[differing[0]]
+    return [*place, *_byte_difference(first, second, names)]
 
 
 def _members(path: Path) -> dict[str, bytes]:
