@@ -126,17 +126,26 @@ def result(project: Project) -> None:
     project.edit_json("metrics/predictions/cnn.json", lambda file: file.update(prediction=[file["label"]]))
 
 
-def model(project: Project) -> None:
-    lock = project.path / "dvc.lock"
-    start, entry = lock.read_text().split("  train@cnn:", 1)
-    lock.write_text(f"{start}  train@cnn:{entry.replace('md5: ', 'md5: 0', 1)}")
+def forge(stage: str) -> Callable[[Project], None]:
+    """Edits the first digest of a stage in dvc.lock."""
+
+    def edit(project: Project) -> None:
+        lock = project.path / "dvc.lock"
+        start, entry = lock.read_text().split(f"  {stage}:", 1)
+        lock.write_text(f"{start}  {stage}:{entry.replace('md5: ', 'md5: 0', 1)}")
+
+    return edit
 
 
-@pytest.mark.parametrize("forge", [result, model])
-def test_a_base_selects_results_that_were_edited(project: Project, monkeypatch: pytest.MonkeyPatch, forge) -> None:
-    forge(project)
+@pytest.mark.parametrize(
+    ("edit", "expected"), [(result, ["cnn"]), (forge("train@cnn"), ["cnn"]), (forge("preprocess"), BOTH)]
+)
+def test_a_base_selects_results_that_were_edited(
+    project: Project, monkeypatch: pytest.MonkeyPatch, edit, expected: list[str]
+) -> None:
+    edit(project)
     project.commit("nothing else")
-    assert selected(project, monkeypatch) == ["cnn"]
+    assert selected(project, monkeypatch) == expected
 
 
 def test_a_base_selects_what_was_edited_and_run(changed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
