@@ -144,10 +144,12 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(pull_request, gh
     assert run_job("review", "review", runner, values, **gh) == [0, 0, 3, 0]  # results by hand: dvc.lock does not match
     assert "| cnn | 100.00 %<br>" in summary.read_text()
     assert "evaluate@cnn: metrics/predictions/cnn.json modified" in summary.read_text()
-    assert (
-        f"](https://github.com/team/mnist/raw/{values['github.event.pull_request.head.sha']}/plots/"
-        in summary.read_text()
-    )
+    raw, base = "](https://github.com/team/mnist/raw", values["github.event.pull_request.base.sha"]
+    both = [
+        f"![Confusion matrix of cnn {side}/plots/confusion/cnn.png)"
+        for side in (f"in base{raw}/{base}", f"now{raw}/{head}")
+    ]
+    assert f"| {both[0]} | {both[1]} |" in summary.read_text()
     assert "reproduced" not in summary.read_text(), "the pull request changes what gives the verdict"
     artefact = runner / "review"
     assert "100.00 %<br><sub>" in (artefact / "review.html").read_text()
