@@ -24,7 +24,7 @@ from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
 from stages.common.files import replacing
 from stages.common.kernels import why_not_portable
-from stages.common.prepared import FILES
+from stages.common.prepared import FILES, IMAGES
 from stages.support.errors import PipelineError, one_line
 from stages.support.processes import DVC_STAGE, REPRO_FOLDER
 from stages.support.progress import read_events
@@ -49,22 +49,15 @@ Sent = dict[str, tuple[str, list[ray.ObjectRef]]]  # files by name: the digest, 
 
 
 class NodeRefusedError(Exception):
-    """Raised on a node that would give other bytes, with the node's ID and the reason."""
+    """Has the ID of a node that would give other bytes, and the reason."""
 
 
 @ray.remote(num_cpus=1, max_retries=RETRIES)
 def train_on_node(name: str, params: str, data: Sent) -> Iterator[Any]:
-    """Runs on a node, in a folder with `stages`. Trains as stages/train.py does.
+    """Runs stages/train.py on a node, which has `stages` in its folder. Arguments are as those of `Job`.
 
-    Args:
-        name: of the architecture.
-        params: the text of a params.yaml with one seed.
-        data: the files of prepared training images.
-
-    Yields:
-        (epoch, logs) after each epoch; at last the files that the stage wrote, by name, or what it printed on stderr.
-
-    Raises `NodeRefusedError` if this node's processor or library versions would give other bytes.
+    Yields (epoch, logs) after each epoch; at last the files that the stage wrote, by name, or what it printed on
+    stderr. Raises `NodeRefusedError` if this node's processor or library versions would give other bytes.
     """
     reasons = [other_version(pins(folder).read_text(encoding="utf-8")) for folder in ("common", "models")]
     if reason := next(filter(None, [*reasons, why_not_portable("portable")]), ""):
@@ -99,8 +92,7 @@ def train_on_node(name: str, params: str, data: Sent) -> Iterator[Any]:
 
 def _received(sent: Sent) -> Path:
     """Returns the folder with the files on this node. Fetches them unless an earlier training has done so."""
-    digests = hashlib.sha256("".join(digest for digest, _ in sent.values()).encode()).hexdigest()
-    folder = Path(tempfile.gettempdir(), f"mnist-prepared-{digests[:16]}-{os.getuid()}")
+    folder = Path(tempfile.gettempdir(), f"mnist-prepared-{sent[IMAGES][0][:16]}-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     for name, (digest, references) in sent.items():
         path = folder / name
@@ -143,14 +135,8 @@ class Cluster:
     ) -> None:
         """Trains on the nodes, `count` at once, as the function of this name in workers.py does here.
 
-        Args:
-            jobs: the trainings; each is drawn when it can run.
-            data: the folder of prepared training images.
-            count: of trainings at once.
-            end_epoch: is called with a job's key after each epoch. If it returns true, the training is ended.
-            end: is called with a job's key after each training that is finished or refused by the stage.
-
-        Raises `PipelineError` if `end` does, or if no node can finish a training. The others are ended.
+        `data` is the folder of prepared training images. `end_epoch` and `end` are called with a job's key. Raises
+        `PipelineError` if `end` does, or if no node can finish a training; the others are ended.
         """
         contents = {file: (data / file).read_bytes() for file in FILES}
         # The references are in lists, so that only a node that needs the bytes gets them
@@ -222,15 +208,8 @@ def train_on_cluster(
 ) -> None:
     """Trains an architecture with several seeds on a cluster, as many at once as Ray has room for.
 
-    Args:
-        address: of the cluster.
-        name: of the architecture.
-        params: the text of a params.yaml with one seed, by seed.
-        data: the folder of prepared training images.
-        output: the folder to write models, histories and the summary to.
-        end_epoch: is called after each epoch.
-
-    Raises `PipelineError` with the stage's own line if a training failed; the others are ended.
+    `params` has the text of a params.yaml for each seed. Raises `PipelineError` with the stage's own line if a training
+    failed; the others are ended.
     """
     with contextlib.closing(Cluster(address)) as cluster:
         jobs = [Job(seed, name, text, output) for seed, text in params.items()]

@@ -106,7 +106,7 @@ class Search:
         """
         blocks: dict[int, dict[str, Any]] = {}
         for trial in self.complete:
-            block = self.space.filled(functools.partial(_picked, trial.params))
+            block = self.space.filled(lambda path, _, values=trial.params: values[path])
             if len(blocks) < count and repr(block) not in map(repr, blocks.values()):
                 blocks[trial.number] = block
         trainings = {number: [self._training(block, seed) for seed in seeds] for number, block in blocks.items()}
@@ -141,8 +141,3 @@ def suggest(trial: Trial, path: str, options: Options) -> Any:
         case IntDistribution():
             return trial.suggest_int(path, options.low, options.high, step=options.step, log=options.log)
     return trial.suggest_float(path, options.low, options.high, step=options.step, log=options.log)
-
-
-def _picked(values: dict[str, Any], path: str, _: Options) -> Any:
-    """Returns what Optuna proposed earlier."""
-    return values[path]

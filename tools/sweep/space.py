@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import ValidationError
 
-from stages.support.errors import PipelineError
+from stages.support.errors import PipelineError, unreadable
 from stages.support.keras_api import BRANCHES
 from stages.support.notation import explain, found_value
 from stages.support.params import Params
@@ -44,10 +44,8 @@ class Space:
     @classmethod
     def read(cls, path: Path) -> "Space":
         """Reads a file with one architecture. Raises `PipelineError` if it is something else."""
-        try:
+        with unreadable(path, "YAML"):
             content = read_yaml(path)
-        except OSError as error:
-            raise PipelineError(f"{path}: cannot read: {error.strerror}") from error
         if not isinstance(content, dict) or len(content) != 1:
             expected = "one architecture, as in params.yaml, such as 'my_cnn: {layers: …, fit: …}'"
             raise PipelineError(f"{path}: expected {expected}, found {found_value(content)}")
@@ -71,7 +69,12 @@ class Space:
         left = [""]
         while left:
             block = self.filled(lambda path, options: untried.setdefault(path, ends(options))[0])
-            if not self.params(content, block).architectures[self.name].fit.validation_split:
+            try:
+                params = Params.model_validate(self.alone(content, block, 0))
+            except ValidationError as error:
+                mistake = explain(error.errors()[0]).removeprefix("architectures.")
+                raise PipelineError(f"{self.path}: {mistake}") from error
+            if not params.architectures[self.name].fit.validation_split:
                 expected = "more than 0, as trials are compared on the images held out"
                 raise self._mistake("fit.validation_split", expected, 0)
             left = [path for path, values in untried.items() if len(values) > 1]
@@ -80,13 +83,6 @@ class Space:
                     untried[path].pop(0)
         if not untried:
             raise self._mistake("", "{choice: […]} or {range: […]} in place of a value", None)
-
-    def params(self, content: dict[str, Any], block: dict[str, Any]) -> Params:
-        """Checks a params.yaml that has this block alone. Raises `PipelineError` for the first mistake."""
-        try:
-            return Params.model_validate(self.alone(content, block, 0))
-        except ValidationError as error:
-            raise PipelineError(f"{self.path}: {explain(error.errors()[0]).removeprefix('architectures.')}") from error
 
     def alone(self, content: dict[str, Any], block: dict[str, Any], seed: int) -> dict[str, Any]:
         """Returns the content of a params.yaml with this block alone, to be trained with this seed."""
@@ -120,13 +116,12 @@ class Space:
         options = value["choice"]
         if len(value) > 1 or not isinstance(options, list) or len(options) < 2:
             raise self._mistake(path, "{choice: [two or more options]}", value)
+        names = [
+            textwrap.shorten(f"{index}: {option}", LABEL, placeholder=" …") for index, option in enumerate(options)
+        ]
+        is_name = [isinstance(option, dict | list) for option in options]
         return CategoricalDistribution(
-            [
-                textwrap.shorten(f"{index}: {option}", LABEL, placeholder=" …")
-                if isinstance(option, dict | list)
-                else option
-                for index, option in enumerate(options)
-            ]
+            [names[index] if is_name[index] else option for index, option in enumerate(options)]
         )
 
     def _range(self, value: dict[str, Any], path: str) -> IntDistribution | FloatDistribution:
