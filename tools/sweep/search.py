@@ -106,7 +106,7 @@ class Search:
         """
         blocks: dict[int, dict[str, Any]] = {}
         for trial in self.complete:
-            block = self.space.filled(lambda path, _, values=trial.params: values[path])
+            block = self._block(trial)
             if len(blocks) < count and repr(block) not in map(repr, blocks.values()):
                 blocks[trial.number] = block
         trainings = {number: [self._training(block, seed) for seed in seeds] for number, block in blocks.items()}
@@ -118,6 +118,9 @@ class Search:
         table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float).dropna()
         table.insert(0, "mean", table.mean(axis=1))
         return table.rename_axis("trial").sort_values("mean", ascending=False, kind="stable"), blocks
+
+    def _block(self, trial: FrozenTrial) -> dict[str, Any]:
+        return self.space.filled(lambda path, _: trial.params[path])
 
     def _training(self, block: dict[str, Any], seed: int) -> Training:
         """Returns a training. The same has the same folder."""
