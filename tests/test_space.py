@@ -7,11 +7,11 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from stages.support.errors import PipelineError
-from stages.support.yaml import parse_yaml, read_yaml
+from stages.support.yaml import parse_yaml
 from tools.sweep.report import block_text
 from tools.sweep.space import Options, Space, ends
 
-from .conftest import ROOT, TINY_PARAMS
+from .conftest import TINY_PARAMS
 
 SPACE = """\
 found:
@@ -152,8 +152,3 @@ def test_a_mistake_in_any_option_is_one_line(before: str, after: str, message: s
 def test_a_file_that_is_missing_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"nowhere.yaml: cannot read: No such file or directory"):
         Space.read(tmp_path / "nowhere.yaml")
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "docs/sweeps").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_spaces_of_the_documentation_are_valid(path: Path) -> None:
-    Space.read(path).check(read_yaml(ROOT / "params.yaml"))

@@ -1,5 +1,6 @@
 """`make sweep`: nothing is lost when it is interrupted or killed, and `dvc repro` trains the winner."""
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Callable, Iterable
@@ -45,7 +46,9 @@ def test_a_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project: Proje
 
     for epochs, number in (("1\n", signal.SIGINT), ("1\n2\n", signal.SIGKILL)):
         streams = {"stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(line, cwd=project.path, env=project.environment, **streams) as process:
+        process = subprocess.Popen(line, cwd=project.path, env=project.environment, **streams)
+        with process, contextlib.ExitStack() as stack:
+            stack.callback(process.kill)
             wait_until(lambda epochs=epochs: process.poll() is not None or saves() == [epochs, epochs])
             assert process.poll() is None
             if number == signal.SIGINT:

@@ -97,10 +97,13 @@ class _Worker:
     done: bool = False
 
     def end(self) -> None:
-        """Ends the process if it still runs, and lets go of its slot."""
+        """Ends the process if it still runs, and lets go of its slot, which those forked since have open, too."""
+        import fcntl
+
         self.process.kill()
         self.process.join()
         self.messages.close()
+        fcntl.flock(self.slot, fcntl.LOCK_UN)
         os.close(self.slot)
 
 

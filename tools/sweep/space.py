@@ -27,6 +27,12 @@ def ends(options: Options) -> list[Any]:
     return list(options.choices) if isinstance(options, CategoricalDistribution) else [options.low, options.high]
 
 
+def _label(index: int, option: Any) -> Any:
+    """Returns an option as Optuna takes it: of mappings and lists, their number and beginning."""
+    is_value = not isinstance(option, dict | list)
+    return option if is_value else textwrap.shorten(f"{index}: {option}", LABEL, placeholder=" …")
+
+
 @dataclass(frozen=True)
 class Space:
     """The architecture of a file, with its choices and ranges.
@@ -112,17 +118,10 @@ class Space:
         return {key: self._fill(item, f"{path}.{key}" if path else str(key), pick) for key, item in value.items()}
 
     def _choice(self, value: dict[str, Any], path: str) -> CategoricalDistribution:
-        """Returns the options. Mappings and lists, which Optuna does not take, become their number and beginning."""
         options = value["choice"]
         if len(value) > 1 or not isinstance(options, list) or len(options) < 2:
             raise self._mistake(path, "{choice: [two or more options]}", value)
-        names = [
-            textwrap.shorten(f"{index}: {option}", LABEL, placeholder=" …") for index, option in enumerate(options)
-        ]
-        is_name = [isinstance(option, dict | list) for option in options]
-        return CategoricalDistribution(
-            [names[index] if is_name[index] else option for index, option in enumerate(options)]
-        )
+        return CategoricalDistribution([_label(index, option) for index, option in enumerate(options)])
 
     def _range(self, value: dict[str, Any], path: str) -> IntDistribution | FloatDistribution:
         try:
