@@ -33,40 +33,46 @@ NOTE_AND_WAIT = """\
 """
 
 
+SWEEP = ("python", "-m", "tools.sweep", "space.yaml")
+LINE = (*SWEEP, "--trials", "4", "--finalists", "1", "--seeds", "10", "11", "--jobs", "2")
+
+
+def saves(project: Project) -> list[str]:
+    """The epochs that were trained, of each training."""
+    return [path.read_text() for path in project.path.glob("sweeps/found/trainings/*/saves")]
+
+
+def stop(project: Project, epochs: str, number: int) -> str:
+    """Searches until two trainings have had these epochs, and sends a signal; returns what was printed on stderr."""
+    streams = {"stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(LINE, cwd=project.path, env=project.environment, **streams)
+    with process, contextlib.ExitStack() as stack:
+        stack.callback(process.kill)
+        wait_until(lambda: process.poll() is not None or saves(project) == [epochs, epochs])
+        assert process.poll() is None
+        another = project.run(*SWEEP, check=False).stderr
+        assert another == "error: sweeps/found: another sweep runs in this folder; wait for its end\n"
+        process.send_signal(number)
+        return process.stderr.read()
+
+
 def test_a_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project: Project) -> None:
     (project.path / "space.yaml").write_text(SPACE.replace("[3, 20]", "[20, 3]"))  # the first, 20, is too large
     module = project.path / "stages/models/training.py"
     module.write_text(module.read_text().replace(SAVE, SAVE + NOTE_AND_WAIT))
     folder = project.path / "sweeps/found"
-    sweep = ("python", "-m", "tools.sweep", "space.yaml")
-    line = [*sweep, "--trials", "4", "--finalists", "1", "--seeds", "10", "11", "--jobs", "2"]
-
-    def saves() -> list[str]:
-        return [path.read_text() for path in folder.glob("trainings/*/saves")]
-
-    for epochs, number in (("1\n", signal.SIGINT), ("1\n2\n", signal.SIGKILL)):
-        streams = {"stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(line, cwd=project.path, env=project.environment, **streams)
-        with process, contextlib.ExitStack() as stack:
-            stack.callback(process.kill)
-            wait_until(lambda epochs=epochs: process.poll() is not None or saves() == [epochs, epochs])
-            assert process.poll() is None
-            if number == signal.SIGINT:
-                another = project.run(*sweep, check=False).stderr
-                assert another == "error: sweeps/found: another sweep runs in this folder; wait for its end\n"
-            process.send_signal(number)
-            assert process.stderr.read() == ("interrupted; rerun to continue\n" if number == signal.SIGINT else "")
-    assert process.returncode == -signal.SIGKILL
+    assert stop(project, "1\n", signal.SIGINT) == "interrupted; rerun to continue\n"
+    assert stop(project, "1\n2\n", signal.SIGKILL) == ""
 
     (project.path / "go").touch()
     params = project.params.read_text()
-    done = project.run(*line, "--write")
+    done = project.run(*LINE, "--write")
     trials = pd.read_csv(folder / "trials.csv", index_col="number")
     assert list(trials.index) == [0, 1, 2, 3]
     failed = trials[trials.state == "FAIL"]
     assert all("Keras says" in mistake for mistake in failed.user_attrs_mistake)
     assert 0 in failed.index
-    assert saves() == ["1\n2\n"] * (4 - len(failed) + 1), "trials and a finalist's second seed, each epoch once"
+    assert saves(project) == ["1\n2\n"] * (4 - len(failed) + 1), "trials and a finalist's second seed, each epoch once"
     assert list(failed.index) == list(trials[trials["params_layers[0].choice[1][0].Conv2D.kernel_size"] == 20].index)
     assert "architectures.found" in done.stdout
 
@@ -83,7 +89,7 @@ def test_a_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project: Proje
     models = [path.read_bytes() for path in folder.glob("trainings/*/models/*.keras")]
     assert all((project.path / f"data/models/found/{seed}.keras").read_bytes() in models for seed in (10, 11))
 
-    again = project.run(*line, "--write", check=False)
+    again = project.run(*LINE, "--write", check=False)
     assert again.stderr.startswith("error: params.yaml: architectures.found is there already")
 
 
