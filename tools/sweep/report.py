@@ -63,6 +63,8 @@ def _draw(search: Search) -> Iterator[tuple[str, str]]:
                 axes = np.ravel(getattr(optuna.visualization.matplotlib, f"plot_{name}")(search.study))
         except (ValueError, RuntimeError):  # too few trials, or all alike
             continue
+        for axis in axes:  # long names get room
+            axis.set_xlabel(axis.get_xlabel().replace(".", ".\n"), fontsize=8)
         axes[0].figure.savefig(search.folder / f"{name}.png", bbox_inches="tight")
         plt.close(axes[0].figure)
         yield name, title

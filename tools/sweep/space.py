@@ -1,5 +1,6 @@
 """A search space: an architecture, in which `{choice: [...]}` and `{range: [...]}` stand for values."""
 
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from stages.support.yaml import read_yaml
 
 DIGITS = 3  # significant ones of a float, so that the winner can be read
 LABEL = 30  # characters
+KERAS_NAME = r"\b[A-Z]\w+"
 
 Options = CategoricalDistribution | IntDistribution | FloatDistribution
 Pick = Callable[[str, Options], Any]  # gets a path such as layers[0].Conv2D.filters; returns an option or a number
@@ -28,9 +30,10 @@ def ends(options: Options) -> list[Any]:
 
 
 def _label(index: int, option: Any) -> Any:
-    """Returns an option as Optuna takes it: of mappings and lists, their number and beginning."""
-    is_value = not isinstance(option, dict | list)
-    return option if is_value else textwrap.shorten(f"{index}: {option}", LABEL, placeholder=" …")
+    """Returns an option as Optuna takes it: of mappings and lists, the number and the Keras objects in it."""
+    if not isinstance(option, dict | list):
+        return option
+    return textwrap.shorten(f"{index}: {' '.join(re.findall(KERAS_NAME, str(option)))}", LABEL, placeholder=" …")
 
 
 @dataclass(frozen=True)
