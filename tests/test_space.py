@@ -69,7 +69,7 @@ def test_each_choice_and_range_gets_a_value_by_its_path(tmp_path: Path) -> None:
         "fit": {"epochs": 2, "batch_size": 50, "validation_split": 0.2, "class_weight": {1: 1.5, 9: 1.5}},
     }
     assert paths == {
-        "layers[0]": CategoricalDistribution(["0:", "1: Conv2D Activation"]),
+        "layers[0]": CategoricalDistribution(["0:", "1: Conv2D …"]),
         "layers[0].choice[1][0].Conv2D.filters": IntDistribution(2, 4),
         "layers[0].choice[1][0].Conv2D.kernel_size": CategoricalDistribution([3, 20]),
         "compile.optimizer.Adam.learning_rate": FloatDistribution(0.001, 0.1, log=True),

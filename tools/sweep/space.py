@@ -17,8 +17,8 @@ from stages.support.params import Params
 from stages.support.yaml import read_yaml
 
 DIGITS = 3  # significant ones of a float, so that the winner can be read
-LABEL = 30  # characters
-KERAS_NAME = r"\b[A-Z]\w+"
+LABEL = 15  # characters
+KERAS_NAME = r"'([A-Z]\w+)'"
 
 Options = CategoricalDistribution | IntDistribution | FloatDistribution
 Pick = Callable[[str, Options], Any]  # gets a path such as layers[0].Conv2D.filters; returns an option or a number
