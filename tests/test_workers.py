@@ -43,13 +43,9 @@ def test_as_many_train_at_once_as_there_are_slots(count: int, method: str, tmp_p
         if len(list(tmp_path.glob("started-*"))) >= count:
             (tmp_path / "go").touch()
 
-    def end(*call: object) -> None:
-        calls.append(call)
-
-    train_side_by_side(iter([10, 11, 12]), functools.partial(note, tmp_path), end_epoch, count, method, end)
-    assert sorted(calls, key=str) == sorted(
-        [(seed, *rest) for seed in (10, 11, 12) for rest in ((1, 0.5), (None,))], key=str
-    )
+    train = functools.partial(note, tmp_path)
+    train_side_by_side([10, 11, 12], train, end_epoch, count, method, lambda *call: calls.append(call))
+    assert [[call[1:] for call in calls if call[0] == seed] for seed in (10, 11, 12)] == [[(1, 0.5), (None,)]] * 3
     started = [(tmp_path / f"started-{seed}").read_text() for seed in (10, 11, 12)]
     assert started == ["0", "1", "2"] if count == 1 else started[0] == "0" < started[2]
 
@@ -76,15 +72,9 @@ def test_one_that_fails_is_one_line_and_ends_the_others_unless_it_is_handled(tmp
     assert not list(tmp_path.glob("ended-*"))
 
     (tmp_path / "go").touch()
-    errors: dict[int, str] = {}
-    train_side_by_side(
-        [10, 11],
-        functools.partial(fail, tmp_path),
-        lambda *_: None,
-        2,
-        end=lambda seed, error: errors.update({seed: str(error)}),
-    )
-    assert errors == {10: "None", 11: line}
+    errors: dict[int, PipelineError | None] = {}
+    train_side_by_side([10, 11], functools.partial(fail, tmp_path), lambda *_: None, 2, end=errors.__setitem__)
+    assert (errors[10], str(errors[11])) == (None, line)
 
 
 def wait_for_the_last(folder: Path, seed: int, _: EndEpoch) -> None:
