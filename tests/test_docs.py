@@ -22,7 +22,7 @@ from stages.support.yaml import parse_yaml
 from stages.train import check_fit
 from tools.common.recipes import with_block
 from tools.sweep.report import block_text
-from tools.sweep.space import Choice, Range, Space
+from tools.sweep.space import Space, ends
 
 from .conftest import ROOT, TUTORIALS, Project, tiny_archive
 from .reviews import of_models
@@ -125,20 +125,13 @@ def test_docs_give_the_number_of_parameters(tmp_path: Path) -> None:
     assert f"# {model.count_params():,} parameters\n" in text
 
 
-def first(_: str, options: Choice | Range) -> float:
-    return 0 if isinstance(options, Choice) else options.low
-
-
-def last(_: str, options: Choice | Range) -> float:
-    return len(options.options) - 1 if isinstance(options, Choice) else options.high
-
-
-@pytest.mark.parametrize("pick", [first, last])
+@pytest.mark.parametrize("end", [0, -1])
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
-def test_a_search_space_in_docs_runs(path: Path, pick: object, tmp_path: Path) -> None:
+def test_a_search_space_in_docs_runs(path: Path, end: int, tmp_path: Path) -> None:
     space = Space.read(path)
     space.check(parse_yaml(TUTORIALS.read_bytes(), ""))
-    check_it_runs(space.name, with_(block_text(space.name, space.filled(pick)), tmp_path), tmp_path)
+    block = space.filled(lambda _, options: ends(options)[end])
+    check_it_runs(space.name, with_(block_text(space.name, block), tmp_path), tmp_path)
 
 
 def test_the_blocks_are_all_there() -> None:

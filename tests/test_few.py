@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from optuna.trial import create_trial
 
 from stages.data.archive import ArrayDescription, Description
 from stages.report import report
@@ -25,7 +24,6 @@ from tools.overview.drawing import OverviewPage
 from tools.overview.readme import results_table
 from tools.review.content import Review
 from tools.review.page import html, markdown
-from tools.sweep.report import _counts
 
 from .conftest import Project
 from .reviews import of_models, write_results
@@ -220,12 +218,6 @@ def test_digits_are_looked_up_among_none_or_one(capsys: pytest.CaptureFixture) -
         assert lookups.common(models, len(net(case).seeds) + 1).empty, "one of the models is perfect"
         digits.print_first(errors, 25, "error")
         assert capsys.readouterr().out.splitlines(keepends=True)[-1] == printed
-
-
-def test_a_search_of_one_trial_says_so() -> None:
-    trials = [create_trial(value=0.5), create_trial(value=0.6)]
-    assert _counts(trials[:1]) == "1 trial: 1 complete, 0 ended early."
-    assert _counts(trials) == "2 trials: 2 complete, 0 ended early."
 
 
 def test_dvc_draws_no_interval_where_there_is_none(project: Project) -> None:
