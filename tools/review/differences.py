@@ -45,15 +45,12 @@ def _listed(value: Any) -> list[Any]:
     return [*items[:LONGEST], *more]
 
 
-def _in_line(item: Any) -> str:
+def _in_line(item: Any, nested: bool = False) -> str:
     """Formats a layer as params.yaml has it, in one line: `Dense: {units: 256, activation: relu}`."""
     if not isinstance(item, dict):
         return _shortened(item)
-    return _shortened(", ".join(f"{key}: {_nested(value)}" for key, value in item.items()))
-
-
-def _nested(value: Any) -> str:
-    return f"{{{_in_line(value)}}}" if isinstance(value, dict) else str(value)
+    text = _shortened(", ".join(f"{key}: {_in_line(value, nested=True)}" for key, value in item.items()))
+    return f"{{{text}}}" if nested else text
 
 
 def _shortened(value: Any) -> str:
@@ -68,25 +65,22 @@ def _is_number(value: Any) -> bool:
 
 def params_differences(base: Revision, head: Revision) -> list[ValueChange]:
     """Lists the differences of params.yaml, by key, at most `MOST`."""
-    old, new = (_flat(side.params()) for side in (base, head))
-    return _compared(str(PARAMS_PATH), old, new)[:MOST]
+    return _compared(str(PARAMS_PATH), _flat(base.params()), _flat(head.params()))[:MOST]
 
 
 def metrics_differences(base: Revision, head: Revision) -> tuple[list[ValueChange], list[str]]:
     """Lists the differences of the metrics, by file and key, at most `MOST`; and why files cannot be read."""
     changed, unreadable = [], []
     for path in sorted({str(results.metrics(name)) for side in (base, head) for name in architectures_of(side)}):
-        sides = []
-        for side in (base, head):
-            try:
-                flat = _flat(side.read_json(path))
-            except PipelineError as error:
-                unreadable.append(str(error))
-            else:
-                sides.append({key: value for key, value in flat.items() if _is_number(value)})
-        if len(sides) == 2:
-            changed += _compared(path, *sides)
+        try:
+            changed += _compared(path, *(_numbers(side, path) for side in (base, head)))
+        except PipelineError as error:
+            unreadable.append(str(error))
     return changed[:MOST], unreadable
+
+
+def _numbers(side: Revision, path: str) -> dict[str, Any]:
+    return {key: value for key, value in _flat(side.read_json(path)).items() if _is_number(value)}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
