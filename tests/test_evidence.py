@@ -116,19 +116,3 @@ def test_one_image_gives_no_variance_and_no_interval() -> None:
 )
 def test_the_interval_around_a_mean_accuracy(right: np.ndarray, confidence: float, expected: tuple) -> None:
     assert accuracy_interval(right, confidence) == tuple(round(value, 6) for value in expected)
-
-
-def draw(rate: np.ndarray, seeds: int, random: np.random.Generator) -> np.ndarray:
-    """Models that are right on each image with its own probability, and differ as a whole by seed."""
-    luck = random.normal(0, 0.3, (seeds, 1))
-    return random.random((seeds, len(rate))) < 1 / (1 + np.exp(-np.log(rate / (1 - rate)) - luck))
-
-
-@pytest.mark.parametrize("seeds", [(3, 3), (1, 3)])
-def test_equal_recipes_seldom_differ_and_intervals_cover_the_truth(seeds: tuple[int, int]) -> None:
-    random = np.random.default_rng(0)
-    rates = [1 - random.beta(0.05, 1, 2000).clip(1e-6, 1 - 1e-6) for _ in range(100)]
-    values = np.array([difference(*(draw(rate, count, random) for count in seeds)).p for rate in rates])
-    assert (values < 0.05).mean() <= 0.05 + 2 * sqrt(0.05 * 0.95 / len(rates))
-    intervals = [accuracy_interval(draw(rate, seeds[1], random), 0.95) for rate in rates]
-    assert np.mean([low < 0.953 < high for low, high in intervals]) >= 0.9  # the mean rate of any images

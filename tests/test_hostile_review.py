@@ -44,18 +44,12 @@ def guarded(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(tmp_path / "guard"), "GIT_ALLOW_PROTOCOL": "none"}
 
 
-def review(project: Project, environment: dict[str, str], *arguments: str, status: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.review", *arguments],
-        cwd=project.path,
-        env={**project.environment, **environment, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+def review(project: Project, environment: dict[str, str], *arguments: str) -> str:
+    """Runs the command, which may write into the project only; returns what it printed."""
+    environment = {**project.environment, **environment, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "tools.review", *arguments]
+    done = subprocess.run(command, cwd=project.path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     (written,) = [line for line in done.stderr.splitlines() if line.startswith("WRITTEN:")]
     outside = [name for name in written.split()[1:] if name.startswith("/") and name != os.devnull]
     assert not [name for name in outside if not Path(name).is_relative_to(project.path)]

@@ -171,18 +171,3 @@ def test_text_of_a_pull_request_is_no_markup(reviewer: Project) -> None:
     assert "&lt;script&gt;x&lt;/script&gt; @user `*|\\x1b[31m" in text
     assert "&lt;img src=x onerror=y&gt;" in text
     assert "&lt;i&gt;*x*" in text
-
-
-def test_a_review_from_a_hook_in_a_linked_worktree_leaves_the_repository_as_it_was(
-    reviewer: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reviewer.run("git", "worktree", "add", "-q", str(tmp_path / "linked"))
-    worktree = Project(tmp_path / "linked")
-    config = (reviewer.path / ".git/config").read_bytes()
-    folder = worktree.run("git", "rev-parse", "--absolute-git-dir").stdout.strip()
-    index = Path(folder, "index").read_bytes()
-    for name, value in {"GIT_DIR": folder, "GIT_INDEX_FILE": f"{folder}/index", "GIT_PREFIX": ""}.items():
-        monkeypatch.setenv(name, value)
-    assert review(worktree, "HEAD", "HEAD", "--fail-on", "stale").startswith("same predictions as in base")
-    assert (reviewer.path / ".git/config").read_bytes() == config
-    assert Path(folder, "index").read_bytes() == index

@@ -1,7 +1,6 @@
 """Lists what differs in the params and metrics of two revisions, as `dvc params diff` and `dvc metrics diff` do."""
 
 import difflib
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,15 +33,16 @@ class ValueChange:
         """Lists the items of both sides, `- ` before old and `+ ` before new ones; empty unless a side is a list."""
         if not any(isinstance(value, list) for value in (self.old, self.new)):
             return []
-        old, new = ([_in_line(item) for item in _listed(value)] for value in (self.old, self.new))
+        old, new = (_listed(value) for value in (self.old, self.new))
         compared = difflib.unified_diff(old, new, n=max(len(old), len(new)), lineterm="")
         return [f"{line[0]} {line[1:]}" for line in list(compared)[3:]]
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: Any) -> list[str]:
+    """Formats each item of a list in a line; a value that is no list as one item."""
     items = value if isinstance(value, list) else [] if value is None else [value]
     more = [f"… and {len(items) - LONGEST:,} more"] if len(items) > LONGEST else []
-    return [*items[:LONGEST], *more]
+    return [*map(_in_line, items[:LONGEST]), *more]
 
 
 def _in_line(item: Any, nested: bool = False) -> str:
@@ -60,7 +60,7 @@ def _shortened(value: Any) -> str:
 
 def _is_number(value: Any) -> bool:
     """Whether a value is a number of a sensible size, and not a bool."""
-    return type(value) in (int, float) and abs(value) < 1e15 and not math.isnan(value)
+    return type(value) in (int, float) and abs(value) < 1e15
 
 
 def params_differences(base: Revision, head: Revision) -> list[ValueChange]:
@@ -95,9 +95,8 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _compared(path: str, old: dict[str, Any], new: dict[str, Any]) -> list[ValueChange]:
     keys = sorted(key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key])
-    return [ValueChange(path, _shortened(key), _shown(old.get(key)), _shown(new.get(key))) for key in keys]
+    return [ValueChange(path, _shortened(key), *(_shown(side.get(key)) for side in (old, new))) for key in keys]
 
 
 def _shown(value: Any) -> Any:
-    """Shortens a value that is too long to show."""
-    return value if value is None or _is_number(value) or isinstance(value, bool | list) else _shortened(value)
+    return _shortened(value) if isinstance(value, str) else value
