@@ -49,8 +49,8 @@ def test_what_is_out_of_date_is_what_dvc_status_lists(project: Project) -> None:
 
 def test_references_are_filled_in_as_dvc_does() -> None:
     assert commands("stages: {a: {cmd: 'x ${b.c[1]} ${ d }'}}", "{b: {c: [1, 2.5]}, d: true}") == {"a": "x 2.5 true"}
-    each = "stages: {a: {foreach: '${b}', do: {cmd: '${key} ${item.c}'}}}"
-    assert commands(each, "b: {k: {c: 1}, l: {c: x}}") == {"a@k": "k 1", "a@l": "l x"}
+    text = "stages: {a: {foreach: '${b}', do: {cmd: '${key} ${item.c}'}}}"
+    assert commands(text, "b: {k: {c: 1}, l: {c: x}}") == {"a@k": "k 1", "a@l": "l x"}
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,8 @@ def test_paths_that_lead_elsewhere_or_that_no_file_has(tmp_path: Path, monkeypat
     git("add", "-A")
     git("-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "a stranger's change")
     for number, side in enumerate((WORKSPACE, Revision.find("HEAD"))):
-        for line, said in zip(stale(side), PATHS.values(), strict=True):
-            assert said[number] in line
+        for line, reasons in zip(stale(side), PATHS.values(), strict=True):
+            assert reasons[number] in line
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,10 +22,12 @@ from stages.support.notation import Section
 from stages.support.params import PARAMS_PATH
 from stages.support.yaml import parse_yaml
 
+MAX_TOTAL = 4_000_000_000  # bytes read of one commit, together
 MAX_FILES = 20_000  # in a folder
 MAX_SECONDS = 300  # for one git command
 FILES, FOLDER = ("100644", "100755"), "040000"  # modes in git; others are of links
 OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_LITERAL_PATHSPECS": "1"}  # reads what is here, by the path as it is written
+_read_bytes: Counter[str] = Counter()  # of each commit
 T = TypeVar("T", bound=Section)
 
 
@@ -81,6 +84,9 @@ def _read(commit: str, path: str) -> bytes | None:
         kind = "folder" if mode == FOLDER else "link"
         raise PipelineError(f"{path} in {commit[:7]}: expected a file, found a {kind}")
     _check_size(size, f"{path} in {commit[:7]}")
+    _read_bytes[commit] += size
+    if _read_bytes[commit] > MAX_TOTAL:
+        raise PipelineError(f"{commit[:7]}: expected results of at most {MAX_TOTAL:,} bytes together, found more")
     return git("cat-file", "blob", digest, **OFFLINE)
 
 
