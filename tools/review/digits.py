@@ -98,17 +98,13 @@ def error_images(revision: Revision, predictions: list[Predictions]) -> tuple[Im
         return {}, [f"no pictures of digits of {revision}: {error}"]
     for side in predictions:
         path, entry = results.errors(side.name), stages.get(f"report@{side.name}", {})
-        files = {str(results.predictions(side.name)), str(path)}
-        recorded = {
-            file: md5 for kind in ("deps", "outs") for file, md5 in digests(entry, kind).items() if file in files
-        }
+        files = str(path), str(results.predictions(side.name))
+        recorded = {**digests(entry, "deps"), **digests(entry, "outs")}
         try:
             content = revision.read(path)
             if content is None:
                 missing.append(f"{path}: not in {revision}, so these digits have no pictures")
-            elif any(
-                recorded.get(str(file)) != revision.digest(str(file)) for file in (path, results.predictions(side.name))
-            ):
+            elif any(recorded.get(file) != revision.digest(file) for file in files):
                 missing.append(f"{path} in {revision}: not made from its predictions (dvc.lock), so not shown")
             else:
                 with unreadable(f"{path} in {revision}", "a picture of digits"):
