@@ -35,10 +35,12 @@ def stale(revision: Revision) -> list[str]:
         ignored.add(str(OWN))
 
     @cache
-    def digest(path: str) -> str | None:
+    def digest(path: str) -> str:
         if "://" in path:
             raise PipelineError(f"{path} is a URL, which a review does not ask")
-        return revision.digest(path)
+        if (md5 := revision.digest(path)) is None:
+            raise KeyError(path)
+        return md5
 
     reasons = {
         name: list(_reasons(stage, recorded[name], params, digest, ignored)) if name in recorded else [f"not in {LOCK}"]
@@ -50,39 +52,31 @@ def stale(revision: Revision) -> list[str]:
 
 
 def _reasons(
-    stage: Stage,
-    entry: dict[str, Any],
-    params: dict[str, Any],
-    digest: Callable[[str], str | None],
-    ignored: set[str],
+    stage: Stage, entry: dict[str, Any], params: dict[str, Any], digest: Callable[[str], str], ignored: set[str]
 ) -> Iterator[str]:
     """Yields why a stage's entry in dvc.lock does not match; does not look at paths that are `ignored`."""
     if entry.get("cmd") != stage.cmd:
         yield "changed command"
     recorded = entry.get("params", {}).get(str(PARAMS_PATH), {})
-    for key in stage.params:
+    yield from _differing(stage.params, recorded, lambda key: lookup(params, key))
+    for paths, kind in ((stage.deps, "deps"), (sorted(stage.in_git), "outs")):
+        yield from _differing([path for path in paths if path not in ignored], digests(entry, kind), digest)
+
+
+def _differing(keys: list[str], recorded: dict[str, Any], read: Callable[[str], Any]) -> Iterator[str]:
+    """Yields what differs of these from what was recorded; `read` raises `LookupError` for what is not there."""
+    for key in keys:
         try:
-            yield from _differs(key, lookup(params, key), recorded)
+            now = read(key)
         except LookupError:
             yield f"{key} deleted"
-    for paths, kind in ((stage.deps, "deps"), (sorted(stage.in_git), "outs")):
-        recorded = digests(entry, kind)
-        for path in paths:
-            if path in ignored:
-                continue
-            try:
-                md5 = digest(path)
-            except PipelineError as error:
-                yield str(error)
-            else:
-                yield from _differs(path, md5, recorded) if md5 else [f"{path} deleted"]
-
-
-def _differs(key: str, now: Any, recorded: dict[str, Any]) -> Iterator[str]:
-    if key not in recorded:
-        yield f"{key} new"
-    elif recorded[key] != now:
-        yield f"{key} modified"
+        except PipelineError as error:
+            yield str(error)
+        else:
+            if key not in recorded:
+                yield f"{key} new"
+            elif recorded[key] != now:
+                yield f"{key} modified"
 
 
 def _broken_links(entries: dict[str, Any]) -> Iterator[tuple[str, str]]:
