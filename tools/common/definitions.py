@@ -6,7 +6,8 @@ the two.
 """
 
 import re
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +61,10 @@ def _expanded(entry: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[s
     if not (reference := REFERENCE.fullmatch(entry["foreach"])):
         raise ValueError("foreach: expected ${…} alone")
     for key, item in lookup(params, reference[1]).items():
-        yield f"@{key}", _stage(entry["do"], {**params, "key": key, "item": item})
+        yield f"@{key}", _stage(entry["do"], ChainMap({"key": key, "item": item}, params))
 
 
-def _stage(template: dict[str, Any], values: dict[str, Any]) -> Stage:
+def _stage(template: dict[str, Any], values: MutableMapping[str, Any]) -> Stage:
     if unknown := set(template) - KEYS:
         raise ValueError(f"the key {sorted(map(str, unknown))[0]!r} is not known here")
     outs, in_git = [], set()
@@ -76,7 +77,7 @@ def _stage(template: dict[str, Any], values: dict[str, Any]) -> Stage:
     return Stage(_filled(template["cmd"], values), deps, outs, in_git, params)
 
 
-def _filled(template: str, values: dict[str, Any]) -> str:
+def _filled(template: str, values: MutableMapping[str, Any]) -> str:
     """Fills the values of its references into a text."""
     return _short(REFERENCE.sub(lambda match: _text(lookup(values, match[1])), _short(template)))
 
@@ -86,7 +87,7 @@ def lookup(values: Any, path: str) -> Any:
     for part in re.findall(r"[^.\[\]]+", path):
         if isinstance(values, list) and part.isdecimal():
             values = values[int(part)]
-        elif isinstance(values, dict) and part in values:
+        elif isinstance(values, MutableMapping) and part in values:
             values = values[part]
         else:
             raise KeyError(path)
