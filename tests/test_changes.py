@@ -74,7 +74,10 @@ def test_predictions_that_differ_are_counted_and_others_are_not_compared() -> No
     base = change(ONE, ONE).base
     after = change(ONE, [wrong(2), wrong(1)]).head
     assert describe_difference(base, after, 3) == "1 of 200 predictions differ"
-    assert describe_difference(base, replace(after, seeds=(10, 12)), 3) == "other seeds: not compared"
+    assert not Comparison("cnn", base, after).has_other_seeds
+    after = replace(after, seeds=(10, 12))
+    assert describe_difference(base, after, 3) == "other seeds: not compared"
+    assert Comparison("cnn", base, after).has_other_seeds
     assert describe_difference(base, replace(after, label=base.label + 1), 3) == "other test images: not compared"
 
 
@@ -128,9 +131,8 @@ def test_a_digit_counts_its_wrong_seeds_of_those_that_each_side_has(seeds: tuple
 
 def test_each_class_has_its_recall_and_precision_on_both_sides() -> None:
     label = np.array([0, 0, 1, 1])
-    base, head = (
-        of_models(label, np.array([side] * 2), np.ones(4), classes=3) for side in ([0, 0, 1, 0], [0, 2, 1, 1])
-    )
+    base = of_models(label, np.array([[0, 0, 1, 0]] * 2), np.ones(4), classes=2)
+    head = of_models(label, np.array([[0, 2, 1, 1]] * 2), np.ones(4), classes=3)
     table = Comparison("cnn", base, head).classes()
     assert table.columns.tolist() == [
         *("class", "images", "errors_base", "recall_base", "precision_base"),
