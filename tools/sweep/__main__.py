@@ -17,6 +17,7 @@ from stages.common.prepared import IMAGES
 from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, load_params
 from stages.support.resources import cluster_address, trainings_at_once
+from stages.support.versions import check_versions
 from stages.support.yaml import read_yaml
 from tools.common.arguments import number
 from tools.common.recipes import add_architecture, check_is_new
@@ -46,6 +47,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Searches for the best architecture of a space, by its accuracy on held-out training images."""
     arguments = parse_arguments()
+    check_versions("common", "models")
     params, content = load_params(), read_yaml(PARAMS_PATH)
     space = Space.read(arguments.space)
     space.check(content)
