@@ -1,6 +1,7 @@
 """Real faults for real processes: what tests/test_faults.py strikes the tiny project with."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from stages.support.yaml import read_yaml, to_yaml
-from tools.common.lock import read_lock
+from tools.common.lock import digests, read_lock
 
 from .conftest import Project, made_once
 
@@ -33,6 +34,16 @@ def outputs(project: Project) -> dict[str, bytes]:
     paths = [project.path / out["path"] for entry in lock(project).values() for out in entry.get("outs", [])]
     files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
     return {str(file.relative_to(project.path)): file.read_bytes() for file in files if file.is_file()}
+
+
+def copy_in_cache(project: Project, path: str) -> Path:
+    """The copy in DVC's cache of an output, or of a file in a folder that is an output."""
+    recorded = {out: md5 for entry in lock(project).values() for out, md5 in digests(entry, "outs").items()}
+    if path not in recorded:
+        folder, _, name = path.rpartition("/")
+        files = json.loads(copy_in_cache(project, folder).read_bytes())
+        recorded = {path: next(file["md5"] for file in files if file["relpath"] == name)}
+    return project.path / ".dvc/cache/files/md5" / recorded[path][:2] / recorded[path][2:]
 
 
 def make_stale(project: Project, stage: str) -> None:

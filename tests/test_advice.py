@@ -18,7 +18,7 @@ from stages.support.dvc_cache import _md5
 from tools.common.lock import digests
 
 from .conftest import ROOT, Project, tiny_archive
-from .faults import lock, outputs
+from .faults import copy_in_cache, lock, outputs
 from .test_damaged import STAGES
 
 MODEL, PREDICTIONS = "data/models/cnn/10.keras", "metrics/predictions/cnn.json"
@@ -33,16 +33,6 @@ def write_in_place(path: Path, content: bytes) -> None:
     path.chmod(mode | stat.S_IWUSR)
     path.write_bytes(content)
     path.chmod(mode)
-
-
-def copy_in_cache(project: Project, path: str) -> Path:
-    """The copy in DVC's cache of an output, or of a file in a folder that is an output."""
-    recorded = {out: md5 for entry in lock(project).values() for out, md5 in digests(entry, "outs").items()}
-    if path not in recorded:
-        folder, _, name = path.rpartition("/")
-        files = json.loads(copy_in_cache(project, folder).read_bytes())
-        recorded = {path: next(file["md5"] for file in files if file["relpath"] == name)}
-    return project.path / CACHE / recorded[path][:2] / recorded[path][2:]
 
 
 def workspace(path: str) -> Damage:

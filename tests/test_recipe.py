@@ -15,15 +15,8 @@ from tools.common.recipes import add_architecture, with_block
 
 from .conftest import TINY_PARAMS
 
-RECIPE = """\
-  cnn_best:
-    layers:
-      - Conv2D: {filters: 4, kernel_size: 3, activation: relu}
-      - Flatten
-      - Dense: {units: classes, activation: softmax}
-    fit: {epochs: 1, batch_size: 50}
-"""
 TINY = parse_yaml(TINY_PARAMS.encode(), "TINY_PARAMS")
+NAME = "three"
 BLOCK = """\
   three:
     # a comment
@@ -31,10 +24,10 @@ BLOCK = """\
       - Add:
           branches:
             - []
-            - - Dense: {units: 9}
-              - Flatten
+            - - Conv2D: {filters: 1, kernel_size: 3, padding: same}
       - Flatten
-    fit: {class_weight: {8: 1e-5}}
+      - Dense: {units: classes, activation: softmax}
+    fit: {epochs: 1, batch_size: 50, class_weight: {8: 1e-5}}
 """
 
 
@@ -61,9 +54,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "tabs in comments": lambda text: "#\t of\ttabs\n" + text.replace(": ", ":\t").replace("\n", "\t#\tx\n"),
     "line ends of Windows": lambda text: text.replace("\n", "\r\n"),
     "a quoted key and an anchor": lambda text: text.replace("architectures:", '"architectures": &nets'),
-    "each architecture in flow style": lambda text: (
-        text.partition("  mlp_256:")[0] + "    cnn: {layers: [Flatten]} # 🙂"
-    ),
+    "each in flow style": lambda text: text.partition("  mlp_256:")[0] + "    cnn: {layers: [Flatten]} # 🙂",
 }
 
 
@@ -71,15 +62,14 @@ FORMS: dict[str, Callable[[str], str]] = {
 def test_a_block_is_indented_as_the_file_is(form: str) -> None:
     text = FORMS[form](TINY_PARAMS)
     added = with_block(text, BLOCK)
-    before, after = (parse_yaml(each.encode(), form) for each in (text, added))
-    assert after["architectures"].pop("three") == parse_yaml(BLOCK.encode(), form)["three"]
+    before, after = (parse_yaml(content.encode(), form) for content in (text, added))
+    assert after["architectures"].pop(NAME) == parse_yaml(BLOCK.encode(), form)[NAME]
     assert after == before
     lines = iter(added.splitlines())
     assert all(line in lines for line in text.splitlines()), "another line has changed"
     assert ("\r\n" in added) == ("\r\n" in text)
-    columns = {name: len(line) - len(line.lstrip()) for line in added.splitlines() for name in line.split(":")[:1]}
-    columns = {name.strip(): column for name, column in columns.items()}
-    assert columns["three"] == columns["cnn"]
+    columns = {line.split(":")[0].strip(): len(line) - len(line.lstrip()) for line in added.splitlines()}
+    assert columns[NAME] == columns["cnn"]
 
 
 @pytest.fixture
@@ -89,32 +79,30 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("text", [to_yaml(TINY, flow=True), json.dumps(TINY, indent=2)], ids=["flow style", "JSON"])
-def test_in_flow_style_a_block_is_printed_to_be_pasted(
-    text: str, params: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_in_flow_style_a_block_is_printed_to_be_pasted(text: str, params: Path, capsys) -> None:
     params.write_text(text)
     with pytest.raises(PipelineError, match="flow style; nothing was written: paste the text above behind the opening"):
-        add_architecture("cnn_best", RECIPE)
+        add_architecture(NAME, BLOCK)
     assert params.read_text() == text
     place = text.index("{", text.index("architectures")) + 1
     params.write_text(text[:place] + capsys.readouterr().out + text[place:])
-    assert list(load_params(params).architectures) == ["cnn_best", "mlp_256", "cnn"]
-    assert read_yaml(params)["architectures"]["cnn_best"] == parse_yaml(RECIPE.encode(), "")["cnn_best"]
+    assert list(load_params(params).architectures) == [NAME, "mlp_256", "cnn"]
+    assert read_yaml(params)["architectures"][NAME] == parse_yaml(BLOCK.encode(), "")[NAME]
 
 
-def test_a_file_in_which_the_place_is_not_found_is_left_alone(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = TINY_PARAMS.replace("architectures:\n  mlp_256:\n", "architectures:\n  ? mlp_256\n  :\n")
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("  mlp_256:\n", "  ? mlp_256\n  :\n", "nothing was written: paste the text above into architectures"),
+        ("  cnn:", "  Three:", "^params.yaml: architectures.three: the same file name as 'Three' on macOS"),
+    ],
+)
+def test_where_a_block_cannot_be_added_the_file_is_left_alone(
+    old: str, new: str, line: str, params: Path, capsys
+) -> None:
+    text = TINY_PARAMS.replace(old, new)
     params.write_text(text)
-    with pytest.raises(PipelineError, match="nothing was written: paste the text above into architectures"):
-        add_architecture("cnn_best", RECIPE)
+    with pytest.raises(PipelineError, match=line):
+        add_architecture(NAME, BLOCK)
     assert params.read_text() == text
-    assert capsys.readouterr().out == f"{RECIPE}\n"
-
-
-def test_a_block_that_is_not_valid_there_is_an_error_of_params_yaml(params: Path) -> None:
-    text = TINY_PARAMS.replace("  cnn:", "  CNN_best:")
-    params.write_text(text)
-    message = "params.yaml: architectures.cnn_best: the same file name as 'CNN_best' on macOS"
-    with pytest.raises(PipelineError, match=f"^{message}"):
-        add_architecture("cnn_best", RECIPE)
-    assert params.read_text() == text
+    assert capsys.readouterr().out in (f"{BLOCK}\n", "")

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import pytest
 from tools.common.revision import Revision
 from tools.common.statistics import difference
 
-from .conftest import Project, shared_by_workers
+from .conftest import Project, with_commit
 from .reviews import pages, predictions, review
 
 
@@ -22,10 +21,7 @@ def edited(seeded, tmp_path_factory) -> Project:
     def more_epochs(params: dict) -> None:
         params["architectures"]["mlp_256"]["fit"].update(epochs=12)
 
-    def make(folder: Path) -> None:
-        seeded.clone(folder / "project").edit_and_commit(more_epochs, "more epochs")
-
-    return Project(shared_by_workers(tmp_path_factory, "edited", make) / "project")
+    return with_commit(tmp_path_factory, seeded, "edited", more_epochs)
 
 
 @pytest.fixture

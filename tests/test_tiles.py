@@ -16,12 +16,12 @@ SHAPES = st.tuples(st.integers(0, 60), st.integers(1, 9), st.integers(1, 9))
 
 
 @given(arrays(np.uint8, SHAPES))
-def test_split_gives_back_what_join_took_and_black_after_it(images) -> None:
+def test_split_gives_back_what_join_took_and_black_after_it(images: np.ndarray) -> None:
     count, height, width = images.shape
-    found = tiles.split(tiles.join(images), height, width)
-    assert np.array_equal(found[:count], images)
-    assert not found[count:].any()
-    assert len(found) - count < tiles.COLUMNS or not count
+    given_back = tiles.split(tiles.join(images), height, width)
+    assert np.array_equal(given_back[:count], images)
+    assert not given_back[count:].any()
+    assert len(given_back) - count < tiles.COLUMNS or not count
 
 
 def test_a_written_picture_is_read_again(tmp_path: Path) -> None:
