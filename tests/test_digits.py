@@ -189,6 +189,9 @@ def digit_picture(project: Project, index: int, path: Path, scale: int = 20) -> 
 
 def test_pictures_are_classified_and_those_that_show_no_digit_reported(seeded: Project, tmp_path: Path) -> None:
     good = [digit_picture(seeded, index, tmp_path / f"{index}/0.png") for index in range(3)]
+    with Image.open(good[2]) as picture:
+        picture.save(tmp_path / "two.gif", save_all=True, append_images=[picture.rotate(180)])
+    good.append(tmp_path / "two.gif")
     Image.new("L", (90, 90), 128).save(tmp_path / "blank.png")
     bad = [tmp_path / "blank.png", tmp_path / "no.png"]
     command = ["python", "-m", "tools.digits", "classify", *map(str, good + bad), "--architecture", "cnn"]
@@ -202,6 +205,7 @@ def test_pictures_are_classified_and_those_that_show_no_digit_reported(seeded: P
         assert heading.split() == ["file", "prediction", "probability", "second", "note"]
         assert [row.split()[0] for row in lines] == list(map(str, good))
         assert all(row.split()[1] != row.split()[3] for row in lines)
+        assert lines[-1].endswith("first of several frames")
         probabilities.append([row.split()[2] for row in lines])
     assert probabilities[0] != probabilities[1]
 

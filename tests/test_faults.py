@@ -94,7 +94,7 @@ def test_a_read_only_folder(project: Project, undisturbed, moment) -> None:
     folder.parent.chmod(0o555)
     done = project.ordinary.run(*as_an_ordinary_user(), "dvc", "repro", check=False)
     assert done.returncode != 0
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     assert "Permission denied" in done.stderr
     folder.parent.chmod(0o755)
     check_completes(project, undisturbed)

@@ -18,7 +18,7 @@ from tools.common import comparison, results
 from tools.common.change import SAME, Change, Comparison
 from tools.common.changes import changes
 from tools.common.revision import Revision
-from tools.common.statistics import accuracy_interval, difference
+from tools.common.statistics import difference
 from tools.digits import __main__ as digits
 from tools.digits import lookups
 from tools.overview.drawing import OverviewPage
@@ -127,17 +127,6 @@ def test_one_image_on_which_seeds_differ_gives_no_interval() -> None:
     table = results_table(page.tables[results.COMPARISON])
     assert "| `net` | 66.67% | – |" in table
     assert table.endswith("| 90.00% |\n")
-
-
-def test_models_that_are_all_right_or_read_one_image_are_not_sure() -> None:
-    for images in (1, 3):
-        low, high = accuracy_interval(np.ones((3, images), bool), 0.95)
-        assert (low, high) == accuracy_interval(np.ones((1, images), bool), 0.95)
-        assert low < 0.5
-        assert high == 1
-    for seeds, others in ((1, 1), (1, 2), (3, 2)):
-        of_one = difference(np.ones((seeds, 1), bool), np.zeros((others, 1), bool))
-        assert (of_one.estimate, of_one.p) == (-1, 1)
 
 
 def compared(base: Predictions, head: Predictions) -> Comparison:

@@ -6,7 +6,6 @@ file with a few edits. Each reader has a process of its own, with little memory,
 
 import contextlib
 import io
-import json
 import os
 import resource
 import signal
@@ -21,30 +20,19 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.common.files import write_text
 from stages.data.archive import MEMBERS, Archive, read_archive, write_archive
-from stages.report import report
 from stages.support.errors import PipelineError
-from stages.support.params import Overview, Report, load_params
+from stages.support.params import load_params
 from tools.common import results
-from tools.common.comparison import read_architectures, tables
-from tools.common.definitions import lookup, stages
-from tools.common.revision import WORKSPACE, Revision, git
+from tools.common.revision import WORKSPACE, Revision
 from tools.digits.own import prepare
 from tools.digits.pictures import read
 from tools.review.content import Review
-from tools.review.page import html, markdown, read_images
+from tools.review.page import html, markdown
 
 from . import forked
-from .conftest import ROOT
-from .reviews import of_models, write_results
+from .conftest import TINY_PARAMS, TUTORIALS, Project
 
-SMALL = """
-architectures:
-  a:
-    layers: [Flatten, {Dense: {units: classes, activation: softmax}}]
-    fit: {epochs: 1, batch_size: 5}
-"""
 KINDS = [("png", "L"), ("png", "RGBA"), ("png", "P"), ("jpeg", "RGB"), ("gif", "P"), ("tiff", "L"), ("bmp", "RGB")]
 KINDS += [("webp", "RGB"), ("ppm", "RGB")]
 
@@ -64,22 +52,15 @@ def archives(folder: Path) -> Target:
 
 def params(folder: Path) -> Target:
     """The reader of params.yaml."""
-    content = (ROOT / "tests/params.yaml").read_text()
-    (folder / "all.yaml").write_text(content)
-    (folder / "small.yaml").write_text(content[: content.index("\narchitectures:")] + SMALL)
+    (folder / "all.yaml").write_text(TUTORIALS.read_text())
+    (folder / "small.yaml").write_text(TINY_PARAMS)
     return load_params, list(folder.iterdir())
 
 
 def reviews(folder: Path) -> Target:
     """All that a review reads of a branch, compared with the same files undamaged, in a commit."""
     os.chdir(folder)
-    content = (ROOT / "tests/params.yaml").read_text().replace("seeds: [10, 11, 12]", "seeds: [10]")
-    _write_results(content[: content.index("\narchitectures:")] + SMALL)
-    for command in (("init", "-q"), ("add", "-A"), ("-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "x")):
-        git(*command)
     base = Revision.find("HEAD")
-    undamaged = Review.of(base, WORKSPACE, 0.95)
-    assert [*undamaged.warnings, *undamaged.base_stale, *read_images(undamaged)[1]] == [], "valid files"
 
     def review(_: Path) -> None:
         compared = Review.of(base, WORKSPACE, 0.95)
@@ -88,45 +69,7 @@ def reviews(folder: Path) -> Target:
 
     kinds = (results.metrics, results.predictions, results.history, results.errors, results.errors_table)
     shared = ("params.yaml", "dvc.yaml", "dvc.lock", results.DESCRIPTION, results.COMPARISON, results.TRAINING)
-    return review, [folder / path for path in (*shared, *(path("a") for path in kinds))]
-
-
-def _write_results(content: str) -> None:
-    """Writes the results of one architecture into the current folder, with a dvc.lock that matches."""
-    label = np.arange(30) % 10
-    probabilities = np.random.default_rng(0).dirichlet(np.ones(10), 30)
-    probability = probabilities.max(axis=1).round(6)
-    predictions = of_models(label, probabilities.argmax(axis=1), probability, "a")
-    write_results(Path(), predictions)
-    settings = Report(confused_pairs=5, worst_errors=10, kept_errors=25)
-    report(predictions, np.zeros((30, 8, 8, 1), np.float32), settings, results.PLOTS)
-    texts = {
-        Path("params.yaml"): content,
-        Path("dvc.yaml"): (ROOT / "dvc.yaml").read_text(),
-        Path("plots/samples.png"): "",
-    }
-    for path, text in texts.items():
-        write_text(path, text)
-    params = WORKSPACE.params()
-    for path, table in tables(read_architectures(WORKSPACE)[0], Overview.model_validate(params["overview"])).items():
-        write_text(path, table.to_csv(index=False))
-    defined = stages(WORKSPACE.read_yaml("dvc.yaml"), params, "dvc.yaml")
-    outs = {path for stage in defined.values() for path in stage.outs}
-    for path in {path for stage in defined.values() for path in stage.deps} - outs:
-        write_text(Path(path) if path.endswith(".py") else Path(path, "code.py"), "")
-    entries = {
-        name: {
-            "cmd": stage.cmd,
-            **{key: [_recorded(path) for path in getattr(stage, key)] for key in ("deps", "outs")},
-            "params": {"params.yaml": {key: lookup(params, key) for key in stage.params}},
-        }
-        for name, stage in defined.items()
-    }
-    Path("dvc.lock").write_text(json.dumps({"stages": entries}, indent=1))
-
-
-def _recorded(path: str) -> dict[str, str]:
-    return {"path": path, "md5": WORKSPACE.digest(path) or "0" * 32}
+    return review, [folder / path for path in (*shared, *(path("cnn") for path in kinds))]
 
 
 def pictures(folder: Path) -> Target:
@@ -238,7 +181,9 @@ def check_many(name: str, number: int, folder: Path) -> None:
 @pytest.mark.times
 @pytest.mark.parametrize("target", TARGETS)
 def test_damaged_and_hostile_files_are_read_or_refused_in_one_line(
-    target: str, repetition: int, tmp_path: Path
+    target: str, repetition: int, project: Project, tmp_path: Path
 ) -> None:
+    folder = project.path if target == "reviews" else tmp_path / "files"
+    folder.mkdir(exist_ok=True)
     with ProcessPoolExecutor(1, forked.CONTEXT) as pool:
-        pool.submit(check_many, target, repetition, tmp_path).result()
+        pool.submit(check_many, target, repetition, folder).result()

@@ -11,7 +11,6 @@ from stages.data.archive import write_archive
 from stages.data.places import unseen
 from stages.support.params import Source
 from tools.common.revision import Revision
-from tools.common.surroundings import copy_own_data
 from tools.review.stages import stale
 
 from .conftest import Project, tiny_archive
@@ -195,22 +194,3 @@ def test_reproduce_takes_data_that_git_ignores(project: Project) -> None:
     project.commit("not in git, and another digest, so that it ends there")
     done = project.run("python", "-m", "tools.reproduce", check=False)
     assert "recorded with tiny digits, but found tiny digits" in done.stderr
-
-
-def test_a_copy_of_the_project_has_the_own_data_and_nothing_behind_links(tmp_path: Path, monkeypatch) -> None:
-    here, copy, away = tmp_path / "here", tmp_path / "copy", tmp_path / "away"
-    for name in ("a.npz", "sub/b.npz", "link/c.npz", "kept.npz", ".DS_Store"):
-        (here / "data/own" / name).parent.mkdir(parents=True, exist_ok=True)
-        (here / "data/own" / name).write_text("here")
-    (copy / "data/own").mkdir(parents=True)
-    away.mkdir()
-    (copy / "data/own/link").symlink_to(away)
-    (copy / "data/own/kept.npz").write_text("there")
-    monkeypatch.chdir(here)
-    copy_own_data(copy)
-    assert {path.name: path.read_text() for path in (copy / "data/own").rglob("*.npz")} == {
-        "a.npz": "here",
-        "b.npz": "here",
-        "kept.npz": "there",
-    }
-    assert not any(away.iterdir())
