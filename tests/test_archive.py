@@ -14,7 +14,7 @@ import pytest
 
 from stages.common.prepared import Dataset
 from stages.data.archive import MEMBERS, Archive, map_archive, read_archive, write_archive
-from stages.preprocess import CHUNK, one_hot, prepare, samples, scale_images
+from stages.preprocess import one_hot, prepare, samples, scale_images
 from stages.support.errors import PipelineError
 from stages.support.params import mistake
 
@@ -161,24 +161,6 @@ def test_prepared_arrays_are_scaled_images_and_one_hot_labels(tmp_path: Path, mo
     assert (labels.dtype, labels.shape) == (np.float32, (300, 10))
     np.testing.assert_array_equal(images[..., 0], archive.x_train.astype("float32") / 255)
     np.testing.assert_array_equal(labels, np.eye(10)[archive.y_train])
-
-
-def test_preparing_needs_no_more_memory_for_a_larger_set(tmp_path: Path) -> None:
-    def peak(times: int) -> int:
-        small = tiny_archive(train=1500)
-        many = {name: np.repeat(getattr(small, f"{name}_train"), times, axis=0) for name in "xy"}
-        write_archive(tmp_path / "raw.npz", replace(small, x_train=many["x"], y_train=many["y"]))
-        del many
-        tracemalloc.start()
-        mapped = map_archive(tmp_path / "raw.npz")
-        dataset = Dataset("tiny", 10, (*mapped.x_train.shape[1:], 1), len(mapped.x_train))
-        prepare(mapped.x_train, mapped.y_train, dataset, 255, tmp_path / "train")
-        _, high = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return high
-
-    peak(1)  # what the first call imports and caches
-    assert peak(24) < peak(8) + CHUNK * 8 * 8
 
 
 def test_images_labels_and_samples() -> None:

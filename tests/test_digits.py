@@ -167,17 +167,6 @@ def test_a_mistake_is_one_line(built_project: Project, command: str, expected: s
     assert digits(built_project, *command.split(), status=1) == f"error: {expected}\n"
 
 
-def test_missing_or_other_predictions_are_one_line(project: Project) -> None:
-    path = "metrics/predictions/cnn.json"
-    project.edit_json(path, lambda file: file["label"].reverse())
-    line = f"error: {path}: expected predictions for the 100 test images, found others; make it anew with: "
-    assert digits(project, "errors", status=1) == f"{line}rm -f {path} && dvc repro evaluate@cnn\n"
-    (project.path / path).unlink()
-    assert digits(project, "common", status=1) == (
-        f"error: {path}: cannot read: No such file or directory; make it anew with: dvc repro evaluate@cnn\n"
-    )
-
-
 def digit_picture(project: Project, index: int, path: Path, scale: int = 20) -> Path:
     """Writes a test image as a person's picture; returns its path."""
     image = np.load(project.path / "data/prepared/test/images.npy")[index, ..., 0]

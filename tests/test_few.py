@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from optuna.trial import create_trial
 
 from stages.data.archive import ArrayDescription, Description
 from stages.report import report
@@ -19,13 +18,10 @@ from tools.common.change import SAME, Change, Comparison
 from tools.common.changes import changes
 from tools.common.revision import Revision
 from tools.common.statistics import difference
-from tools.digits import __main__ as digits
-from tools.digits import lookups
 from tools.overview.drawing import OverviewPage
 from tools.overview.readme import results_table
 from tools.review.content import Review
 from tools.review.page import html, markdown
-from tools.sweep.report import _counts
 
 from .conftest import Project
 from .reviews import of_models, write_results
@@ -170,23 +166,6 @@ def test_one_image_is_no_evidence_and_has_no_margin() -> None:
     item = compared(net(SOME), of_models(np.array([0]), np.array([[1], [1], [1]]), np.ones(1)))
     assert item.summary(0.95) == f"net: 66.67 % → 0.00 %, -66.67 points (3 seeds), {SAME}"
     assert "66.67 %<br><sub>no interval, 3 seeds</sub>" in reviewed(item)[0]
-
-
-def test_digits_are_looked_up_among_none_or_one(capsys: pytest.CaptureFixture) -> None:
-    for case, printed in ("no errors", "no errors\n"), ("one error", "1 error\n"), ("no image right", "2 errors\n"):
-        models = {"net": net(case), "perfect": of_models(net(case).label, net(case).label, np.ones(1))}
-        errors = lookups.errors(models)
-        assert lookups.select(errors, 0, 0, 0, 1).empty
-        assert len(lookups.titles(errors, ())) == len(errors)
-        assert lookups.common(models, len(net(case).seeds) + 1).empty, "one of the models is perfect"
-        digits.print_first(errors, 25, "error")
-        assert capsys.readouterr().out.splitlines(keepends=True)[-1] == printed
-
-
-def test_a_search_of_one_trial_says_so() -> None:
-    trials = [create_trial(value=0.5), create_trial(value=0.6)]
-    assert _counts(trials[:1]) == "1 trial: 1 complete, 0 ended early."
-    assert _counts(trials) == "2 trials: 2 complete, 0 ended early."
 
 
 def test_dvc_draws_no_interval_where_there_is_none(project: Project) -> None:

@@ -195,10 +195,12 @@ def test_the_summary_does_not_depend_on_the_terminal_or_earlier_models(monkeypat
 
 
 def test_a_saved_model_loads_and_predicts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = Mock()
+    chosen, decompose = Mock(), Mock(wraps=np.linalg.qr)
     monkeypatch.setattr(building, "choose_kernels", chosen)
+    monkeypatch.setattr(np.linalg, "qr", decompose)
     images = np.random.default_rng(0).random((5, 28, 28, 1), np.float32)
     model = build_model("small", SMALL, MNIST)
+    decompose.assert_called_once()  # orthogonal weights come from NumPy
     model.fit(images, np.eye(10, dtype=np.float32)[:5], verbose=0)
     path = tmp_path / "small.keras"
     save_model(model, path)

@@ -12,17 +12,11 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from stages import fetch, preprocess
-from stages.common.prepared import Dataset
-from stages.data.archive import write_archive
 from stages.results import tables
 from stages.results.pictures import confusion_matrix, digit_sheet, png, save
 from stages.support.errors import printable
-from stages.support.yaml import parse_yaml, to_yaml
 from tools.common import charts
 from tools.digits.__main__ import own_titles
-
-from .conftest import ROOT, TINY_PARAMS, tiny_archive
 
 NAMES = ["Ba$$in digits", r"$x^2_{1}$ and \alpha, 50 %", r"$\frac{$ {_^ %", "🙂🎉 digits", "أرقام عربية", "手写数字"]
 NAMES += ["one\ntwo\r\n\tthree\x85\u2028", "</title><b>&amp;", "\u202edigits"]
@@ -87,18 +81,3 @@ def test_a_heading_with_a_long_name_is_cut_in_the_middle(name: str) -> None:
         extent = place_of(heading)
         assert 0.2 * figure.bbox.width < extent.width
         assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
-
-
-def test_the_stages_take_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("stages").symlink_to(ROOT / "stages")  # for the versions that it requires
-    write_archive(Path("data/own/digits.npz"), tiny_archive())
-    content = parse_yaml(TINY_PARAMS.encode(), "TINY_PARAMS")
-    for name in (NAMES[2], NAMES[6], LONG[1]):
-        content["data"]["sources"][0]["dataset"] = name
-        Path("params.yaml").write_text(to_yaml(content))
-        for stage, line in ((fetch, "digits digits.json"), (preprocess, "digits digits.json prepared samples.png")):
-            monkeypatch.setattr("sys.argv", ["stage", *line.split()])
-            stage.main()
-        assert Dataset.read(Path("prepared/train")).dataset == name
-        Path("samples.png").unlink()

@@ -54,15 +54,6 @@ def test_the_metrics_of_a_model_fit_on_a_screen(built_project) -> None:
     assert len(rows) == 1 + 2 + 1, "a line, a row for each architecture, and an empty line"
 
 
-def test_what_is_data_for_reviews_is_in_git_and_no_plot(edited_project) -> None:
-    tracked = edited_project.run("git", "ls-files", "plots/errors").stdout.split()
-    assert tracked == ["plots/errors/cnn.png", "plots/errors/mlp_256.png"]
-    for plots in (["show"], ["diff", "HEAD"]):
-        drawn = json.loads(edited_project.run("dvc", "plots", *plots, "--json", "--out", "drawn").stdout)["data"]
-        assert "plots/worst_errors/cnn.png" in drawn
-        assert not [path for path in drawn if path.startswith("plots/errors/")]
-
-
 def test_the_error_table_lists_every_wrong_test_image(built_project) -> None:
     predictions = read_json(built_project, "metrics/predictions/cnn.json")
     images = zip(predictions["label"], predictions["prediction"][0], predictions["probability"][0], strict=True)
@@ -78,14 +69,6 @@ def test_the_page_is_self_contained_and_names_the_data_set(built_project) -> Non
     assert "<h1>tiny digits: 2 architectures compared</h1>" in page
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)
     assert page.count("data:image/png;base64,") == 2 + 2 * 2
-
-
-def test_a_removed_architecture_disappears_from_the_overview(project) -> None:
-    project.edit(lambda params: params["architectures"].pop("cnn"))
-    project.repro()
-    project.overview()
-    assert re.findall(r'<h2 id="(.*)">', (project.path / "plots/report.html").read_text()) == ["mlp_256"]
-    assert "cnn" not in (project.path / "plots/comparison.csv").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -156,24 +139,6 @@ def vega_svg(project, target: str) -> str:
     """The chart that `dvc plots diff` draws of HEAD and the workspace, as SVG text."""
     spec = project.run("dvc", "plots", "diff", "HEAD", "--show-vega", "--targets", target).stdout
     return vl_convert.vegalite_to_svg(spec)
-
-
-def test_plots_show_draws_every_chart_and_picture_once(project) -> None:
-    page = project.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")
-    content = Path(page).read_text()
-    charts = re.findall(r'<div id ?= ?"([^"]+)"', content)
-    for name in ("history_mlp_256_csv", "history_cnn_csv", "confusion_cnn_json", "comparison_csv", "training_csv"):
-        assert charts.count(f"plots_{name}") == 1
-    for picture in ("samples", "confusion_cnn", "worst_errors_cnn"):
-        assert len(re.findall(rf'<img src="[^"]*plots_{picture}\.png"', content)) == 1
-    assert "var spec = {};" not in content
-
-
-def test_the_registry_finds_a_model(project) -> None:
-    project.run("git", "tag", "-a", "mlp-256@v1.0.0", "-m", "first")
-    project.run("dvc", "artifacts", "get", ".", "mlp-256", "-o", "got.keras")
-    model = project.path / "data/models/mlp_256/10.keras"
-    assert (project.path / "got.keras").read_bytes() == model.read_bytes()
 
 
 @pytest.mark.parametrize("stage", ["train@cnn", "evaluate@cnn"])
