@@ -174,6 +174,8 @@ def size_of(*layers: object) -> int:
         (["Flatten", {"Dense": {"units": 5}}], 16 * 5 + 5 * 3, 16 + 5 + 5 + 3),
         ([{"Conv2D": {"filters": 2, "kernel_size": 3, "strides": 2}}], 9 * 2 + 8 * 3, 8 + 8 + 3),
         (["MaxPooling2D"], 4 * 3, 4 + 4 + 3),
+        (["UpSampling2D"], 64 * 3, 64 + 64 + 3),
+        ([{"ZeroPadding2D": {"padding": 1}}], 36 * 3, 36 + 36 + 3),
         ([{"Reshape": {"target_shape": [4, 4]}}, {"LSTM": {"units": 2}}], 4 * (4 * 2 + 4) + 2 * 3, 16 + 2 + 2 + 3),
         ([{"Concatenate": {"branches": [[], []]}}], 32 * 3, 32 + 32 + 3),
     ],

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from stages.common.kernels import FIXED
-from stages.support.errors import PipelineError, command
+from stages.support.errors import PipelineError
 from stages.support.params import load_params
 from stages.support.yaml import read_yaml
 from tools.common import results
@@ -61,12 +61,6 @@ def test_the_recorded_results_reach_the_reference(name: str) -> None:
     if recorded != recipe or metrics["dataset"] != ["MNIST"]:
         pytest.skip(f"{name} is another recipe than the tutorial's or of other data, which has no reference")
     assert metrics["accuracy"] == pytest.approx(REFERENCE[name], abs=0.004)
-
-
-def test_the_recorded_comparison_is_that_of_the_recorded_metrics() -> None:
-    for row in read_table((ROOT / "plots/comparison.csv").read_bytes(), "comparison.csv").itertuples():
-        metrics = recorded_metrics(row.architecture)
-        assert (row.accuracy, row.dataset) == (metrics["accuracy"], *metrics["dataset"])
 
 
 def test_the_registry_names_models_that_a_stage_writes() -> None:
@@ -162,17 +156,6 @@ def test_an_unsupported_python_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
             runpy.run_path(str(ROOT / "tools/check_python.py"))
     monkeypatch.setattr(sys, "version_info", (3, 11, 0, "final", 0))
     runpy.run_path(str(ROOT / "tools/check_python.py"))
-
-
-def test_no_variable_of_one_repository_reaches_what_commands_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    git = ["git", "rev-parse", "--local-env-vars"]
-    local = set(subprocess.run(git, capture_output=True, text=True, check=True).stdout.split())
-    for name in local:
-        monkeypatch.setenv(name, "0")
-    left: set[str] = set()
-    monkeypatch.chdir(ROOT)
-    command(lambda: left.update(local & set(os.environ)))()
-    assert left == {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}  # settings such as safe.directory
 
 
 def test_importing_changes_only_the_variables_that_choose_kernels() -> None:
