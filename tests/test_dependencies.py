@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.models import identity
 from stages.support.architecture import Architecture, Compile, EarlyStopping, Fit
 from stages.support.yaml import read_yaml
 from tools.common.definitions import Stage, stages
@@ -48,6 +49,11 @@ def test_what_a_stage_imports_is_a_dependency_or_decides_nothing(stage: str) -> 
         seen |= new
         assert all(is_in(path, [*places, DECIDES_NOTHING]) for path in new), new
         new = set().union(*(imported_by(ROOT / path) for path in new if not is_in(path, [DECIDES_NOTHING]))) - seen
+
+
+def test_the_identity_of_a_training_covers_what_train_depends_on() -> None:
+    code = {dep.removeprefix("stages/") for dep in example("train").deps if dep.startswith("stages/")}
+    assert code == {*identity.FOLDERS, "train.py"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
