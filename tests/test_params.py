@@ -216,5 +216,5 @@ def test_an_editor_accepts_params_yaml_and_marks_mistakes(
 @pytest.mark.parametrize("kind", ["layer", "optimizer", "loss"])
 def test_an_editor_accepts_what_the_checks_accept(editor: jsonschema.Draft202012Validator, kind: str) -> None:
     content = parse_yaml(PARAMS.encode(), "params.yaml")
-    content["architectures"] = {name: example(each, name) for each, name in names() if each == kind}
+    content["architectures"] = {name: example(kind, name) for other, name in names() if other == kind}
     editor.validate(content)
