@@ -60,7 +60,7 @@ readme: overview ## update the results table and picture in README.md
 	python -m tools.overview.readme
 
 clean: ## remove the environment and tool output; keeps data, models, metrics, plots and DVC's cache
-	rm -rf $(VENV) dvc_plots review preview fuzz .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) dvc_plots review preview .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 clean-results: $(RUN) ## list the results that no stage of dvc.yaml writes any more, ask, and delete them; does not ask: YES=1
