@@ -28,7 +28,7 @@ NOTE_AND_WAIT = """\
         import time
         with open("saves", "a") as saves:
             saves.write(f"{number + 1}\\n")
-        while not Path("../../../../go").exists():
+        while not Path("GO").exists():
             time.sleep(0.05)
 """
 
@@ -59,7 +59,8 @@ def stop(project: Project, epochs: str, number: int) -> str:
 def test_a_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project: Project) -> None:
     (project.path / "space.yaml").write_text(SPACE.replace("[3, 20]", "[20, 3]"))  # the first, 20, is too large
     module = project.path / "stages/models/training.py"
-    module.write_text(module.read_text().replace(SAVE, SAVE + NOTE_AND_WAIT))
+    wait = NOTE_AND_WAIT.replace("GO", str(project.path / "go"))
+    module.write_text(module.read_text().replace(SAVE, SAVE + wait))
     folder = project.path / "sweeps/found"
     assert stop(project, "1\n", signal.SIGINT) == "interrupted; rerun to continue\n"
     assert stop(project, "1\n2\n", signal.SIGKILL) == ""
