@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
 CLUSTER := $(VENV)/installed-cluster
+GPU := $(VENV)/installed-gpu
 TRAINS := $(RUN) $(if $(RAY_ADDRESS),$(CLUSTER)) # what trains, here or on a Ray cluster
 ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -77,7 +78,8 @@ $(VENV)/created:
 
 $(RUN): requirements.txt | $(VENV)/created
 $(CLUSTER): tools/cluster/requirements.txt $(RUN)
+$(GPU): tools/gpu/requirements.txt $(RUN)
 $(DEV): tests/requirements.txt $(CLUSTER)
-$(RUN) $(CLUSTER) $(DEV):
+$(RUN) $(CLUSTER) $(GPU) $(DEV):
 	$(ENVIRONMENT) install $<
 	@touch $@

@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-LOCKS = [Path(folder, "requirements.txt") for folder in (".", "tools/cluster", "tests")]  # each agrees with the first
+FOLDERS = ".", "tools/cluster", "tools/gpu", "tests"
+LOCKS = [Path(folder, "requirements.txt") for folder in FOLDERS]  # each agrees with the first
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 UV = (str(Path(sys.executable).with_name("uv")), "pip")
 COMPILE = (*UV, "compile", "--universal", "--python-version=3.11", "--generate-hashes", "--quiet")
