@@ -35,7 +35,7 @@ COPIED = (
     ".dvcignore",
     ".gitattributes",
     ".gitignore",
-    "data/own",
+    "data/own/README.md",
     "dvc.yaml",
     "stages",
     "tools",

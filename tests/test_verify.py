@@ -17,7 +17,7 @@ from tools.verify.__main__ import emulated_stages
 from tools.verify.differences import difference
 from tools.verify.small import make_small, mixed
 
-from .conftest import ROOT, TUTORIALS, Project
+from .conftest import TUTORIALS, Project
 
 NAMES = ("run 1", "run 2")
 
@@ -145,7 +145,7 @@ def objects(architecture: Architecture) -> set[tuple[str, str]]:
 def test_emulated_processors_run_what_the_recipes_here_are_made_of() -> None:
     mixture = objects(Architecture.model_validate(mixed()))
     seen_elsewhere = {("layer", "Reshape"), ("optimizer", "Adam")}  # moves nothing; AdamW is Adam and a decay
-    for architecture in load_params(ROOT / "params.yaml").architectures.values():
+    for architecture in load_params(TUTORIALS).architectures.values():
         assert objects(architecture) - mixture <= seen_elsewhere
 
 

@@ -50,7 +50,9 @@ Names = Annotated[list[NonEmpty], Field(min_length=2), AfterValidator(_no_name_t
 class ImageForm(Section):
     """The form that all pictures of a folder get."""
 
-    size: tuple[Side, Side] | None = Field(None, description="height and width, in pixels; pictures are scaled to it")
+    size: Annotated[tuple[Side, Side], Field(strict=False)] | None = Field(
+        None, description="height and width, in pixels; pictures are scaled to it"
+    )
     mode: Literal["L", "RGB"] | None = Field(None, description="'L' for grey, 'RGB' for colours")
 
 

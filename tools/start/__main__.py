@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from stages.common.files import replacing, write_text
 from stages.data.archive import Archive
@@ -23,11 +24,11 @@ from tools.start.recipes import architectures, choose_form
 GONE = ["metrics", "plots", "dvc.lock", "data/raw", "data/prepared", "data/models", ".checkpoints", "research"]
 GONE += ["CHANGELOG.md", ".github/comparison.png", ".github/review.png"]
 GONE += [f"tests/test_{name}.py" for name in ("project", "docs", "research")]
-MARKED = r"(?ms)^<!-- MNIST -->\n.*?<!-- end -->\n\n?|<!-- MNIST -->.*?<!-- end --> ?"  # in README and docs
+MARKED = r"(?s)\s*<!-- MNIST -->.*?<!-- end -->"  # in README and docs
 DVC_YAML, README = Path("dvc.yaml"), Path("README.md")
 
 
-def read(data: Path) -> tuple[Archive, Source]:
+def read(data: Path) -> tuple[Archive, dict[str, Any]]:
     """Reads all the data, and returns their source for params.yaml. Raises `PipelineError` if they cannot be read."""
     if not (data.is_dir() or (data.is_file() and data.suffix == ".npz")):
         raise PipelineError(f"{data}: expected a folder of pictures or a .npz file; run: make start DATA=FOLDER")
@@ -36,17 +37,17 @@ def read(data: Path) -> tuple[Archive, Source]:
     place = OWN / (data.relative_to(own) if own in data.parents else re.sub(r"[^\w-]+", "_", name) + suffix)
     if place.exists() and own not in data.parents:
         raise PipelineError(f"{place}: is there already; run: make start DATA={place}; or delete it first")
-    source = Source(dataset=name, places=[str(place)])
+    source: dict[str, Any] = {"dataset": name, "places": [str(place)]}
     if data.is_dir():
-        train, test, _ = list_folder(data, source.test_share)
-        source = source.model_copy(update={"image": choose_form([*train, *test])})
+        train, test, _ = list_folder(data, Source.model_validate(source).test_share)
+        source |= choose_form([*train, *test])
     try:
-        return read_place(str(data), source), source
+        return read_place(str(data), Source.model_validate(source)), source
     except PipelineError as error:
         if "first_label" not in str(error):
             raise
-        source = source.model_copy(update={"first_label": 1})
-        return read_place(str(data), source), source
+        source["first_label"] = 1
+        return read_place(str(data), Source.model_validate(source)), source
 
 
 def with_lines(text: str, key: str, lines: str = "") -> str:
@@ -55,16 +56,15 @@ def with_lines(text: str, key: str, lines: str = "") -> str:
     return block.sub(lambda match: match[0].partition("\n")[0] + f"\n{lines}" if lines else "", text, count=1)
 
 
-def edited(archive: Archive, source: Source, counts: str) -> dict[Path, str]:
+def edited(archive: Archive, source: dict[str, Any], counts: str) -> dict[Path, str]:
     """Returns the new text of params.yaml, dvc.yaml, README and docs. Raises `PipelineError` if it is not valid."""
     texts = {page: page.read_text(encoding="utf-8") for page in (*Path().glob("*.md"), *Path("docs").glob("*.md"))}
     template = Template(Path(__file__).with_name("README.md").read_text(encoding="utf-8"))
-    readme = template.substitute(name=escaped(source.dataset), counts=counts)
+    readme = template.substitute(name=escaped(source["dataset"]), counts=counts)
     texts[README] = readme + "".join(texts[README].partition("## Layout")[1:])
     texts = {page: re.sub(MARKED, "", text) for page, text in texts.items() if str(page) not in GONE}
     texts[DVC_YAML] = with_lines(DVC_YAML.read_text(encoding="utf-8"), "artifacts").rstrip() + "\n"
-    values = source.model_dump(mode="json", exclude_defaults=True, exclude_none=True).items()
-    lines = "".join(f"      {to_yaml({key: value}, flow=True).strip()[1:-1]}\n" for key, value in values)
+    lines = "".join(f"      {to_yaml({key: value}, flow=True).strip()[1:-1]}\n" for key, value in source.items())
     params = with_lines(PARAMS_PATH.read_text(encoding="utf-8"), "sources", f"    - {lines.lstrip()}")
     params = with_lines(with_lines(params, "published"), "architectures", architectures(archive))
     parse_params(params.encode(), str(PARAMS_PATH))
@@ -85,11 +85,11 @@ def main() -> None:
     images = f"{len(archive.x_train):,} training and {len(archive.x_test):,} test images"
     texts = edited(archive, source, counts := f"{images} of {archive.classes} classes")
     gone = [Path(name) for name in GONE if os.path.lexists(name)]
-    print(f"{source.dataset}: {counts}\nto delete:", *gone, sep="\n", flush=True)
+    print(f"{source['dataset']}: {counts}\nto delete:", *gone, sep="\n", flush=True)
     if not (arguments.yes or confirmed("delete these?", f"make start DATA={arguments.data} YES=1")):
         print("nothing deleted")
         return
-    if not (place := Path(source.places[0])).exists():
+    if not (place := Path(source["places"][0])).exists():
         with replacing(place) as partial:
             try:
                 (shutil.copytree if arguments.data.is_dir() else shutil.copyfile)(arguments.data, partial)
@@ -100,8 +100,9 @@ def main() -> None:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     for path, text in texts.items():
         write_text(path, text)
-    if form := source.image.model_dump(mode="json", exclude_none=True):
-        print(f"pictures differ or are large; params.yaml gives all of them image: {to_yaml(form, flow=True).strip()}")
+    if "image" in source:
+        form = to_yaml(source["image"], flow=True).strip()
+        print(f"the pictures differ or are large: params.yaml gives all of them image: {form}")
     print(f"next: git add -A, git commit, make repro; to go back: git restore . ({place} stays)")
 
 

@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from stages.data.archive import MAX_BYTES, Archive
 from stages.data.folders import Picture
-from stages.support.params import ImageForm
 
 SIDE = 64  # pixels of the longer side that pictures are scaled to, so that a first run takes minutes
 DENSE_SIDE = 32  # pixels; with more, a dense layer has millions of parameters
@@ -15,15 +15,17 @@ SMALL = 8  # pixels that convolutions and pooling end at
 SEEN = 60_000  # images that a training sees, over all epochs
 
 
-def choose_form(pictures: Sequence[Picture]) -> ImageForm:
-    """Returns the size and the mode to give all pictures; each is `None` if they are alike and not large."""
+def choose_form(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Returns `{"image": …}` for the source in params.yaml; empty if the pictures are alike and not large."""
     sizes, modes = [picture.size for picture in pictures], {picture.mode for picture in pictures}
     height, width = (statistics.median_low(lengths) for lengths in zip(*sizes, strict=True))
     mode = "RGB" if "RGB" in modes else "L"
     most = MAX_BYTES // len(pictures) // len(mode)  # pixels, for all to fit
-    is_odd = len(set(sizes)) > 1 or max(height, width) > 2 * SIDE or height * width > most
-    size = _within(min(SIDE, int(most**0.5)), height, width) if is_odd else None
-    return ImageForm(size=size, mode=mode if len(modes) > 1 else None)
+    form: dict[str, Any] = {}
+    if len(set(sizes)) > 1 or max(height, width) > 2 * SIDE or height * width > most:
+        form["size"] = [*_within(min(SIDE, int(most**0.5)), height, width)]
+    form |= {"mode": mode} if len(modes) > 1 else {}
+    return {"image": form} if form else {}
 
 
 def architectures(archive: Archive) -> str:
