@@ -85,7 +85,7 @@ def test_the_lines_of_the_page_give_a_project_of_ones_own(origin: Project, tmp_p
             started = clone.params.read_text()
             clone.params.write_text(re.sub(r"epochs: \d+", "epochs: 1", started).replace("[10, 11, 12]", "[10]"))
 
-    assert "params.yaml gives all of them image: {size: [20, 24]}\n" in shown["make start"]
+    assert "params.yaml gives all image: {size: [20, 24]}\n" in shown["make start"]
     (source,) = parse_yaml(started.encode(), "")["data"]["sources"]
     assert source == {"dataset": "pets v.1", "places": ["data/own/pets_v_1"], "image": {"size": [20, 24]}}
     assert {path.stem for path in (clone.path / "metrics").glob("*.json")} == {*NAMES}
@@ -136,7 +136,7 @@ def test_it_deletes_nothing_before_it_is_sure(origin: Project, tmp_path: Path) -
     refused(pictures, r"uncommitted changes, such as notes\.txt; commit or stash them; .*")
 
 
-def test_a_second_start_takes_other_data(origin: Project, tmp_path: Path) -> None:
+def test_a_second_start_takes_other_data(origin: Project) -> None:
     digits = tiny_archive()
     arrays = {"x_train": digits.x_train, "y_train": digits.y_train + 1}
     (origin.path / "data/own/sub").mkdir()
@@ -149,9 +149,13 @@ def test_a_second_start_takes_other_data(origin: Project, tmp_path: Path) -> Non
     first = origin.params.read_text()
     origin.commit("letters")
 
-    origin.run(*START, "--yes", str(draw(tmp_path / "pets")))
-    assert read_yaml(origin.params)["data"]["sources"][0]["dataset"] == "pets"
-    assert (origin.path / "data/own/pets/disc/0.png").exists()
+    draw(origin.path / "data/own/pets v.1")
+    origin.run(*START, "--yes", "data/own/pets v.1")
+    (source,) = read_yaml(origin.params)["data"]["sources"]
+    assert source["places"] == ["data/own/pets v.1"]
+    fetched = origin.run("python", "-m", "stages.fetch", "data/raw/mnist.npz", "data/raw/mnist.json")
+    assert fetched.stderr == "", "DVC sees changes there"
+    shutil.rmtree(origin.path / "data/raw")
     origin.run("git", "restore", ".")
     assert origin.params.read_text() == first
 

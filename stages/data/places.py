@@ -14,9 +14,10 @@ def is_own(place: str) -> bool:
     DVC follows no link to a folder.
     """
     path = Path(place)
-    folders = [path, *path.parents] if path.is_dir() or not path.suffix else path.parents
+    is_folder = path.is_dir() or not path.suffix
+    folders = [path, *path.parents] if is_folder else path.parents
     behind_link = any(OWN in folder.parents and folder.is_symlink() for folder in folders)
-    return path.suffix in (".npz", "") and OWN in path.parents and ".." not in path.parts and not behind_link
+    return (is_folder or path.suffix == ".npz") and OWN in path.parents and ".." not in path.parts and not behind_link
 
 
 def unseen(source: Source, used: str) -> list[str]:

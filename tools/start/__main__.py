@@ -100,9 +100,8 @@ def main() -> None:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     for path, text in texts.items():
         write_text(path, text)
-    if "image" in source:
-        form = to_yaml(source["image"], flow=True).strip()
-        print(f"the pictures differ or are large: params.yaml gives all of them image: {form}")
+    if form := source.get("image"):
+        print(f"the pictures differ or are large: params.yaml gives all image: {to_yaml(form, flow=True).strip()}")
     print(f"next: git add -A, git commit, make repro; to go back: git restore . ({place} stays)")
 
 
