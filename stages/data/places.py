@@ -1,5 +1,6 @@
 """The places of a data set, and whether DVC sees what changes there."""
 
+import os
 from pathlib import Path
 
 from stages.support.params import Source
@@ -14,10 +15,10 @@ def is_own(place: str) -> bool:
     DVC follows no link to a folder.
     """
     path = Path(place)
-    is_folder = path.is_dir() or not path.suffix
-    folders = [path, *path.parents] if is_folder else path.parents
+    folders = path.parents if path.suffix == ".npz" else [path, *path.parents]
     behind_link = any(OWN in folder.parents and folder.is_symlink() for folder in folders)
-    return (is_folder or path.suffix == ".npz") and OWN in path.parents and ".." not in path.parts and not behind_link
+    is_seen = path.suffix in (".npz", "") or os.path.isdir(path)  # noqa: PTH112  never raises an error
+    return is_seen and OWN in path.parents and ".." not in path.parts and not behind_link
 
 
 def unseen(source: Source, used: str) -> list[str]:
