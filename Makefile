@@ -10,8 +10,11 @@ ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONHOME PYTHONINSPECT PYTHONSAFEPATH PYTHONWARNINGS # meant for the caller's Python, not this one
 
-.PHONY: repro overview reproduce review preview verify sweep test check lock format schema readme clean clean-results help
+.PHONY: start repro overview reproduce review preview verify sweep test check lock format schema readme clean clean-results help
 .DEFAULT_GOAL := help
+
+start: $(RUN) ## turn a fresh clone into a project of your own: make start DATA=FOLDER [YES=1, to delete without asking]
+	@python -m tools.start "$(or $(DATA),DATA)" $(if $(YES),--yes)
 
 repro: $(TRAINS) ## install the environment, then run the pipeline; reruns only what an edit affects; fewer trainings at once: JOBS=1; in a fresh clone, without models that no edit needs: ALLOW_MISSING=1
 	@python -m tools.repro $(JOBS:%=--jobs=%) $(if $(ALLOW_MISSING),--allow-missing)

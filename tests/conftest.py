@@ -28,7 +28,7 @@ from .forked import on_terminal as on_terminal
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "tests/params.yaml"
 COPIED = (".dvc/config", ".dvc/plots", ".dvc/plots.html", ".dvcignore", ".gitattributes", ".gitignore")
-COPIED += ("data/own", "dvc.yaml", "stages", "tools")
+COPIED += ("data/own/README.md", "dvc.yaml", "stages", "tools")
 
 settings.register_profile("the same examples in every run", derandomize=True, deadline=None)
 settings.load_profile("the same examples in every run")

@@ -16,7 +16,7 @@ from tools.common.surroundings import QEMU
 from tools.verify.differences import difference
 from tools.verify.small import make_small, mixed
 
-from .conftest import ROOT, TUTORIALS, Project
+from .conftest import TUTORIALS, Project
 
 
 def archive(last: int, name: str = "weights", year: int = 1980) -> bytes:
@@ -139,7 +139,7 @@ def objects(architecture: Architecture) -> set[tuple[str, str]]:
 def test_emulated_processors_run_what_the_recipes_here_are_made_of() -> None:
     mixture = objects(Architecture.model_validate(mixed()))
     seen_elsewhere = {("layer", "Reshape"), ("optimizer", "Adam")}  # moves nothing; AdamW is Adam and a decay
-    for architecture in load_params(ROOT / "params.yaml").architectures.values():
+    for architecture in load_params(TUTORIALS).architectures.values():
         assert objects(architecture) - mixture <= seen_elsewhere
 
 

@@ -43,8 +43,21 @@ class Picture:
 def read_folder(folder: Path, form: ImageForm, test_share: float) -> Archive:
     """Reads all pictures of a folder, in the order of their digests; classes are numbered by name.
 
-    Lists on stderr what is no picture. Raises `PipelineError` if there is such a thing, if sizes or colours differ and
-    `form` gives none, or if a limit is exceeded.
+    Raises `PipelineError` as `list_folder` does, and if sizes or colours differ and `form` gives none, or if a limit is
+    exceeded.
+    """
+    train, test, names = list_folder(folder, test_share)
+    size, mode = _common_form(folder, [*train, *test], form)
+    images = [_load(pictures, size, mode) for pictures in (train, test)]
+    labels = [np.array([names.index(item.name) for item in pictures], np.uint8) for pictures in (train, test)]
+    is_numbered = names == [str(number) for number in range(len(names))]
+    return Archive(images[0], labels[0], images[1], labels[1], () if is_numbered else tuple(names))
+
+
+def list_folder(folder: Path, test_share: float) -> tuple[list[Picture], list[Picture], list[str]]:
+    """Lists the pictures for training and those for testing, without decoding them, and the names of the classes.
+
+    Lists on stderr what is no picture, and raises `PipelineError` if there is such a thing.
     """
     problems: list[str] = []
     if {child.name for child in folder.iterdir() if child.is_dir()} >= SPLITS:
@@ -64,11 +77,7 @@ def read_folder(folder: Path, form: ImageForm, test_share: float) -> Archive:
         raise PipelineError(
             f"{folder}: expected {expected}, found {len(names)} classes and {len(test):,} test pictures"
         )
-    size, mode = _common_form(folder, [*train, *test], form)
-    images = [_load(pictures, size, mode) for pictures in (train, test)]
-    labels = [np.array([names.index(item.name) for item in pictures], np.uint8) for pictures in (train, test)]
-    is_numbered = names == [str(number) for number in range(len(names))]
-    return Archive(images[0], labels[0], images[1], labels[1], () if is_numbered else tuple(names))
+    return train, test, names
 
 
 def _raise(folder: Path, problems: list[str]) -> None:

@@ -6,13 +6,13 @@ Models stay in DVC's cache, so a name that comes back is not trained again.
 import argparse
 import contextlib
 import os
-import sys
 from pathlib import Path
 
 from stages.common.files import write_text
 from stages.models.checkpoint import CHECKPOINTS
 from stages.support.errors import PipelineError, command
 from stages.support.params import load_params
+from tools.common.arguments import confirmed
 from tools.common.definitions import stages
 from tools.common.lock import LOCK, split
 from tools.common.results import METRICS, MODELS, OVER_ALL, PLOTS
@@ -40,17 +40,6 @@ def delete(path: Path) -> None:
         os.removedirs(path.parent)
 
 
-def confirmed(question: str) -> bool:
-    """Asks on the terminal. Raises `PipelineError` if there is none."""
-    if not sys.stdin.isatty():
-        raise PipelineError("no terminal to ask on; to delete these, run: make clean-results YES=1")
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        print()
-        return False
-
-
 @command
 def main() -> None:
     """Deletes results that no stage of dvc.yaml writes, and their entries in dvc.lock."""
@@ -66,7 +55,7 @@ def main() -> None:
         print("nothing to delete: a stage of dvc.yaml writes each result")
         return
     print("no stage of dvc.yaml writes these:", *files, *(f"{LOCK}: {name}" for name in dead), sep="\n", flush=True)
-    if not (arguments.yes or confirmed("delete these?")):
+    if not (arguments.yes or confirmed("delete these?", "make clean-results YES=1")):
         print("nothing deleted")
         return
     for file in files:

@@ -1,8 +1,11 @@
-"""Checks numbers on the command line."""
+"""Checks numbers on the command line, and asks before deleting."""
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
+
+from stages.support.errors import PipelineError
 
 
 def number(least: float, kind: type = int, most: float = math.inf) -> Callable[[str], int | float]:
@@ -20,3 +23,14 @@ def number(least: float, kind: type = int, most: float = math.inf) -> Callable[[
         return value
 
     return parse
+
+
+def confirmed(question: str, without: str) -> bool:
+    """Asks on the terminal. Raises `PipelineError`, with the command that does not ask, if there is none."""
+    if not sys.stdin.isatty():
+        raise PipelineError(f"no terminal to ask on; to delete these, run: {without}")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
