@@ -19,7 +19,6 @@ from stages.support.errors import PipelineError, command
 from stages.support.params import load_params
 from stages.support.yaml import read_yaml
 from tools.common import results
-from tools.common.comparison import read_table
 from tools.common.lock import read_lock
 from tools.overview.readme import results_table, with_table
 
@@ -75,7 +74,7 @@ def test_the_recorded_results_reach_the_reference(name: str) -> None:
 
 
 def test_the_recorded_comparison_is_that_of_the_recorded_metrics() -> None:
-    for row in read_table((ROOT / "plots/comparison.csv").read_bytes(), "comparison.csv").itertuples():
+    for row in pd.read_csv(ROOT / "plots/comparison.csv").itertuples():
         metrics = recorded_metrics(row.architecture)
         assert (row.accuracy, row.dataset) == (metrics["accuracy"], *metrics["dataset"])
 
@@ -165,7 +164,7 @@ def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
 
 @pytest.mark.parametrize("dataset", ["a|b", "Ba$$in $x$", "*a* `b` _c_ ~~d~~", "one\ntwo", "<b>", "@user", "[a](b)"])
 def test_the_results_table_shows_any_name_of_a_data_set(dataset: str) -> None:
-    comparison = read_table((ROOT / "plots/comparison.csv").read_bytes(), "comparison.csv").assign(dataset=dataset)
+    comparison = pd.read_csv(ROOT / "plots/comparison.csv").assign(dataset=dataset)
     shown = results_table(comparison).splitlines()[0].partition("test accuracy on ")[2].partition(", mean of")[0]
     assert html.unescape(shown) == dataset.replace("\n", " ")
     assert not re.search(r"[|$*`<@\[]|_c|~~", shown)

@@ -21,7 +21,7 @@ from stages.results.pictures import save
 from stages.results.predictions import Predictions
 from stages.support.params import PARAMS_PATH, load_params
 from tools.common import results
-from tools.common.change import percent
+from tools.common.changes import percent
 from tools.common.charts import OURS
 from tools.common.statistics import accuracy_interval, difference, holm
 from tools.common.surroundings import copy_project

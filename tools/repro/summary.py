@@ -2,8 +2,7 @@
 
 from stages.support.errors import PipelineError
 from stages.support.params import load_params
-from tools.common.change import Change
-from tools.common.changes import changes
+from tools.common.changes import Change, changes
 from tools.common.results import OVERVIEW
 from tools.common.revision import WORKSPACE, Revision
 

@@ -24,8 +24,8 @@ CONFIDENCE = 0.95  # where the base's params.yaml has none
 def confidence(base: Revision) -> float:
     """Reads the level of intervals and verdicts from the base, so that the change cannot lower it."""
     try:
-        return Overview.model_validate(base.params()["overview"]).confidence
-    except (PipelineError, LookupError, ValueError):
+        return base.section("overview", Overview).confidence
+    except PipelineError:
         return CONFIDENCE
 
 
