@@ -106,7 +106,7 @@ def read_place(place: str, source: Source) -> Archive:
             return read_folder(path, source.image, source.test_share)
         if not path.is_file():
             raise PipelineError(f"{path}: no such file or folder")
-        return read_archive(path, first_label=source.first_label)
+    return read_archive(path, first_label=source.first_label)
 
 
 def keras_cache() -> Path:

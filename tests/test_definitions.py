@@ -76,3 +76,11 @@ def test_what_is_not_known_here_is_one_line(text: str) -> None:
     with pytest.raises(PipelineError, match=r"^dvc.yaml: (stages.a: )?not (a stage as this|stages by)") as caught:
         commands(text, f"{{list: [1], many: {{{many}}}}}")
     assert "\n" not in str(caught.value)
+
+
+def test_all_stages_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.common.definitions.MAX_CHARACTERS", 8)
+    text = "stages: {a: {cmd: abcd, deps: [ab]}, b: {cmd: x, params: [y]}}"
+    assert commands(text) == {"a": "abcd", "b": "x"}
+    with pytest.raises(PipelineError, match=r"^dvc.yaml: stages.b: .*expected at most 30,000 stages, found more"):
+        commands(text.replace("y]", "yz]"))

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 
 from stages.common.files import write_csv
 from stages.results.predictions import HISTORY, Predictions
-from stages.support.apart import OUTPUT
 from tools.common import charts
 from tools.common.comparison import to_csv
-from tools.sweep.search import Finalist
+from tools.sweep.training import OUTPUT
 from tools.sweep.training import Training as FinishedTraining
 
 from .conftest import Project
@@ -93,10 +92,10 @@ def test_dvc_draws_how_many_seeds_are_left(project: Project) -> None:
     assert ">3 seeds<" not in drawn
 
 
-def test_a_finalist_of_a_sweep_has_the_mean_of_each_seeds_own_last_epoch(tmp_path: Path) -> None:
+def test_a_search_compares_by_each_seeds_own_last_epoch(tmp_path: Path) -> None:
     accuracies = []
     for seed in trained().seeds:
         rows = sorted(row[1:] for row in trained().history if row[0] == seed)
         write_csv(tmp_path / f"{seed}/{OUTPUT}/{seed}.csv", HISTORY[1:], rows)
-        accuracies.append(FinishedTraining(tmp_path / f"{seed}", "net", seed, "").run(None, None))
-    assert Finalist(0, {}, accuracies).mean == pytest.approx((0.5 + 0.6 + 0.5) / 3)
+        accuracies.append(FinishedTraining(tmp_path / f"{seed}", "net", seed, 4, "").accuracy())
+    assert accuracies == [0.5, 0.6, 0.5]

@@ -12,6 +12,7 @@ from stages.support.processes import DVC_STAGE, end_with_dvc, prepare_process
 
 MAX_REASON = 200  # characters
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class PipelineError(Exception):
@@ -83,13 +84,15 @@ def _is_out_of_memory(error: Exception) -> bool:
 def anticipated(error: BaseException) -> str | None:
     """Returns the line to print for an anticipated error; `None` if it is a bug, which keeps its traceback.
 
-    Anticipated are `PipelineError`, a full disk, and too little memory.
+    Anticipated are `PipelineError`, a full disk, a file or folder that may not be used, and too little memory.
     """
     if isinstance(error, PipelineError):
         return str(error)
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         where = error.filename or "a temporary file"
         return f"{where}: cannot write: {error.strerror}; free some space and rerun"
+    if isinstance(error, OSError) and error.errno in NOT_ALLOWED and error.filename:
+        return f"{error.filename}: {error.strerror}; change who may write there, and rerun"
     if isinstance(error, Exception) and _is_out_of_memory(error):
         return f"not enough memory: {one_line(error)}; close other programs, or make batches or layers smaller"
     return None

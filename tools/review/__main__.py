@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("head", nargs="?", help="a git revision; the workspace unless given")
     parser.add_argument("--output", type=Path, default=Path("review"), help="folder of review.md and review.html")
     parser.add_argument("--fail-on", nargs="+", choices=GATES, default=[], help="exit with 3 if one fails")
-    parser.add_argument("--pictures", metavar="URL", help="where the head's files can be seen, for review.md")
+    parser.add_argument(
+        "--pictures", metavar="URL", help="show pictures of both commits, URL/COMMIT/PATH, in review.md"
+    )
     arguments = parser.parse_args()
 
     head = Revision.find(arguments.head) if arguments.head else WORKSPACE

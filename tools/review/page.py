@@ -29,15 +29,14 @@ def html(review: Review) -> str:
     images, missing = read_images(review)
     rows = {item.name: change_rows(item) for item in review.compared if item.difference}
     sheet = Sheet.of(images, (row[0] for listed in rows.values() for row in listed))
-    picture = functools.partial(inline_picture, review.head)
-    text = _text(review, page=True, sheet=sheet, missing=missing, picture=picture, curves=inline_curves)
+    text = _text(review, page=True, sheet=sheet, missing=missing, picture=inline_picture, curves=inline_curves)
     names = max((item.names for item in review.compared), key=len, default=[])
     data = sheet.script_data(names, 0, rows) if rows else None
     return html_page(f"Review: {review.head} against {review.base}", text, style=sheet.style, data=data)
 
 
 def markdown(review: Review, url: str | None) -> str:
-    """Renders the comment. It shows the head's pictures if `url` is where the head's files can be seen."""
+    """Renders the comment. It shows the pictures of both sides if `url` is where commits can be seen."""
     link = functools.partial(_link, url)
     text = _text(review, page=False, sheet=None, missing=[], picture=link, curves=lambda _: NO_PICTURE)
     text = re.sub(r"^#", "###", text, flags=re.MULTILINE)  # smaller headings
@@ -71,8 +70,10 @@ def inline_picture(revision: Revision, path: str) -> Markup:
     return data_uri(content) if content else NO_PICTURE
 
 
-def _link(url: str | None, path: str) -> Markup:
-    return Markup(f"{url}/{path}" if url else "")  # noqa: S704 - a URL of --pictures
+def _link(url: str | None, revision: Revision, path: str) -> Markup:
+    """Returns the address of a picture in a commit; empty if it is missing, damaged or very large."""
+    is_shown = url and revision.commit and inline_picture(revision, path)
+    return Markup(f"{url}/{revision.commit}/{path}" if is_shown else "")  # noqa: S704 - a URL of --pictures
 
 
 def inline_curves(change: Change) -> Markup:
