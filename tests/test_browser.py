@@ -3,22 +3,16 @@
 Screenshots go to the folder `--screenshots DIR`.
 """
 
-import os
-import re
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from .browser import COLOURS, SIZES, launched, luminance, opened, ratio
 from .conftest import Project, shared_by_workers
 
 pytestmark = pytest.mark.browser
-
-COLOURS = {"laptop": "light", "phone": "dark"}
-SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 380, "height": 844}}
 
 READ_CELLS = """
 (mark) => [...document.querySelectorAll(`[id*="plots_confusion_"] .role-mark${mark}`)].map(
@@ -41,15 +35,8 @@ async () => (await Promise.all(window.charts)).map(({ view }) => {
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip(f"no browser: found none of {', '.join(names)}; install one: apt install chromium")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -68,39 +55,6 @@ def pages(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> d
     project = shared_by_workers(tmp_path_factory, "pages", make) / "project"
     paths = {"show": "shown/index.html", "diff": "diffed/index.html", "report": "plots/report.html"}
     return {name: project / path for name, path in (paths | {"review": "review/review.html"}).items()}
-
-
-@contextmanager
-def opened(chromium: Browser, path: Path, size: str, screenshots: Path) -> Iterator[Page]:
-    """A page, light on the laptop and dark on the phone, of which it takes a screenshot.
-
-    Any error in its console and any request to outside fails the test.
-    """
-    page = chromium.new_page(viewport=SIZES[size], color_scheme=COLOURS[size])
-    faults = []
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else faults.append(asked.url))
-    page.route(lambda url: not url.startswith(("file:", "data:")), lambda route: route.abort())
-    page.goto(path.as_uri())
-    page.evaluate("Promise.all(window.charts || []).then(() => null)")
-    page.screenshot(path=screenshots / f"{path.parent.name}-{path.stem}-{size}.png", full_page=True)
-    yield page
-    page.close()
-    assert not faults
-
-
-def luminance(colour: str) -> float:
-    """How light `rgb(…)` is, from 0, black, to 1, white (WCAG 2.2)."""
-    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def ratio(*colours: str) -> float:
-    """The contrast of two colours, from 1, the same, to 21, black on white (WCAG 2.2)."""
-    dark, light = sorted(map(luminance, colours))
-    return (light + 0.05) / (dark + 0.05)
 
 
 def check_fit(page: Page, size: str) -> None:
@@ -123,6 +77,14 @@ def check_text(page: Page, size: str, name: str) -> None:
     selectors = {"body": 7, **({"h1": 7, "td": 7, ".soft": 4.5} if name in ("report", "review") else {})}
     for selector, least in selectors.items():
         assert ratio(page.evaluate(read, [selector, "color"]), background) > least, selector
+    cells = page.evaluate("""
+      [...document.querySelectorAll(".matrix td > *")].map((cell) => getComputedStyle(cell)).map(
+        ({ color, backgroundColor }) => [color, backgroundColor]
+      )
+    """)
+    cells = [(ink, background if paper == "rgba(0, 0, 0, 0)" else paper) for ink, paper in cells]
+    assert (len(cells) > 20) == (name in ("report", "review"))
+    assert all(ratio(*pair) > 4.5 for pair in cells)
 
 
 def check_pairs(page: Page, size: str) -> None:

@@ -124,9 +124,9 @@ def test_a_digit_counts_its_wrong_seeds_of_those_that_each_side_has(seeds: tuple
     label, errors = np.array([0, 1, 1, 0]), np.array([1, 1, 1, 0])
     after = [errors if seeds == (1, 3) else label, *[label] * (seeds[1] - 1)]
     base, head = (of_models(label, np.stack(side), np.ones(4)) for side in ([errors] * seeds[0], after))
-    (digit,) = newly_right(Comparison("net", base, head, difference=difference(base.right, head.right)), {})
+    (digit,) = newly_right(Comparison("net", base, head, difference=difference(base.right, head.right)))
     assert (digit.index, digit.label, digit.old, digit.new, digit.wrong) == (0, 0, 1, 0, 1)
-    assert (digit.probability, digit.seeds_wrong, digit.png) == (1, expected, None)
+    assert (digit.probability, digit.seeds_wrong) == (1, expected)
 
 
 def test_each_class_has_its_recall_and_precision_on_both_sides() -> None:

@@ -144,7 +144,7 @@ def test_a_table_is_stale_if_it_differs_from_the_results(side: Revision, old: st
 
 def test_the_overview_shows_the_other_architectures_and_names_the_one_without_results(project: Project) -> None:
     (project.path / "metrics/predictions/cnn.json").unlink()
-    (project.path / "plots/confusion/mlp_256.png").unlink()
+    (project.path / "plots/worst_errors/mlp_256.png").unlink()
     done = project.run("python", "-m", "tools.overview")
     line = "cnn: metrics/predictions/cnn.json: no such file; make it with: dvc repro evaluate@cnn"
     assert done.stderr == f"not in the overview: {line}\n"
@@ -153,7 +153,7 @@ def test_the_overview_shows_the_other_architectures_and_names_the_one_without_re
     assert "1 architecture compared</h1>" in page
     assert "Without results, and so not shown:" in page
     assert f"<li>{line}</li>" in page
-    assert "plots/confusion/mlp_256.png: no such file; make it with: dvc repro report@mlp_256" in page
+    assert "plots/worst_errors/mlp_256.png: no such file; make it with: dvc repro report@mlp_256" in page
     assert project.run("python", "-m", "tools.overview").stdout == "", "it is current"
 
     (project.path / "metrics/predictions/mlp_256.json").unlink()
@@ -166,11 +166,13 @@ def test_the_overview_is_current_until_one_of_its_files_changes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     params = load_params(TUTORIALS)
-    kinds = (results.predictions, results.confusion, results.worst_errors)
-    code = [Path(f"{folder}/a/b.{kind}") for folder in ("stages", "tools") for kind in ("py", "j2", "css", "html")]
+    kinds = (results.predictions, results.errors, results.worst_errors)
+    code = [
+        Path(f"{folder}/a/b.{kind}") for folder in ("stages", "tools") for kind in ("py", "j2", "css", "html", "js")
+    ]
     drawn = [results.COMPARISON, results.TRAINING, results.COMPARISON_CHART, results.TRAINING_CHART]
     paths = [Path("params.yaml"), results.DESCRIPTION, *(kind("cnn") for kind in kinds), *code, *drawn]
-    shown = ["metrics/predictions/cnn.json", "plots/confusion/cnn.png", "plots/worst_errors/cnn.png"]
+    shown = ["metrics/predictions/cnn.json", "plots/errors/cnn.png", "plots/worst_errors/cnn.png"]
     assert [str(path) for path in paths[2:5]] == shown
     for path in paths[1:]:
         path.parent.mkdir(parents=True, exist_ok=True)

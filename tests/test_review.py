@@ -66,14 +66,17 @@ def test_a_fresh_clone_shows_the_change_from_git_alone(reviewed: tuple[Project, 
 
 def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewed: tuple[Project, str], changed) -> None:
     _, html = pages(reviewed[0])
-    assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)|url\((?!data:)', html)
     before, after = (predictions(changed, side, "mlp_256") for side in ("HEAD~1", "HEAD"))
     images = np.load(changed.path / "data/prepared/test/images.npy")
-    shown = dict(re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="test image (\d+),', html))
-    shown = {int(index): np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for png, index in shown.items()}
-    assert set(shown) == set(np.flatnonzero(before.right[0] != after.right[0]))
-    for index, picture in shown.items():
-        assert np.array_equal(255 - picture, np.round(255 * images[index, ..., 0]))
+    (png,) = re.findall(r"background-image: url\(data:image/png;base64,([^)]+)\)", html)
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
+    places = re.findall(r'aria-label="test image (\d+), label \d" style="background-position: (\S+)px (\S+)px"', html)
+    assert {int(index) for index, *_ in places} == set(np.flatnonzero(before.right[0] != after.right[0]))
+    for index, x, y in places:
+        left, top = -int(x) // 8, -int(y) // 8  # each pixel is shown as 8 x 8
+        shown = sheet[top : top + 8, left : left + 8]
+        assert np.array_equal(255 - shown, np.round(255 * images[int(index), ..., 0]))
     some = next(iter(np.flatnonzero(before.right[0] & ~after.right[0])))
     old, new = before.prediction[0, some], after.prediction[0, some]
     assert f"label {after.label[some]}<br>{old} → {new}<br>" in html

@@ -110,7 +110,7 @@ def test_a_base_without_pictures_of_errors_leaves_their_places_empty(reviewer: P
     _, html = pages(reviewer)
     before, after = (predictions(reviewer, side, "mlp_256") for side in ("HEAD~1", "HEAD"))
     elsewhere = predictions(reviewer, "HEAD", "softmax")  # whose errors have pictures
-    assert html.count('<div class="none">') == (after.right & ~before.right & elsewhere.right).sum() > 0
+    assert html.count('class="tile none"') == (after.right & ~before.right & elsewhere.right).sum() > 0
     assert f"plots/errors/mlp_256.png: not in HEAD~1 ({commit(reviewer, 'HEAD~1')})" in html
 
 

@@ -91,6 +91,11 @@ class Comparison(Change):
         return len(self.base.seeds) == len(self.head.seeds) == 1
 
     @property
+    def names(self) -> list[int] | list[str]:
+        """What the classes are called, in the side that has more of them; in the head if both have as many."""
+        return max(self.head, self.base, key=lambda side: side.classes).names
+
+    @property
     def has_other_seeds(self) -> bool:
         """Whether the sides have other seeds."""
         return self.base.seeds != self.head.seeds
@@ -153,8 +158,7 @@ class Comparison(Change):
         return after / len(self.head.seeds) - before / len(self.base.seeds)
 
     def _confusion(self) -> list[pd.DataFrame]:
-        classes = max(self.base.classes, self.head.classes)
-        return [tables.confusion(side.label, side.prediction, classes) for side in (self.base, self.head)]
+        return [tables.confusion(side.label, side.prediction, self.names) for side in (self.base, self.head)]
 
 
 def percent(share: float) -> str:

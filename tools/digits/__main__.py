@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common.prepared import Dataset
-from stages.results.pictures import digit_sheet, save
+from stages.results.pictures import image_sheet, save
 from stages.support.errors import PipelineError, command
 from tools.common import results
 from tools.common.arguments import number
@@ -33,18 +33,18 @@ def print_first(rows: pd.DataFrame, count: int, noun: str, which: str = "") -> N
 def draw(
     rows: pd.DataFrame, images: np.ndarray, arguments: argparse.Namespace, heading: str, names: Sequence[str] = ()
 ) -> None:
-    """Draws the digits of the first rows, if `--output` is given."""
+    """Draws the images of the first rows, if `--output` is given."""
     if arguments.output:
         rows = rows.head(arguments.count)
         shown = rows.head(MOST_SHOWN)
-        digits = images[shown["index"].to_numpy(dtype=int), ..., 0]
-        dataset = Dataset.read(results.TEST_DATA).dataset
-        write(digits, lookups.titles(shown, names), f"{dataset}: {heading}", arguments.output, len(rows))
+        chosen, dataset = images[shown["index"].to_numpy(dtype=int)], Dataset.read(results.TEST_DATA)
+        titles, heading = lookups.titles(shown, names), f"{dataset.dataset}: {heading}"
+        write(chosen, titles, heading, arguments.output, len(rows), dataset.photo)
 
 
-def write(digits: np.ndarray, titles: list[str], heading: str, path: Path, total: int) -> None:
-    """Writes a picture of digits, (n, height, width), and prints its path, and of how many in `total` these are."""
-    save(digit_sheet(digits, titles, heading), path)
+def write(images: np.ndarray, titles: list[str], heading: str, path: Path, total: int, photo: bool = False) -> None:
+    """Writes a picture of images, (n, height, width[, channels]), and prints its path, and of how many these are."""
+    save(image_sheet(images, titles, heading, photo), path)
     print(f"{path} (first {MOST_SHOWN} of {total:,})" if total > MOST_SHOWN else path)
 
 
@@ -72,6 +72,7 @@ def show(arguments: argparse.Namespace) -> None:
             rows = rows.assign(prediction=probabilities.argmax(axis=1), probability=probabilities.max(axis=1))
     elif arguments.seed is not None:
         raise PipelineError("--seed: expected an architecture too; add --architecture NAME")
+    rows = lookups.named(rows, lookups.classes())
     print_first(rows, arguments.count, f"{arguments.split} image")
     draw(rows, images, arguments, heading)
 
@@ -79,12 +80,15 @@ def show(arguments: argparse.Namespace) -> None:
 def errors(arguments: argparse.Namespace) -> None:
     """List wrong predictions, those that most seeds make first, then the most confident; filter them."""
     images, labels = lookups.prepared("test")
-    names = models.reported(arguments.architecture)
+    names, classes = models.reported(arguments.architecture), lookups.classes()
+    label, prediction = (
+        lookups.class_number(f"--{option}", getattr(arguments, option), classes) for option in ("label", "prediction")
+    )
     predictions = {name: lookups.recorded(name, labels) for name in names}
     seeds = max(len(item.prediction) for item in predictions.values())
     least = at_most(arguments.min_seeds, seeds, "--min-seeds", "seeds")
     limits = arguments.min_probability, arguments.max_probability
-    rows = lookups.select(lookups.errors(predictions), arguments.label, arguments.prediction, *limits, least)
+    rows = lookups.named(lookups.select(lookups.errors(predictions), label, prediction, *limits, least), classes)
     print_first(rows, arguments.count, "error")
     draw(rows, images, arguments, f"errors of {', '.join(names) if len(names) < 3 else f'{len(names)} architectures'}")
 
@@ -96,7 +100,7 @@ def common(arguments: argparse.Namespace) -> None:
     predictions = {name: lookups.recorded(name, labels) for name in names}
     count = sum(len(item.prediction) for item in predictions.values())
     at_least = at_most(arguments.at_least or count, count, "--at-least", "models")
-    rows = lookups.common(predictions, at_least)
+    rows = lookups.named(lookups.common(predictions, at_least), lookups.classes())
     which = f"at least {at_least} of {count} models" if at_least < count else f"all {count} models"
     which, get = ("the only model", "gets") if count == 1 else (which, "get")
     print_first(rows, arguments.count, "test image", f" that {which} {get} wrong")
@@ -115,6 +119,8 @@ def classify(arguments: argparse.Namespace) -> None:
     from tools.digits import own
 
     dataset = Dataset.read(results.TEST_DATA)
+    if dataset.photo:
+        raise PipelineError(f"classify: expected a data set of drawn digits, found photos ({dataset.dataset})")
     name = models.reported([arguments.architecture])[0] if arguments.architecture else models.best()
     seed = models.chosen(arguments.seed)
     heading = f"{models.described(name, seed)}, trained on {dataset.dataset}"
@@ -123,7 +129,7 @@ def classify(arguments: argparse.Namespace) -> None:
         probabilities = models.predict(name, seed, np.stack(images)[..., np.newaxis])
         first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
         columns = {"file": files, "prediction": first, "probability": probabilities.max(axis=1), "second": second}
-        rows = pd.DataFrame(columns | {"note": notes})
+        rows = lookups.named(pd.DataFrame(columns | {"note": notes}), lookups.classes())
         print(f"{heading}:")
         print_table(rows if any(notes) else rows.drop(columns="note"))
         if arguments.output:
@@ -163,8 +169,8 @@ def arguments() -> argparse.Namespace:
     shown.add_argument("first", type=number(0), help="index of the first digit")
     shown.add_argument("--split", choices=("train", "test"), default="test", help="default: test")
     wrong = add(errors, listed, several)
-    wrong.add_argument("--label", type=number(0), metavar="CLASS", help="only digits of this class")
-    wrong.add_argument("--prediction", type=number(0), metavar="CLASS", help="only digits predicted as this class")
+    wrong.add_argument("--label", metavar="CLASS", help="only images of this class, by its name or number")
+    wrong.add_argument("--prediction", metavar="CLASS", help="only images predicted as this class")
     share = number(0, float, most=1)
     wrong.add_argument("--min-probability", type=share, default=0, metavar="P", help="of the prediction (default: 0)")
     wrong.add_argument("--max-probability", type=share, default=1, metavar="P", help="of the prediction (default: 1)")

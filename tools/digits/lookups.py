@@ -1,21 +1,49 @@
-"""Tables of digits and predictions, one row per digit."""
+"""Tables of test images and predictions, one row per image. Classes are numbers, or have the names of the data set."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from stages.common.prepared import Dataset
+from stages.results.pictures import shortened
 from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError, printable
+from stages.support.notation import nearest
 from stages.support.params import load_params
 from tools.common import results
 
+SHORT = 9  # characters of a class's name where two stand side by side
+
 
 def prepared(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the images, float32 (n, height, width, 1) in [0, 1], and labels (n,) of "train" or "test"."""
+    """Reads the images, float32 (n, height, width, channels) in [0, 1], and labels (n,) of "train" or "test"."""
     folder = results.TRAINING_DATA if split == "train" else results.TEST_DATA
     images, one_hot = Dataset.read(folder).load(folder)
     return images, one_hot.argmax(axis=1)
+
+
+def classes() -> list[int] | list[str]:
+    """Returns the names of the data set's classes, printable, or their numbers if they have none."""
+    dataset = Dataset.read(results.TEST_DATA)
+    return [printable(name) for name in dataset.class_names] or list(range(dataset.classes))
+
+
+def class_number(option: str, text: str | None, names: Sequence[int | str]) -> int | None:
+    """Returns the number of a class, for its name or its number. Raises `PipelineError` if there is no such class."""
+    known = [str(name) for name in names]
+    if text is None or text in known:
+        return None if text is None else known.index(text)
+    if text.isdecimal() and int(text) < len(known):
+        return int(text)
+    raise PipelineError(f"{option}: no class '{text}'{nearest(text, known)}")
+
+
+def named(rows: pd.DataFrame, names: Sequence[int | str]) -> pd.DataFrame:
+    """Returns the rows with the names of classes for their numbers, in the columns that hold any."""
+    columns = rows.columns.intersection(["label", "prediction", "second"])
+    return rows.assign(**{column: np.array(names)[rows[column].to_numpy(dtype=int)] for column in columns})
 
 
 def recorded(name: str, labels: np.ndarray) -> Predictions:
@@ -77,24 +105,33 @@ def _prediction(item: Predictions) -> np.ndarray:
     With several seeds it is text: the wrong prediction that most seeds give, and how many give it, as `8 (2/3)`; the
     label if all are right.
     """
-    count = len(item.prediction)
+    count, names = len(item.prediction), np.array(item.names)
     if count == 1:
-        return item.prediction[0]
-    text = item.label.astype(str).astype(object)
+        return names[item.prediction[0]]
+    text = names[item.label].astype(str).astype(object)
     for row in item.errors.itertuples(index=False, name="Error"):
-        text[row.index] = f"{row.prediction} ({row.seeds}/{count})"
+        text[row.index] = f"{names[row.prediction]} ({row.seeds}/{count})"
     return text
 
 
-def titles(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Returns titles for digits in a picture: `340: l=5,p=3`, seeds and probability, or the predictions of `names`."""
+def titles(rows: pd.DataFrame, architectures: Sequence[str]) -> list[str]:
+    """Returns titles for images in a picture, from rows as `named` returns them.
+
+    `340: l=5,p=3`, or `cat → dog` and `340`; then seeds and probability, or what the `architectures` predict.
+    """
     lines = []
     for row in rows.to_dict("records"):
-        title = f"{row['index']}: l={row['label']}"
+        index, label = row["index"], row["label"]
+        has_name = isinstance(label, str)
+        title = f"{index}: {shortened(label) if has_name else f'l={label}'}"
         if "prediction" in row:
             seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, " if "seeds" in row else ""
-            title += f",p={row['prediction']}\n{seeds}{row['probability']:.1%}"
-        elif names:
-            title += "\np=" + ",".join(str(row[name]).partition(" ")[0] for name in names)
+            pair = f"{title},p={row['prediction']}\n"
+            if has_name:
+                pair = f"{shortened(label, SHORT)} → {shortened(row['prediction'], SHORT)}\n{index}, "
+            title = f"{pair}{seeds}{row['probability']:.1%}"
+        elif architectures:
+            predicted = [re.sub(r" \(\d+/\d+\)$", "", str(row[name])) for name in architectures]
+            title += "\np=" + ",".join(shortened(name, SHORT) for name in predicted)
         lines.append(title)
     return lines

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -11,10 +12,12 @@ from stages.common.files import write_text
 from stages.data.archive import Description
 from stages.results.pictures import save
 from stages.results.predictions import Predictions
+from stages.results.tables import normalised
 from stages.support.errors import PipelineError
 from stages.support.params import Overview, Params
 from tools.common import charts
 from tools.common.comparison import read_architectures, read_description, tables, to_csv
+from tools.common.images import Sheet, error_images, error_rows
 from tools.common.results import COMPARISON, COMPARISON_CHART, PLOTS, TRAINING, TRAINING_CHART
 from tools.common.revision import WORKSPACE
 from tools.common.templates import data_uri, escaped, html_page, render
@@ -56,6 +59,10 @@ class OverviewPage:
 
     def page(self, inputs: str) -> str:
         """Renders the HTML page, with the pictures in `plots`; `inputs` is a digest of what it is drawn from."""
+        images, without_pictures = error_images(WORKSPACE, self.architectures)
+        rows = {architecture.name: error_rows(architecture) for architecture in self.architectures}
+        sheet = Sheet.of(images, (row[0] for listed in rows.values() for row in listed))
+        first = max(self.architectures, key=lambda architecture: architecture.classes)
         text = render(
             "overview.md.j2",
             description=self.description,
@@ -64,9 +71,18 @@ class OverviewPage:
             missing=self.missing,
             seeds_ended_apart="seeds" in self.tables[TRAINING],
             confused_pairs=self.confused_pairs,
+            without_pictures=without_pictures,
+            shares_of=_shares,
             picture=_picture,
         )
-        return html_page(f"{self.description.dataset}: architectures compared", text, inputs)
+        data = sheet.script_data(first.names, len(first.seeds), rows)
+        return html_page(f"{self.description.dataset}: architectures compared", text, inputs, sheet.style, data)
+
+
+def _shares(architecture: Predictions) -> tuple[list[list[float]], float]:
+    """Returns the confusion matrix as shares of each label, NaN for a label without images, and the largest error."""
+    shares = normalised(architecture.confusion).to_numpy()
+    return shares.tolist(), float(np.nanmax(np.where(np.eye(len(shares)), 0, shares)))
 
 
 def _picture(path: str, what: str) -> Markup:

@@ -12,10 +12,11 @@ from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError
 from tools.common import charts
 from tools.common.changes import BETTER, NEW, REMOVED, WORSE, Change, interval, percent
+from tools.common.images import Images, Sheet, change_rows, error_images
 from tools.common.revision import Revision
 from tools.common.templates import data_uri, html_page, render
 from tools.review.content import Review
-from tools.review.digits import Images, by_pair, error_images, newly_right, newly_wrong
+from tools.review.digits import by_pair, newly_right, newly_wrong
 
 LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
 SHOWN = 60  # digits shown as pictures, at most; all are listed
@@ -26,14 +27,18 @@ NO_PICTURE = Markup("")
 def html(review: Review) -> str:
     """Renders the page, with its pictures in it."""
     images, missing = read_images(review)
-    text = _text(review, page=True, images=images, missing=missing, picture=inline_picture, curves=inline_curves)
-    return html_page(f"Review: {review.head} against {review.base}", text)
+    rows = {item.name: change_rows(item) for item in review.compared if item.difference}
+    sheet = Sheet.of(images, (row[0] for listed in rows.values() for row in listed))
+    text = _text(review, page=True, sheet=sheet, missing=missing, picture=inline_picture, curves=inline_curves)
+    names = max((item.names for item in review.compared), key=len, default=[])
+    data = sheet.script_data(names, 0, rows) if rows else None
+    return html_page(f"Review: {review.head} against {review.base}", text, style=sheet.style, data=data)
 
 
 def markdown(review: Review, url: str | None) -> str:
     """Renders the comment. It shows the pictures of both sides if `url` is where commits can be seen."""
     link = functools.partial(_link, url)
-    text = _text(review, page=False, images={}, missing=[], picture=link, curves=lambda _: NO_PICTURE)
+    text = _text(review, page=False, sheet=None, missing=[], picture=link, curves=lambda _: NO_PICTURE)
     text = re.sub(r"^#", "###", text, flags=re.MULTILINE)  # smaller headings
     if len(text) <= LONGEST:
         return text
@@ -44,7 +49,7 @@ def _text(review: Review, **mode: Any) -> str:
     sections = [item for item in review.changed if not item.note or item.note == NEW]
     words = {"percent": percent, "interval": interval, "better": BETTER, "worse": WORSE, "removed": REMOVED}
     digits = {"newly_wrong": newly_wrong, "newly_right": newly_right, "by_pair": by_pair, "shown": SHOWN}
-    return render("review.md.j2", review=review, sections=sections, data_uri=data_uri, **words, **digits, **mode)
+    return render("review.md.j2", review=review, sections=sections, **words, **digits, **mode)
 
 
 def read_images(review: Review) -> tuple[Images, list[str]]:

@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import json
 import re
 from html import escape
 from itertools import pairwise
@@ -14,6 +15,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from stages.results.pictures import shortened
 from stages.support.errors import printable
 
 FOLDER = Path(__file__).parent
@@ -41,7 +43,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["fenced"] = _fenced
+    environment.filters |= {"fenced": _fenced, "attribute": _attribute, "shortened": _shortened}
     return environment
 
 
@@ -61,17 +63,35 @@ def _fenced(value: Any) -> Markup:
     return Markup(printable(str(value)).replace("```", "'''"))  # noqa: S704
 
 
-def html_page(title: str, text: str, inputs: str = "") -> str:
-    """Renders Markdown as a self-contained HTML page; `inputs` is a digest of what it was made from."""
+def _attribute(value: Any) -> Markup:
+    """Escapes text for an attribute of an HTML element, within quotes."""
+    return Markup(escape(printable(str(value))))  # noqa: S704
+
+
+def _shortened(value: Any) -> Markup:
+    """Escapes the name of a class, cut in the middle if it is long."""
+    return escaped(shortened(printable(str(value))))
+
+
+def html_page(title: str, text: str, inputs: str = "", style: str = "", data: dict[str, Any] | None = None) -> str:
+    """Renders Markdown as a self-contained HTML page.
+
+    `inputs` is a digest of what it was made from, `style` a further style sheet, `data` what page.js reads; without
+    `data`, the page has no script.
+    """
     parser = MarkdownIt("commonmark", {"html": True, "highlight": _coloured}).enable("table")
     tokens = parser.parse(text)
     _name_cells(tokens)
     body = parser.renderer.render(tokens, parser.options, {})
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     body = re.sub(r"<blockquote>\n<p>\[!(\w+)\]\n", r'<blockquote class="\1">\n<p>', body)  # GitHub's alerts
-    style = (FOLDER / "style.css").read_text(encoding="utf-8")
-    page = Template((FOLDER / "page.html").read_text(encoding="utf-8"))
-    return page.substitute(title=escape(printable(title)), inputs=escape(inputs), style=style, body=body)
+    files = {name: (FOLDER / name).read_text(encoding="utf-8") for name in ("page.html", "page.js", "style.css")}
+    script = ""
+    if data is not None:
+        content = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")  # no name ends the element
+        script = f'<script type="application/json">{content}</script>\n<script>\n{files["page.js"]}</script>\n'
+    parts = {"inputs": escape(inputs), "style": files["style.css"] + style, "body": body, "script": script}
+    return Template(files["page.html"]).substitute(title=escape(printable(title)), **parts)
 
 
 def _coloured(code: str, *_: Any) -> str:

@@ -1,0 +1,265 @@
+"""The pages answer by clicks, keys and addresses: the images behind a confusion matrix, in a real browser."""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page
+
+from stages.common.files import write_json
+from stages.report import draw_worst_errors, write_errors
+from stages.results.predictions import Predictions
+from stages.support.params import Overview
+from tools.common import results
+from tools.common.changes import Comparison
+from tools.common.comparison import read_description
+from tools.common.images import change_rows
+from tools.common.revision import WORKSPACE
+from tools.overview.drawing import OverviewPage
+
+from .browser import SIZES, launched, opened
+from .conftest import Project
+from .reviews import of_models, predictions, write_results
+
+pytestmark = pytest.mark.browser
+
+NAMES = ("cat", '<b class="x">dog</b>', "\"' onclick='x'", "a|b*c*", "x" * 200, "</script>", "鳥")
+KEPT, SCREENFUL = 150, 24
+LABEL = np.random.default_rng(0).integers(0, 7, 300)
+
+
+def of_seeds(name: str, seeds: list[int]) -> Predictions:
+    """Predictions of three seeds for 300 images, of which about a half are wrong."""
+    random = [np.random.default_rng(seed) for seed in seeds]
+    wrong = [np.where(one.random(300) < 0.5, one.integers(0, 7, 300), LABEL) for one in random]
+    probability = np.stack([one.random(300) for one in random]).round(6)
+    return replace(of_models(LABEL, np.stack(wrong), probability, name, classes=7), class_names=NAMES)
+
+
+FIRST, SECOND = of_seeds("cnn", [1, 2, 3]), of_seeds("vs", [3, 4, 5])
+
+
+def colour(index: int) -> tuple[int, int, int]:
+    """The one colour of a test image."""
+    return 10 + index % 16 * 15, 10 + index // 16 * 12, 200
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of two architectures on colour images of seven classes with odd names, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("report")
+    images = np.array([np.full((8, 6, 3), colour(index)) / 255 for index in range(300)])
+    md5 = {}
+    with contextlib.chdir(folder):
+        side = write_results(Path(), FIRST, SECOND)
+        description = side.read_json(results.DESCRIPTION)
+        for name in ("x_train", "x_test"):
+            description["arrays"][name]["shape"][1:] = [8, 6, 3]
+        write_json(results.DESCRIPTION, description | {"class_names": NAMES, "photo": True})
+        for item in (FIRST, SECOND):
+            write_errors(item, images, KEPT, results.errors(item.name))
+            draw_worst_errors(item, images, True, 10, results.worst_errors(item.name))
+            for path in (results.errors(item.name), results.predictions(item.name)):
+                md5[path] = {"path": str(path), "md5": WORKSPACE.digest(str(path))}
+        entries = {
+            f"report@{name}": {"cmd": "", "deps": [md5[results.predictions(name)]], "outs": [md5[results.errors(name)]]}
+            for name in ("cnn", "vs")
+        }
+        write_json(Path("dvc.lock"), {"stages": entries})
+        overview = OverviewPage(read_description(WORKSPACE), [FIRST, SECOND], [], Overview(confidence=0.95), 5)
+        overview.draw()
+        Path("plots/report.html").write_text(overview.page(""))
+    return folder / "plots/report.html"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def screenshots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return Path(request.config.getoption("--screenshots") or tmp_path)
+
+
+def figures(page: Page, within: str = ".view") -> list[tuple[int, str, float, str]]:
+    """The images shown: index, what is read as what, probability in percent, note."""
+    texts = page.locator(f"{within} figcaption").evaluate_all("(all) => all.map((each) => each.innerText)")
+    rows = [text.split("\n") for text in texts]
+    pairs = [re.fullmatch(r"#(\d+) · ([\d.]+)%", row[1]).groups() for row in rows]
+    return [
+        (int(index), row[0], float(share), " ".join(row[2:]))
+        for row, (index, share) in zip(rows, pairs, strict=True)
+    ]  # fmt: skip
+
+
+def show_all(page: Page, within: str = ".view") -> None:
+    while (more := page.locator(f"{within} button")).is_visible():
+        more.click()
+
+
+def readings(item: Predictions, label: int | None, prediction: int | None) -> dict[tuple[int, int], int]:
+    """For each image and wrong prediction of a cell, a row or a column: how many seeds give it."""
+    counts: dict[tuple[int, int], int] = {}
+    for row in item.prediction:
+        for index in np.flatnonzero(row != item.label):
+            if label in (None, item.label[index]) and prediction in (None, row[index]):
+                counts[index, row[index]] = counts.get((index, row[index]), 0) + 1
+    return counts
+
+
+def check(page: Page, item: Predictions, label: int | None, prediction: int | None) -> None:
+    """The images of a cell, a row or a column are shown, a screenful at a time, most confident first."""
+    expected = readings(item, label, prediction)
+    assert len(figures(page)) == min(SCREENFUL, len(expected)) > 0
+    heading = page.locator(".view [role=status]:not(:empty)").inner_text()
+    images = len({index for index, _ in expected})
+    assert f"{images} image{'s' if images > 1 else ''}, {sum(expected.values())} time" in heading
+    show_all(page)
+    shown = figures(page)
+    wrong = (item.prediction != item.label).sum(axis=0)
+    notes = {
+        (index, f"{NAMES[item.label[index]]} read as {NAMES[read]}"): f"{given} of 3 seeds"
+        + (f", wrong in {wrong[index]}" if wrong[index] > given else "")
+        for (index, read), given in expected.items()
+    }
+    assert {(index, text): note for index, text, _, note in shown} == notes
+    assert len(shown) == len(expected)
+    assert [share for *_, share, _ in shown] == sorted((share for *_, share, _ in shown), reverse=True)
+
+
+def test_a_cell_a_label_and_a_prediction_show_their_images(report: Path, chromium, screenshots: Path) -> None:
+    with opened(chromium, report, "laptop", screenshots) as page:
+        assert page.locator(".view figure").count() == 0
+        count = FIRST.confusion.iat[0, 1]
+        page.get_by_label(f"label cat read as {NAMES[1]}: {count} times").first.click()
+        assert page.url.endswith("#cnn/0/1")
+        check(page, FIRST, 0, 1)
+        assert sum(readings(FIRST, 0, 1).values()) == count
+        assert page.locator("[aria-current]").inner_text() == str(count)
+
+        page.locator("[href='#cnn//4']").focus()
+        page.keyboard.press("Enter")
+        check(page, FIRST, None, 4)
+        assert page.evaluate("document.activeElement.getAttribute('href')") == "#cnn//4", (
+            "the next key moves from there"
+        )
+        page.keyboard.press("Shift+Tab")
+        assert page.evaluate("document.activeElement.getAttribute('href')") == "#cnn//3"
+        page.locator("[href='#vs/6/']").press("Enter")
+        check(page, SECOND, 6, None)
+
+        page.go_back()
+        check(page, FIRST, None, 4)
+        page.get_by_text("close", exact=True).click()
+        assert page.locator(".view figure").count() == 0
+
+
+@pytest.mark.parametrize("address", ["#cnn/7/1", "#cnn/0", "#mlp/0/1", "#cnn/x/1", "#cnn/vs/mlp", "#cnn/0/1/2", "#%"])
+def test_an_address_of_nothing_shows_the_page_as_it_is(report: Path, chromium, screenshots, address: str) -> None:
+    with opened(chromium, report, "laptop", screenshots, address) as page:
+        assert page.locator(".view figure, .view a").count() == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_address_opens_a_view_that_fits_the_screen(report: Path, chromium, screenshots: Path, size: str) -> None:
+    with opened(chromium, report, size, screenshots, "#vs/4/2") as page:
+        check(page, SECOND, 4, 2)
+        assert page.locator(".view [role=status]:not(:empty)").bounding_box()["y"] >= 0
+        for address in ("#cnn//", "#cnn/vs/vs"):
+            page.evaluate("(address) => { location.hash = address }", address)
+            assert page.locator(".view figure").count() >= SCREENFUL
+            assert page.evaluate("document.scrollingElement.scrollWidth") == SIZES[size]["width"]
+            page.screenshot(path=screenshots / f"click-{size}-{len(address)}.png")
+
+
+def test_names_are_text(report: Path, chromium, screenshots: Path) -> None:
+    with opened(chromium, report, "laptop", screenshots, "#cnn//") as page:
+        assert page.locator("main b.x, main [onclick]").count() == 0
+        assert page.get_by_label(f"errors with label {NAMES[2]}", exact=True).count() == 2
+        for text in NAMES[1], NAMES[3], NAMES[5], "x" * 200:
+            assert page.get_by_role("cell", name=text, exact=True).count() > 0
+
+
+def test_pictures_are_those_of_their_images_and_others_are_counted(report: Path, chromium, screenshots: Path) -> None:
+    kept = {int(index) for item in (FIRST, SECOND) for index in item.errors["index"][:KEPT]}
+    with opened(chromium, report, "laptop", screenshots, "#cnn//") as page:
+        show_all(page)
+        missing = {index for index, _ in readings(FIRST, None, None)} - kept
+        text = page.locator(".view > .soft").inner_text()
+        assert f"Without a picture: {len(missing)} images (" in text
+        assert set(re.search(r"\((.*)\)", text)[1].split(", ")) == set(map(str, missing))
+        assert "report.kept_errors" in text
+        tiles = page.locator(".view .tile").evaluate_all("(all) => all.map((each) => each.className)")
+        without = {index for (index, *_), kind in zip(figures(page), tiles, strict=True) if kind == "tile none"}
+        assert without == missing
+        box = page.locator(".view .tile").first.bounding_box()
+        assert (box["width"], box["height"]) == (48, 64)
+        for place, (index, *_) in list(enumerate(figures(page)))[:60:9]:
+            if index in kept:
+                shown = Image.open(io.BytesIO(page.locator(".view .tile").nth(place).screenshot())).convert("RGB")
+                assert {shown.getpixel(point) for point in ((5, 5), (24, 32), (42, 58))} == {colour(index)}
+
+
+def test_two_architectures_side_by_side(report: Path, chromium, screenshots: Path) -> None:
+    comparison = Comparison("", SECOND, FIRST)
+    with opened(chromium, report, "laptop", screenshots) as page:
+        one, other = page.get_by_label("architecture").all()
+        one.select_option("vs")
+        other.select_option("cnn")
+        page.get_by_text("show", exact=True).press("Enter")
+        assert page.url.endswith("#vs/vs/cnn")
+        show_all(page, ".pair > :first-child")
+        show_all(page, ".pair > :last-child")
+        for half, better, worse, expected in (
+            (1, "vs", FIRST, comparison.broke),
+            (2, "cnn", SECOND, comparison.fixed),
+        ):
+            within = f".pair > :nth-child({half})"
+            heading = f"{better} right, {worse.name} wrong: {len(expected)} images"
+            assert page.locator(f"{within} h3").inner_text() == heading
+            errors = worse.errors.set_index("index").loc[expected]
+            rows = {row.Index: f"{NAMES[row.label]} read as {NAMES[row.prediction]}" for row in errors.itertuples()}
+            assert {index: text for index, text, *_ in figures(page, within)} == rows
+        page.goto(f"{report.as_uri()}#cnn/vs/vs")
+        assert page.locator("select").first.input_value() == "cnn"
+
+
+def test_without_a_script_the_page_is_whole(report: Path, chromium, screenshots: Path) -> None:
+    with opened(chromium, report, "phone", screenshots, "#cnn/0/1", script=False) as page:
+        assert page.get_by_label("label cat read as ").first.is_visible()
+        assert page.locator("details").count() == 2
+        assert not page.locator("select").first.is_visible()
+        assert page.get_by_text("Choose a cell").filter(visible=True).count() == 0
+
+
+def test_a_cell_of_a_review_shows_what_changed(project: Project, chromium: Browser, screenshots: Path) -> None:
+    project.edit_json("metrics/predictions/cnn.json", lambda file: file["prediction"][0].reverse())
+    now = Predictions.parse((project.path / "metrics/predictions/cnn.json").read_bytes(), "cnn", "")
+    project.run("python", "-m", "tools.review", "HEAD")
+    base = predictions(project, "HEAD", "cnn")
+    change = Comparison("cnn", base, now)
+    matrix = change.confusion_difference().to_numpy()
+    label, prediction = np.argwhere(matrix == matrix.max())[0]
+    with opened(chromium, project.path / "review/review.html", "laptop", screenshots) as page:
+        page.locator(f"[href='#cnn/{label}/{prediction}']").click()
+        show_all(page)
+        expected = {
+            (index, "now" if side is now else "in base")
+            for side, other in ((now, base), (base, now))
+            for index in np.flatnonzero((now.label == label) & (side.prediction[0] == prediction))
+            if other.prediction[0, index] != prediction
+        }
+        shown = figures(page)
+        assert {(index, note) for index, _, _, note in shown} == expected
+        assert len(shown) == len(expected)
+        assert sum(1 if note == "now" else -1 for *_, note in shown) == matrix[label, prediction]
+        assert len({row[0] for row in change_rows(change)}) > len(shown), "the rest is behind other cells"
+        assert page.locator(".view .tile:not(.none)").count() > 0
