@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.progress import Progress
 
-from stages.models.identity import shared_identity
+from stages.models.identity import custom_identity, shared_identity
 from stages.support.errors import PipelineError
 from tools.sweep.space import Choice, Range, Space
 from tools.sweep.training import DATA, Place, Training, TrainingError, side_by_side
@@ -64,7 +64,7 @@ class Search:
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         train = self.content["train"]
-        self.identity = shared_identity(train["kernels"], DATA)
+        self.identity = shared_identity(train["kernels"], DATA) + custom_identity(repr(self.space.block))
         self.study = optuna.create_study(
             study_name=self.space.name,
             storage=f"sqlite:///{self.folder / 'study.db'}",
