@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +136,9 @@ class Builder:
     def _located(self, where: str) -> Iterator[None]:
         """Turns what Keras raises for a wrong argument or input into one line."""
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", r"`build\(\)` was called")  # on a layer that fails, as is said then
+                yield
         except Exception as error:  # Keras has no class of its own for these
             text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("\n\nArguments received")[0]
             text = re.sub(r"^Exception encountered when calling \S+\.", "", text)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from stages.common.kernels import Kernels, kernels_identity
 from stages.common.prepared import FILES
+from stages.support import custom_api
 from stages.support.architecture import Architecture
-from stages.support.custom_api import classes
 from stages.support.errors import CUSTOM
 from stages.support.versions import pinned, pins
 
@@ -59,9 +59,9 @@ def code(root: Path) -> str:
 
 def custom_identity(architecture: str) -> str:
     """The part of the identity of an architecture whose text names a class in stages/models/custom.py; "" if none."""
-    if not classes().keys() & set(re.findall(r"\w+", architecture)):
+    if not custom_api.classes().keys() & set(re.findall(r"\w+", architecture)):
         return ""
-    source = _normalised((ROOT.parent / CUSTOM).read_text(encoding="utf-8"))
+    source = _normalised((custom_api.ROOT / CUSTOM).read_text(encoding="utf-8"))
     return f", {hashlib.blake2b(source.encode()).hexdigest()}"
 
 

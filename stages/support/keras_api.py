@@ -27,6 +27,10 @@ Kind = Literal["layer", "optimizer", "loss", "schedule", "initializer", "regular
 SCHEMA_PATH = Path(__file__).parents[1] / "params.schema.json"
 CLASSES = "classes"  # in place of a number of units: the number of classes in the data
 EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")  # in place of a number of steps
+INTEGER: dict[str, list[dict[str, Any]]] = {  # what may stand for an integer
+    "layer": [{"enum": [CLASSES]}],
+    "schedule": [{"type": "string", "pattern": EPOCHS.pattern}],
+}
 TYPES: dict[str, Any] = {"integer": int, "number": (int, float), "string": str, "array": list, "null": type(None)}
 BRANCHES = "branches"  # the argument of a layer that merges: lists of layers, each applied to the same input
 
@@ -116,8 +120,8 @@ def definitions(kind: Kind) -> dict[str, dict[str, Any]]:
 @functools.cache
 def custom(kind: Kind) -> dict[str, dict[str, Any]]:
     """Returns the same of the objects in stages/models/custom.py. Raises `PipelineError` if Keras has one's name."""
-    keras, steps = definitions(kind), {"type": "string", "pattern": EPOCHS.pattern}
-    own = custom_definitions(kind, keras, {"layer": [{"enum": [CLASSES]}], "schedule": [steps]}.get(kind, []))
+    keras = definitions(kind)
+    own = custom_definitions(kind, keras, INTEGER.get(kind, []))
     if taken := [name for name in own if name in keras or name in REFUSED]:
         raise PipelineError(f"{CUSTOM}, line {classes()[taken[0]].lineno}: Keras has a {taken[0]}; rename this one")
     return own
