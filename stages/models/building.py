@@ -137,10 +137,11 @@ class Builder:
         """Turns what Keras raises for a wrong argument or input into one line."""
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", r"`build\(\)` was called")  # on a layer that fails, as is said then
+                warnings.filterwarnings("ignore", ".*unbuilt state")  # of a layer whose error follows
                 yield
         except Exception as error:  # Keras has no class of its own for these
             text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("\n\nArguments received")[0]
+            text = text.rpartition("Error encountered:\n\n")[2]
             text = re.sub(r"^Exception encountered when calling \S+\.", "", text)
             message = " ".join(text.split())[:300] or type(error).__name__
             who = in_custom(error) or "Keras says"
