@@ -1,8 +1,11 @@
 """Builds Keras models from params.yaml."""
 
 import contextlib
+import importlib
+import json
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +16,8 @@ from stages.models.models import has_layers_of, import_keras, load_weights
 from stages.models.portable import initialize_orthogonal, use_portable_operations
 from stages.support.architecture import Architecture, Fit
 from stages.support.dvc_cache import anew, made_by
-from stages.support.errors import PipelineError
-from stages.support.keras_api import BRANCHES, CLASSES, EPOCHS, KerasObject, definitions
+from stages.support.errors import CUSTOM, PipelineError, in_custom
+from stages.support.keras_api import BRANCHES, CLASSES, EPOCHS, KerasObject, custom, definitions
 from stages.support.params import PARAMS_PATH, mistake
 
 if TYPE_CHECKING:
@@ -83,7 +86,11 @@ class Builder:
         return inputs
 
     def _make(self, entry: KerasObject, where: str) -> Any:
-        made = getattr(self.modules.get(entry.kind), entry.name, None)
+        module, own = self.modules.get(entry.kind), entry.name in custom(entry.kind)
+        if own:
+            with self._located(where):
+                module = importlib.import_module(CUSTOM.removesuffix(".py").replace("/", "."))
+        made = getattr(module, entry.name, None)
         if made is None:  # an activation, or an initializer such as he_normal
             return entry.name  # which Keras finds by name
         arguments = {
@@ -91,10 +98,21 @@ class Builder:
             for key, value in entry.arguments.items()
             if key != BRANCHES
         }
-        if entry.kind == "schedule":
-            self._fill_in_decay_steps(entry, arguments)
         with self._located(where):
-            return made(**arguments)
+            if entry.kind == "schedule":
+                self._fill_in_decay_steps(entry, arguments)
+            result = made(**arguments)
+            if own:
+                self._try(entry.kind, result)
+            return result
+
+    def _try(self, kind: str, own: Any) -> None:
+        """Uses an object of custom.py once, where it would else fail during the training or when the model is saved."""
+        json.dumps(self.keras.saving.serialize_keras_object(own))
+        if kind == "loss":
+            own(*[self.keras.ops.one_hot([0], self.dataset.classes)] * 2)
+        elif kind == "schedule":
+            float(own(self.keras.ops.ones((), "int64")))
 
     def _fill_in(self, value: Any, owner: KerasObject, where: str) -> Any:
         """Returns the value that Keras takes: makes objects, fills in classes, turns epochs into steps."""
@@ -110,7 +128,7 @@ class Builder:
 
     def _fill_in_decay_steps(self, schedule: KerasObject, arguments: dict[str, Any]) -> None:
         """Where a schedule is given no `decay_steps`, it decays over the rest of the training, after the warm-up."""
-        if "decay_steps" in definitions("schedule")[schedule.name]["properties"]:
+        if "decay_steps" in (definitions("schedule") | custom("schedule"))[schedule.name]["properties"]:
             steps = self.architecture.fit.epochs * self.steps_per_epoch - arguments.get("warmup_steps", 0)
             arguments.setdefault("decay_steps", max(steps, 1))
 
@@ -118,12 +136,16 @@ class Builder:
     def _located(self, where: str) -> Iterator[None]:
         """Turns what Keras raises for a wrong argument or input into one line."""
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*unbuilt state")  # of a layer whose error follows
+                yield
         except Exception as error:  # Keras has no class of its own for these
             text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("\n\nArguments received")[0]
+            text = text.rpartition("Error encountered:\n\n")[2]
             text = re.sub(r"^Exception encountered when calling \S+\.", "", text)
             message = " ".join(text.split())[:300] or type(error).__name__
-            raise PipelineError(f"{PARAMS_PATH}: architectures.{self.name}.{where}: Keras says: {message}") from error
+            who = in_custom(error) or "Keras says"
+            raise PipelineError(f"{PARAMS_PATH}: architectures.{self.name}.{where}: {who}: {message}") from error
 
 
 def build_model(name: str, architecture: Architecture, dataset: Dataset) -> "keras.Model":

@@ -53,7 +53,7 @@ def initialize_orthogonal(model: "keras.Model") -> None:
     for layer in _layers(model):
         for name, kernels in KERNELS.items():
             initializer = vars(layer).get(name)
-            if isinstance(initializer, keras.initializers.Orthogonal):
+            if isinstance(initializer, keras.initializers.Orthogonal) and layer.built:
                 kernel = next(getattr(layer, kernel) for kernel in kernels if hasattr(layer, kernel))
                 rows, columns = math.prod(kernel.shape[:-1]), kernel.shape[-1]
                 shape = max(rows, columns), min(rows, columns)
@@ -63,9 +63,8 @@ def initialize_orthogonal(model: "keras.Model") -> None:
 
 
 def _layers(model: "keras.Model") -> Iterator["keras.Layer"]:
-    """The layers of a model; of a recurrent one, its cell, which has its weights and activations."""
-    for layer in model.layers:
-        yield getattr(layer, "cell", layer)
+    """The layers of a model, and those within them, such as a recurrent one's cell, which has its weights."""
+    yield from model._flatten_layers(include_self=False)
 
 
 def gelu(x: "tf.Tensor") -> "tf.Tensor":

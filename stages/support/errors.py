@@ -5,12 +5,14 @@ import errno
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stages.support.processes import DVC_STAGE, end_with_dvc, prepare_process
 
 MAX_REASON = 200  # characters
+CUSTOM = "stages/models/custom.py"  # the layers, losses and schedules that people write
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -84,7 +86,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 def anticipated(error: BaseException) -> str | None:
     """Returns the line to print for an anticipated error; `None` if it is a bug, which keeps its traceback.
 
-    Anticipated are `PipelineError`, a full disk, a file or folder that may not be used, and too little memory.
+    Anticipated are `PipelineError`, a full disk, a file or folder that may not be used, too little memory, and any
+    mistake in the code of `CUSTOM`.
     """
     if isinstance(error, PipelineError):
         return str(error)
@@ -95,7 +98,16 @@ def anticipated(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}; change who may write there, and rerun"
     if isinstance(error, Exception) and _is_out_of_memory(error):
         return f"not enough memory: {one_line(error)}; close other programs, or make batches or layers smaller"
+    if where := in_custom(error):
+        return f"{where}: {type(error).__name__}: {one_line(error)}"
     return None
+
+
+def in_custom(error: BaseException) -> str:
+    """Returns the line of `CUSTOM` in which an error was raised, as `FILE, line N`; "" if it was raised elsewhere."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename.endswith(CUSTOM)]
+    return f"{CUSTOM}, line {lines[-1]}" if lines else ""
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:

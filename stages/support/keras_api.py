@@ -19,12 +19,18 @@ from typing import Any, Literal
 
 from pydantic_core import CoreSchema, core_schema
 
+from stages.support.custom_api import classes, custom_definitions
+from stages.support.errors import CUSTOM, PipelineError
 from stages.support.notation import found_value, located, nearest
 
 Kind = Literal["layer", "optimizer", "loss", "schedule", "initializer", "regularizer", "constraint", "activation"]
 SCHEMA_PATH = Path(__file__).parents[1] / "params.schema.json"
 CLASSES = "classes"  # in place of a number of units: the number of classes in the data
 EPOCHS = re.compile(r"(\d+(?:\.\d+)?) epochs?")  # in place of a number of steps
+INTEGER: dict[str, list[dict[str, Any]]] = {  # what may stand for an integer
+    "layer": [{"enum": [CLASSES]}],
+    "schedule": [{"type": "string", "pattern": EPOCHS.pattern}],
+}
 TYPES: dict[str, Any] = {"integer": int, "number": (int, float), "string": str, "array": list, "null": type(None)}
 BRANCHES = "branches"  # the argument of a layer that merges: lists of layers, each applied to the same input
 
@@ -106,9 +112,19 @@ class OneOf:
 
 @functools.cache
 def definitions(kind: Kind) -> dict[str, dict[str, Any]]:
-    """Returns the JSON Schema of the arguments of each object of a kind, by name."""
+    """Returns the JSON Schema of the arguments of each of Keras's own objects of a kind, by name."""
     schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))["$defs"]
     return {key.removeprefix(f"{kind}."): value for key, value in schema.items() if key.startswith(f"{kind}.")}
+
+
+@functools.cache
+def custom(kind: Kind) -> dict[str, dict[str, Any]]:
+    """Returns the same of the objects in stages/models/custom.py. Raises `PipelineError` if Keras has one's name."""
+    keras = definitions(kind)
+    own = custom_definitions(kind, keras, INTEGER.get(kind, []))
+    if taken := [name for name in own if name in keras or name in REFUSED]:
+        raise PipelineError(f"{CUSTOM}, line {classes()[taken[0]].lineno}: Keras has a {taken[0]}; rename this one")
+    return own
 
 
 def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:
@@ -118,9 +134,11 @@ def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:
     name, arguments = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, None)
     if not isinstance(name, str):
         raise located(where, f"expected a name or {{name: {{argument: value}}}}, found {found_value(value)}")
-    known = definitions(kind)
+    known = definitions(kind) | custom(kind)
     if name in REFUSED:
         raise located(where, f"{name} is not on offer: {REFUSED[name]}")
+    if name not in known and name in classes():
+        raise located(where, f"{name} in {CUSTOM} is no {kind}; classes there extend a Keras layer, loss or schedule")
     if name not in known:
         raise located(where, f"unknown name '{name}'{nearest(name, known)}")
     where = f"{where}.{name}"

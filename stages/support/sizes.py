@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from stages.support.architecture import Architecture
-from stages.support.keras_api import BRANCHES, CLASSES, KerasObject
+from stages.support.keras_api import BRANCHES, CLASSES, KerasObject, definitions
 from stages.support.notation import located
 
 MOST = 64 * 2**30  # bytes of memory; the tutorials' networks need at most 2 % of it
@@ -39,7 +39,7 @@ def _layers(layers: Sequence[KerasObject], size: Size, classes: int, where: str)
         size = max(ends, key=math.prod, default=size)
         if layer.name == "Concatenate":
             size = size[0], sum(channels for _, channels in ends)
-        weights, size = _size(layer, size, classes)
+        weights, size = _size(layer, size, classes) if layer.name in definitions("layer") else (0, size)
         yield path, weights, size
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from stages.support.keras_api import BRANCHES, CLASSES, EPOCHS, REFUSED, Kind
+from stages.support.keras_api import BRANCHES, CLASSES, EPOCHS, REFUSED, Kind, custom
 
 # Arguments that are not for params.yaml: DVC and Keras name things, and all is trained, in float32, with train.seeds,
 # on one device. Others are for low precision, fine-tuning, several outputs, or operations that are not portable.
@@ -64,7 +64,9 @@ def keras_definitions(keras: ModuleType) -> dict[str, dict[str, Any]]:
     for name in [key.removeprefix("initializer.") for key in objects if key.startswith("initializer.")]:
         if not objects[f"initializer.{name}"]["required"]:
             objects[f"initializer.{re.sub(r'(?<=[a-z])(?=[A-Z])', '_', name).lower()}"] = _object({}, [])
-    kinds = dict.fromkeys(key.partition(".")[0] for key in objects)
+    kinds: dict[Any, None] = dict.fromkeys(key.partition(".")[0] for key in objects)
+    for kind in kinds:
+        objects |= {f"custom.{kind}.{name}": arguments for name, arguments in custom(kind).items()}
     return {kind: _kind(kind, objects) for kind in kinds} | objects
 
 
@@ -76,9 +78,9 @@ def _takes_one_argument(function: Callable) -> bool:
 
 def _kind(kind: str, objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Returns the JSON Schema of an object of a kind: its name, or {name: arguments}."""
-    own = {key.removeprefix(f"{kind}."): value for key, value in objects.items() if key.startswith(f"{kind}.")}
-    bare = [name for name, arguments in own.items() if not arguments["required"]]
-    with_arguments = _object({name: {"$ref": f"#/$defs/{kind}.{name}"} for name in own}, [])
+    own = {key.rpartition(".")[2]: key for key in objects if key.removeprefix("custom.").startswith(f"{kind}.")}
+    bare = [name for name, key in own.items() if not objects[key]["required"]]
+    with_arguments = _object({name: {"$ref": f"#/$defs/{key}"} for name, key in own.items()}, [])
     return {"anyOf": [{"enum": bare}, with_arguments | {"minProperties": 1, "maxProperties": 1}]}
 
 

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.progress import Progress
 
-from stages.models.identity import shared_identity
+from stages.models.identity import custom_identity, shared_identity
 from stages.support.errors import PipelineError
 from stages.support.yaml import to_yaml
 from tools.common.results import TRAINING_DATA
@@ -37,7 +37,7 @@ class Search:
     def __init__(self, space: Space, content: dict[str, Any], folder: Path, train: Train, progress: Progress) -> None:
         self.space, self.content, self.folder, self.train, self.progress = space, content, folder, train, progress
         self.seed, kernels = content["train"]["seeds"][0], content["train"]["kernels"]
-        self.identity = shared_identity(kernels, TRAINING_DATA)
+        self.identity = shared_identity(kernels, TRAINING_DATA) + custom_identity(repr(space.block))
         self.trials: dict[Training, Trial] = {}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = optuna.create_study(
