@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/installed
 DEV := $(VENV)/installed-dev
 CLUSTER := $(VENV)/installed-cluster
+GPU := $(VENV)/installed-gpu
 TRAINS := $(RUN) $(if $(RAY_ADDRESS),$(CLUSTER)) # what trains, here or on a Ray cluster
 ENVIRONMENT := $(VENV)/bin/python -I tools/environment.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -60,7 +61,7 @@ readme: overview ## update the results table and picture in README.md
 	python -m tools.overview.readme
 
 clean: ## remove the environment and tool output; keeps data, models, metrics, plots and DVC's cache
-	rm -rf $(VENV) dvc_plots review preview fuzz .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) dvc_plots review preview .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 clean-results: $(RUN) ## list the results that no stage of dvc.yaml writes any more, ask, and delete them; does not ask: YES=1
@@ -77,7 +78,8 @@ $(VENV)/created:
 
 $(RUN): requirements.txt | $(VENV)/created
 $(CLUSTER): tools/cluster/requirements.txt $(RUN)
+$(GPU): tools/gpu/requirements.txt $(RUN)
 $(DEV): tests/requirements.txt $(CLUSTER)
-$(RUN) $(CLUSTER) $(DEV):
+$(RUN) $(CLUSTER) $(GPU) $(DEV):
 	$(ENVIRONMENT) install $<
 	@touch $@

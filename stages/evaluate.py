@@ -49,15 +49,15 @@ def evaluate(name: str, params: Params, data: Path, models: Path) -> tuple[Predi
     labels = one_hot.argmax(axis=1)
     files = [models / f"{seed}.keras" for seed in seeds]
     history = [row for seed in seeds for row in read_history(models / f"{seed}.csv", name, seed)]
-    probabilities, parameters = [], 0
+    outputs, parameters = [], 0
     for file in files:
         model = load_model(file, name, params.architecture(name), dataset, params.train.kernels)
         parameters = model.count_params()
-        probabilities.append(model.predict(images, batch_size=params.evaluate.batch_size, verbose=0))
+        outputs.append(model.predict(images, batch_size=params.evaluate.batch_size, verbose=0))
         with made_by(f"train@{name}", file):
-            if not np.isfinite(probabilities[-1]).all():
+            if not np.isfinite(outputs[-1]).all():
                 raise PipelineError(f"{file}: expected finite probabilities, found others")
-    classes = list(range(dataset.classes))
+    probabilities, classes = np.stack(outputs), list(range(dataset.classes))
     predictions = Predictions(
         name,
         dataset.dataset,
@@ -65,14 +65,14 @@ def evaluate(name: str, params: Params, data: Path, models: Path) -> tuple[Predi
         tuple(seeds),
         tuple(hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() for file in files),
         parameters,
-        tuple(round(float(log_loss(labels, each, labels=classes)), decimals) for each in probabilities),
+        tuple(round(float(log_loss(labels, output, labels=classes)), decimals) for output in outputs),
         history,
         labels,
-        np.stack([each.argmax(axis=1) for each in probabilities]),
-        np.stack([each.max(axis=1).astype(float) for each in probabilities]),
+        probabilities.argmax(axis=2),
+        probabilities.max(axis=2).astype(float),
         tuple(dataset.class_names),
     )
-    return predictions, ensemble_accuracy(labels, np.stack(probabilities))
+    return predictions, ensemble_accuracy(labels, probabilities)
 
 
 @command

@@ -77,8 +77,7 @@ def write_errors(predictions: Predictions, images: np.ndarray, limit: int, path:
 
 
 def write_tables(predictions: Predictions, confused_pairs: int, folder: Path) -> None:
-    """Writes the tables as CSV: confusion counts and shares, confused pairs, figures of each
-    class and of each seed, errors."""
+    """Writes tables as CSV: confusion counts and shares, confused pairs, figures of each class and seed, errors."""
     _write_table(predictions.confusion.reset_index(), folder / "confusion.csv")
     _write_table(tables.normalised(predictions.confusion).round(6).reset_index(), folder / "confusion_normalised.csv")
     _write_table(predictions.pairs(confused_pairs), folder / "confused_pairs.csv")

@@ -1,10 +1,8 @@
 """A tiny project: the real dvc.yaml, stages and templates on 8 x 8 digits and two small architectures."""
 
-import contextlib
 import fcntl
 import json
 import os
-import pty
 import re
 import shutil
 import signal
@@ -25,52 +23,17 @@ from stages.support.yaml import parse_yaml, read_yaml, to_yaml
 from tools.common.arguments import number
 
 from . import forked
+from .forked import on_terminal as on_terminal
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "tests/params.yaml"
-COPIED = (
-    ".dvc/config",
-    ".dvc/plots",
-    ".dvc/plots.html",
-    ".dvcignore",
-    ".gitattributes",
-    ".gitignore",
-    "data/own",
-    "dvc.yaml",
-    "stages",
-    "tools",
-)
+COPIED = (".dvc/config", ".dvc/plots", ".dvc/plots.html", ".dvcignore", ".gitattributes", ".gitignore")
+COPIED += ("data/own", "dvc.yaml", "stages", "tools")
 
 settings.register_profile("the same examples in every run", derandomize=True, deadline=None)
 settings.load_profile("the same examples in every run")
 
-TINY_PARAMS = """\
-data:
-  sources:
-    - dataset: tiny digits
-      places:
-        - data/own/digits.npz
-preprocess:
-  pixel_max: 240
-  samples: {first: 3, count: 25}
-train: {seeds: [10], kernels: portable}
-evaluate: {batch_size: 50, decimals: 6}
-report: {confused_pairs: 5, worst_errors: 10, kept_errors: 100}
-overview: {confidence: 0.95}
-architectures:
-  mlp_256:
-    layers:
-      - Flatten
-      - Dense: {units: 8, activation: relu}
-      - Dense: {units: classes, activation: softmax}
-    fit: {epochs: 2, batch_size: 20, validation_split: 0.2}
-  cnn:
-    layers:
-      - Conv2D: {filters: 2, kernel_size: 3}
-      - Flatten
-      - Dense: {units: classes, activation: softmax}
-    fit: {epochs: 1, batch_size: 50}
-"""
+TINY_PARAMS = (ROOT / "tests/tiny.yaml").read_text()
 
 
 def tiny_archive(train: int = 300, test: int = 100) -> Archive:
@@ -147,7 +110,7 @@ class Project:
         self.run("python", "-m", "tools.overview")
 
     def edit_and_commit(self, change: Callable[[dict[str, Any]], None], message: str) -> Repro:
-        """Changes params.yaml, runs what that affects, draws the overview and commits; what ran."""
+        """Changes params.yaml, runs what that affects, draws the overview and commits; returns what ran."""
         self.edit(change)
         done = self.repro()
         self.overview()
@@ -163,7 +126,7 @@ class Project:
         return self.path / "params.yaml"
 
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Changes params.yaml; the lines of the rest stay as they are."""
+        """Changes params.yaml."""
         content = read_yaml(self.params)
         change(content)
         self.write_params(content)
@@ -226,6 +189,18 @@ def build(folder: Path) -> None:
     project.commit("a full run")
 
 
+Change = Callable[[dict[str, Any]], None]  # of the content of params.yaml
+
+
+def with_commit(factory: pytest.TempPathFactory, base: Project, name: str, change: Change) -> Project:
+    """A project, shared by all workers, with one more commit: params.yaml changed, run. Not to be changed."""
+
+    def make(folder: Path) -> None:
+        base.clone(folder / "project").edit_and_commit(change, name)
+
+    return Project(shared_by_workers(factory, name, make) / "project")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _signals_as_on_a_terminal() -> None:
     """nohup, and `&` in a script, have a command and all that it starts ignore some."""
@@ -254,49 +229,20 @@ def changed(built_project: Project, tmp_path_factory: pytest.TempPathFactory) ->
         architectures = params["architectures"]
         architectures["mlp_256"]["layers"].insert(2, {"Dropout": {"rate": 0.5}})
         architectures["mlp_256"]["fit"]["epochs"] = 1
-        architectures["softmax"] = {
-            "layers": ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}],
-            "fit": {"epochs": 1, "batch_size": 50},
-        }
+        layers = ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]
+        architectures["softmax"] = {"layers": layers, "fit": {"epochs": 1, "batch_size": 50}}
         del architectures["cnn"]
 
-    def make(folder: Path) -> None:
-        project = built_project.clone(folder / "project")
-        project.edit_and_commit(change, "mlp_256 with dropout, softmax in place of cnn")
-
-    return Project(shared_by_workers(tmp_path_factory, "changed", make) / "project")
+    return with_commit(tmp_path_factory, built_project, "changed", change)
 
 
 @pytest.fixture(scope="session")
 def seeded(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The built project and a commit with a second seed. Not to be changed."""
-
-    def change(params: dict) -> None:
-        params["train"]["seeds"].append(11)
-
-    def make(folder: Path) -> None:
-        project = built_project.clone(folder / "project")
-        project.edit_and_commit(change, "seed 11")
-
-    return Project(shared_by_workers(tmp_path_factory, "seeded", make) / "project")
+    return with_commit(tmp_path_factory, built_project, "seeded", lambda params: params["train"]["seeds"].append(11))
 
 
 @pytest.fixture
 def reviewer(changed: Project, tmp_path: Path) -> Project:
     """A fresh clone of the changed project: no cache, no remote, no data."""
     return changed.git_clone(tmp_path / "clone")
-
-
-def on_terminal(project: Project, *command: str, typed: str = "") -> tuple[int, str]:
-    """Runs a command in a project, on a terminal of 120 columns; its exit status, and what it showed there."""
-    terminal, end = pty.openpty()
-    environment = {**project.environment, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(command, cwd=project.path, env=environment, stdin=end, stdout=end, stderr=end) as process:
-        os.close(end)
-        os.write(terminal, typed.encode())
-        shown = b""
-        with contextlib.suppress(OSError):  # how a pseudo-terminal tells that its other end is closed
-            while block := os.read(terminal, 65536):
-                shown += block
-    os.close(terminal)
-    return process.returncode, shown.decode(errors="replace")

@@ -1,12 +1,11 @@
 """Real faults for real processes: what tests/test_faults.py strikes the tiny project with."""
 
 import contextlib
-import http.server
+import json
 import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +13,15 @@ from pathlib import Path
 import psutil
 
 from stages.support.yaml import read_yaml, to_yaml
-from tools.common.lock import read_lock
+from tools.common.lock import digests, read_lock
 
 from .conftest import Project, made_once
 
-# What Python imports at its start if it is on the path: plants a fault in the stage, and there alone.
-IN_THE_STAGE = """\
-import atexit, os, resource, signal, sys
-class Planted(BaseException):  # not an Exception, which libraries catch and turn into others
-    pass
-def strike(*_):
-    os.close(os.open(os.environ["STRUCK"], os.O_CREAT))
-    raise Planted
+# What Python imports at its start if it is on the path: limits the files that the stage writes, and it alone
+LIMIT = """\
+import resource, sys
 if any(argument.startswith("stages.") for argument in sys.orig_argv):
-    if "STRIKE_AFTER" in os.environ:  # seconds
-        signal.signal(signal.SIGALRM, strike)
-        signal.setitimer(signal.ITIMER_REAL, float(os.environ["STRIKE_AFTER"]))
-        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # Python shuts down: nobody would handle the signal
-    if "LARGEST_FILE" in os.environ:  # bytes
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LARGEST_FILE"]),) * 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
 """
 
 
@@ -45,6 +34,16 @@ def outputs(project: Project) -> dict[str, bytes]:
     paths = [project.path / out["path"] for entry in lock(project).values() for out in entry.get("outs", [])]
     files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
     return {str(file.relative_to(project.path)): file.read_bytes() for file in files if file.is_file()}
+
+
+def copy_in_cache(project: Project, path: str) -> Path:
+    """The copy in DVC's cache of an output, or of a file in a folder that is an output."""
+    recorded = {out: md5 for entry in lock(project).values() for out, md5 in digests(entry, "outs").items()}
+    if path not in recorded:
+        folder, _, name = path.rpartition("/")
+        files = json.loads(copy_in_cache(project, folder).read_bytes())
+        recorded = {path: next(file["md5"] for file in files if file["relpath"] == name)}
+    return project.path / ".dvc/cache/files/md5" / recorded[path][:2] / recorded[path][2:]
 
 
 def make_stale(project: Project, stage: str) -> None:
@@ -116,13 +115,16 @@ class BackgroundRepro:
         while any(is_alive_in(self.process.pid, process) for process in psutil.process_iter()):
             time.sleep(0.05)
 
-    def signal_all(self, number: int) -> None:
-        """The lid is closed, or Ctrl-C pressed: DVC and the stage get the signal at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+    def interrupt_all(self) -> None:
+        """Ctrl-C is pressed: DVC and the stage get the signal at once."""
+        self.signal_all(signal.SIGINT)
 
     def kill_all(self) -> None:
         self.signal_all(signal.SIGKILL)
+
+    def signal_all(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
     def kill_stage(self) -> None:
         """The kernel's out-of-memory killer takes the stage; DVC sees it fail."""
@@ -137,11 +139,10 @@ class BackgroundRepro:
         self.process.kill()
 
 
-def planted(project: Project, folder: Path, **fault: object) -> dict[str, str]:
-    """The environment in which the stage meets the fault."""
-    (folder / "sitecustomize.py").write_text(IN_THE_STAGE)
-    settings = {"PYTHONPATH": folder, **fault}
-    return project.ordinary.environment | {key: str(value) for key, value in settings.items()}
+def with_largest_file(size: int, project: Project, folder: Path) -> dict[str, str]:
+    """The environment of a run in which a stage cannot write files of more than `size` bytes."""
+    (folder / "sitecustomize.py").write_text(LIMIT.format(size))
+    return project.ordinary.environment | {"PYTHONPATH": str(folder)}
 
 
 def file_size(path: Path) -> int:
@@ -149,65 +150,7 @@ def file_size(path: Path) -> int:
     return max(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")))
 
 
-ON_A_SMALL_DISK = """\
-mount -t tmpfs -o size="$SIZE"k tmpfs "$DISK" && cp -a . "$DISK" && cd "$DISK" || exit 99
-dvc repro; status=$?
-mount -o remount,size=1g "$DISK" && cd - >/dev/null && cp -a "$DISK/." . || exit 99
-exit $status
-"""
-
-
-def small_disks_are_possible() -> bool:
-    """Whether this user may mount a tmpfs in a name space of its own."""
-    mount = ["unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return shutil.which("unshare") and subprocess.run(mount, capture_output=True, check=False).returncode == 0
-
-
-def run_on_a_small_disk(project: Project, disk: Path, free: float) -> None:
-    """Runs `dvc repro` on a copy of the project where so many bytes are free, and takes back what it left."""
-    used = int(project.run("du", "-sk", ".").stdout.split()[0])
-    disk.mkdir()
-    environment = project.ordinary.environment | {"SIZE": str(int(used * 1.05 + free / 1024)), "DISK": str(disk)}
-    done = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "bash", "-c", ON_A_SMALL_DISK],
-        cwd=project.path, env=environment, text=True, capture_output=True, check=False,
-    )  # fmt: skip
-    assert done.returncode != 99, done.stderr
-
-
 def as_an_ordinary_user() -> list[str]:
     """What a command begins with to respect a read-only folder, which root does not by itself."""
     drop = "--bounding-set=-dac_override,-dac_read_search"
     return ["setpriv", drop, "--inh-caps=-all"] if os.geteuid() == 0 else []
-
-
-class SlowServer(http.server.ThreadingHTTPServer):
-    """Serves one file, for a while in small pieces with pauses between them."""
-
-    slow = True
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), SlowHandler)
-        self.content = content
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> bytes:
-        return f"http://127.0.0.1:{self.server_port}/served.npz".encode()
-
-
-class SlowHandler(http.server.BaseHTTPRequestHandler):
-    server: SlowServer
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.server.content)))
-        self.end_headers()
-        piece = len(self.server.content) // 20 if self.server.slow else len(self.server.content)
-        with contextlib.suppress(ConnectionError):
-            for first in range(0, len(self.server.content), piece):
-                self.wfile.write(self.server.content[first : first + piece])
-                time.sleep(0.1 if self.server.slow else 0)
-
-    def log_message(self, *_: object) -> None:
-        pass

@@ -8,6 +8,7 @@ test_pipeline.py runs the real processes.
 import contextlib
 import multiprocessing
 import os
+import pty
 import runpy
 import shlex
 import subprocess
@@ -16,6 +17,10 @@ import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .conftest import Project
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.preload"])
@@ -26,13 +31,27 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
     """Runs a command line that begins with `dvc` or `python -m`."""
     with tempfile.TemporaryDirectory() as printed:
         out, err = Path(printed, "out"), Path(printed, "err")
-        process = CONTEXT.Process(
-            target=_enter, args=(list(command), str(folder), dict(environment), str(out), str(err))
-        )
+        arguments = (list(command), str(folder), dict(environment), str(out), str(err))
+        process = CONTEXT.Process(target=_enter, args=arguments)
         process.start()
         process.join()
         texts = [path.read_text(errors="replace") if path.exists() else "" for path in (out, err)]
     return subprocess.CompletedProcess(command, process.exitcode, *texts)
+
+
+def on_terminal(project: "Project", *command: str, typed: str = "") -> tuple[int, str]:
+    """Runs a command on a terminal of 120 columns; returns its exit status, and what it showed there."""
+    terminal, end = pty.openpty()
+    environment = {**project.environment, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(command, cwd=project.path, env=environment, stdin=end, stdout=end, stderr=end) as process:
+        os.close(end)
+        os.write(terminal, typed.encode())
+        shown = b""
+        with contextlib.suppress(OSError):  # which a pseudo-terminal raises when its other end is closed
+            while block := os.read(terminal, 65536):
+                shown += block
+    os.close(terminal)
+    return process.returncode, shown.decode(errors="replace")
 
 
 def _enter(command: list[str], folder: str, environment: dict[str, str], out: str, err: str) -> None:

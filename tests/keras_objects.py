@@ -13,28 +13,15 @@ EXAMPLES: dict[str, Any] = {  # values of required arguments, by name
     "activation": "tanh",
     "branches": [[], [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}]],
     "boundaries": [1, 2],
-    "cropping": 1,
     "dims": [2, 1, 3],
-    "factor": 0.5,
-    "filters": 3,
-    "height_factor": 0.2,
-    "kernel_size": 2,
-    "n": 3,
-    "output_size": 2,
-    "pool_size": 2,
-    "rate": 0.3,
-    "scale": 2,
-    "stddev": 0.5,
-    "units": 5,
+    "target_shape": [12, 12],
     "values": [0.1, 0.01, 0.001],
     "value_range": [0, 1],
-    "width_factor": 0.2,
-    "height": 4,
-    "width": 4,
+    "cropping": 1,
+    **dict.fromkeys(("kernel_size", "output_size", "pool_size", "scale", "first_decay_steps"), 2),
+    **dict.fromkeys(("filters", "n", "units", "height", "width"), 4),
+    **dict.fromkeys(("factor", "stddev", "rate", "decay_rate", "height_factor", "width_factor"), 0.3),
     "initial_learning_rate": 0.01,
-    "decay_rate": 0.5,
-    "first_decay_steps": 2,
-    "target_shape": [12, 12],
 }
 OWN_EXAMPLES = {
     "EinsumDense": {"equation": "abcd,de->abce", "output_shape": [6, 6, 5]},
@@ -43,16 +30,8 @@ OWN_EXAMPLES = {
     "RandomPosterization": {"factor": 4},
 }
 # what a layer takes that does not take images, by the end of its name
-SHAPES = {
-    "ConvLSTM1D": [6, 6, 4],
-    "ConvLSTM2D": [2, 3, 6, 4],
-    "ConvLSTM3D": [2, 3, 3, 2, 4],
-    "3D": [4, 3, 3, 4],
-    "1D": [12, 12],
-    "GRU": [12, 12],
-    "LSTM": [12, 12],
-    "SimpleRNN": [12, 12],
-}
+SHAPES = {"ConvLSTM1D": [6, 6, 4], "ConvLSTM2D": [2, 3, 6, 4], "ConvLSTM3D": [2, 3, 3, 2, 4], "3D": [4, 3, 3, 4]}
+SHAPES |= {end: [12, 12] for end in ("1D", "GRU", "LSTM", "SimpleRNN")}
 
 
 def names() -> list[tuple[Kind, str]]:

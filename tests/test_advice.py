@@ -8,9 +8,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from stages.data.archive import write_archive
 from stages.data.places import EMBEDDED
@@ -18,19 +16,13 @@ from stages.support.dvc_cache import _md5
 from tools.common.lock import digests
 
 from .conftest import ROOT, Project, tiny_archive
-from .faults import lock, outputs
+from .faults import copy_in_cache, lock, outputs
+from .test_damaged import STAGES
 
 MODEL, PREDICTIONS = "data/models/cnn/10.keras", "metrics/predictions/cnn.json"
 ARCHIVE, IMAGES = "data/raw/mnist.npz", "data/prepared/train/images.npy"
 CACHE = ".dvc/cache/files/md5"
-READERS = {
-    "preprocess": "stages.preprocess data/raw/mnist.npz data/raw/mnist.json new/prepared new/samples.png",
-    "train": "stages.train cnn data/prepared/train new",
-    "evaluate": "stages.evaluate cnn data/prepared/test data/models/cnn new/predictions.json new/metrics.json",
-    "report": "stages.report cnn data/prepared/test metrics/predictions/cnn.json new",
-}
-Damage = Callable[[Project], None]
-Content = bytes | Callable[[Project], bytes]
+Damage = Callable[[Project], object]
 
 
 def write_in_place(path: Path, content: bytes) -> None:
@@ -41,29 +33,19 @@ def write_in_place(path: Path, content: bytes) -> None:
     path.chmod(mode)
 
 
-def copy_in_cache(project: Project, path: str) -> Path:
-    """The copy in DVC's cache of an output, or of a file in a folder that is an output."""
-    recorded = {out: md5 for entry in lock(project).values() for out, md5 in digests(entry, "outs").items()}
-    if path not in recorded:
-        folder, _, name = path.rpartition("/")
-        listing = json.loads(copy_in_cache(project, folder).read_bytes())
-        recorded = {path: next(file["md5"] for file in listing if file["relpath"] == name)}
-    return project.path / CACHE / recorded[path][:2] / recorded[path][2:]
+def workspace(path: str) -> Damage:
+    return lambda project: write_in_place(project.path / path, b"damaged")
 
 
-def other_model(project: Project) -> bytes:
-    return (project.path / MODEL.replace("cnn", "mlp_256")).read_bytes()
+def another_model(project: Project) -> None:
+    write_in_place(project.path / MODEL, (project.path / MODEL.replace("cnn", "mlp_256")).read_bytes())
 
 
-def workspace(path: str, content: Content = b"damaged") -> Damage:
-    return lambda project: write_in_place(project.path / path, content(project) if callable(content) else content)
-
-
-def cached(path: str, content: Content = b"damaged") -> Damage:
+def cached(path: str) -> Damage:
     """Damages the copy in the cache, which stays read-only. DVC restores it."""
 
     def damage(project: Project) -> None:
-        write_in_place(copy_in_cache(project, path), content(project) if callable(content) else content)
+        write_in_place(copy_in_cache(project, path), b"damaged")
         (project.path / path).unlink()
         project.run("dvc", "checkout")
 
@@ -72,12 +54,16 @@ def cached(path: str, content: Content = b"damaged") -> Damage:
 
 def linked(project: Project) -> None:
     """Writes through a link into the cache, in a clone from before the cache was copied from. DVC restores nothing."""
-    project.run("dvc", "config", "--local", "cache.type", "hardlink")
-    project.run("dvc", "checkout", "--relink")
+    relink(project)
     write_in_place(project.path / MODEL, b"damaged")
-    project.run("dvc", "config", "--local", "--unset", "cache.type")
     assert project.repro().restored == {"train@cnn"}
     assert (project.path / MODEL).read_bytes() == b"damaged"
+
+
+def relink(project: Project) -> None:
+    project.run("dvc", "config", "--local", "cache.type", "hardlink")
+    project.run("dvc", "checkout", "--relink")
+    project.run("dvc", "config", "--local", "--unset", "cache.type")
 
 
 def emptied(project: Project) -> None:
@@ -92,47 +78,36 @@ def emptied(project: Project) -> None:
     project.run("dvc", "checkout")
 
 
-def listed(content: bytes) -> Damage:
+def listed_no_file(project: Project) -> None:
     """Damages the list of a folder's files, without which DVC restores none of them."""
-
-    def damage(project: Project) -> None:
-        write_in_place(copy_in_cache(project, "data/models/cnn"), content)
-        (project.path / MODEL).unlink()
-        if content == b"[]":
-            assert project.repro("train@cnn").restored == {"train@cnn"}
-            assert not (project.path / MODEL).exists()
-
-    return damage
+    write_in_place(copy_in_cache(project, "data/models/cnn"), b"[]")
+    (project.path / MODEL).unlink()
+    assert project.repro("train@cnn").restored == {"train@cnn"}
+    assert not (project.path / MODEL).exists()
 
 
-def then(*damages: Damage) -> Damage:
-    return lambda project: [damage(project) for damage in damages] and None
-
-
-def committed(project: Project) -> None:
-    project.run("dvc", "commit", "--force")
+def committed(damage: Damage) -> Damage:
+    return lambda project: (damage(project), project.run("dvc", "commit", "--force"))
 
 
 def gone_elsewhere(project: Project) -> None:
+    workspace(ARCHIVE)(project)
     (project.path / "data/own/digits.npz").unlink()
 
 
 DAMAGED = {
     "the workspace": ("evaluate", workspace(MODEL)),
     "the cache, behind an undamaged dvc.lock": ("evaluate", cached(MODEL)),
-    "the cache, and the workspace otherwise": ("evaluate", then(cached(MODEL), workspace(MODEL, b""))),
     "a hard link into the cache": ("evaluate", linked),
     "a copy in the cache that dvc artifacts get emptied": ("evaluate mlp_256", emptied),
-    "a folder's list in the cache": ("evaluate", listed(b"damaged")),
-    "a folder's list in the cache, with no file": ("evaluate", listed(b"[]")),
-    "what dvc commit recorded": ("evaluate", then(workspace(MODEL), committed)),
-    "another model in the cache": ("evaluate", cached(MODEL, other_model)),
-    "another model, recorded": ("evaluate", then(workspace(MODEL, other_model), committed)),
+    "a folder's list in the cache": ("evaluate", listed_no_file),
+    "what dvc commit recorded": ("evaluate", committed(workspace(MODEL))),
+    "another model, recorded": ("evaluate", committed(another_model)),
     "prepared images in the cache": ("train", cached(IMAGES)),
     "the data set in the cache": ("preprocess", cached(ARCHIVE)),
-    "the data set, which is gone elsewhere": ("preprocess", then(workspace(ARCHIVE), gone_elsewhere)),
+    "the data set, which is gone elsewhere": ("preprocess", gone_elsewhere),
     "the description of the data set": ("preprocess", workspace("data/raw/mnist.json")),
-    "predictions, recorded": ("report", then(workspace(PREDICTIONS), committed)),
+    "predictions, recorded": ("report", committed(workspace(PREDICTIONS))),
 }
 
 
@@ -145,23 +120,16 @@ def run(project: Project, command: str) -> str:
 
 
 def read(project: Project, reader: str) -> str:
-    """Runs what reads the file; returns the line of its error, or nothing."""
+    """Runs the stage that reads the file; returns the line of its error, or nothing."""
     stage, _, name = reader.partition(" ")
-    return run(project, READERS[stage].replace("cnn", name or "cnn"))
-
-
-def advised(line: str) -> list[list[str]]:
-    """The commands at the end of a message."""
-    (line,) = line.splitlines()
-    commands = re.search(r"(?:with|run): (.*)", line)[1]
-    return [shlex.split(command) for command in commands.split(" && ")]
+    return run(project, f"stages.{stage} {STAGES[stage]}".replace("cnn", name or "cnn"))
 
 
 def follow(project: Project, line: str) -> None:
-    for words in advised(line):
-        if words[0] == "make":  # without installing an environment
-            shutil.copy(ROOT / "Makefile", project.path)
-            words[1:1] = ["-o", ".venv/installed"]
+    """Runs the commands at the end of a message."""
+    (line,) = line.splitlines()
+    for command in re.search(r"(?:with|run): (.*)", line)[1].split(" && "):
+        words = shlex.split(command)
         done = project.run(*(["env"] if "=" in words[0] else []), *words, check=False)
         assert done.returncode == 0, f"{line}\n{words}\n{done.stdout}\n{done.stderr}"
 
@@ -209,9 +177,7 @@ def test_a_model_from_before_an_edit_is_not_lost(project: Project) -> None:
 
 def test_a_clone_that_has_links_gets_copies(project: Project) -> None:
     before = outputs(project)
-    project.run("dvc", "config", "--local", "cache.type", "hardlink")
-    project.run("dvc", "checkout", "--relink")
-    project.run("dvc", "config", "--local", "--unset", "cache.type")
+    relink(project)
     (command,) = re.findall(r"`(dvc checkout .*?)`", (ROOT / "docs/pipeline.md").read_text())
     project.run(*command.split())
     for path in (MODEL, IMAGES, ARCHIVE):
@@ -222,82 +188,16 @@ def test_a_clone_that_has_links_gets_copies(project: Project) -> None:
     assert outputs(project) == before
 
 
-def append(path: str) -> Damage:
-    return lambda project: write_in_place(project.path / path, (project.path / path).read_bytes() + b"\n")
-
-
-def nothing_evaluated(project: Project) -> None:
-    for path in project.path.glob("metrics/predictions/*.json"):
-        path.unlink()
-
-
-COMMANDS = {  # that a message ends with: what is wrong, and what prints the message
-    "make overview": (append("plots/comparison.csv"), "tools.overview --check"),
-    "make schema": (append("stages/params.schema.json"), "tools.schema --check"),
-    "python -m tools.plots.page": (append(".dvc/plots.html"), "tools.plots.page --check"),
-    "make clean-results YES=1": (lambda project: (project.path / "metrics/old.json").touch(), "tools.clean"),
-    "make repro": (nothing_evaluated, "tools.digits classify digit.png"),
-}
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_does_what_the_message_says(project: Project, command: str) -> None:
-    damage, reader = COMMANDS[command]
-    Image.fromarray(np.pad(tiny_archive().x_test[0], 8)).save(project.path / "digit.png")
-    damage(project)
-    line = run(project, reader)
-    assert line.endswith(f"run: {command}\n")
-    follow(project, line)
-    assert run(project, reader) == ""
-
-
 def test_data_that_replace_offline_digits(project: Project, tmp_path: Path) -> None:
     place = tmp_path / "mnist.npz"
     first = {"dataset": "MNIST", "places": [str(place)], "sha256": tiny_archive().sha256()}
     project.edit(lambda params: params["preprocess"].update(pixel_max=255))
     project.edit(lambda params: params["data"].update(sources=[first, {"dataset": "digits", "places": [EMBEDDED]}]))
-    for path in (ARCHIVE, "data/raw/mnist.json"):
-        (project.path / path).unlink()
-    for folder in ("data/prepared", "data/models", ".dvc/cache"):
+    for folder in ("data/raw", "data/prepared", "data/models", ".dvc/cache"):
         shutil.rmtree(project.path / folder)
     notice = project.run("dvc", "repro", "preprocess").stderr
     write_archive(place, tiny_archive())
-    commands = re.search(r"run:  (.*)  and then  (.*)", notice)
-    assert commands[2] == "dvc repro"
-    for command in (commands[1], f"{commands[2]} preprocess"):  # without training
+    commands = re.search(r"run:  (.*)  and then  dvc repro$", notice, re.MULTILINE)
+    for command in (commands[1], "dvc repro preprocess"):  # without training
         project.run(*command.split())
     assert {json.loads(path.read_text())["dataset"] for path in project.path.glob("data/*/**/*.json")} == {"MNIST"}
-
-
-def test_what_make_reproduce_left_is_deleted(project: Project) -> None:
-    append("plots/samples.png")(project)
-    path = project.path / "review/reproduced.json"
-    path.parent.mkdir()
-    path.write_text("{")
-    line = run(project, "tools.review HEAD")
-    assert line.startswith("error: review/reproduced.json: ")
-    assert line.endswith("; delete it\n")
-    path.unlink()
-    assert run(project, "tools.review HEAD") == ""
-
-
-ELSEWHERE = {  # commands in messages that are run by another test, or by none
-    "dvc cache dir --local FOLDER": "test_teams.py",
-    "dvc repro --force fetch": "test_own_data.py",
-    "git fetch --unshallow": "test_review_limits.py",
-    "git restore {}": "test_environment.py",
-    "make .venv/installed-cluster": "none: it installs Ray",
-    "make review BASE=HEAD": "test_review.py",
-    "make lock": "test_environment.py",
-    "make preview": "none: it installs vl_convert",
-    "ray start --address=HOST:PORT": "none: it needs another machine",
-    "ulimit -v unlimited": "test_damaged.py",
-}
-
-
-def test_each_command_in_a_message_is_run_by_a_test() -> None:
-    here = {"dvc repro {}", "dvc repro --force fetch  and then  dvc repro", *COMMANDS}
-    sources = [path.read_text() for folder in ("stages", "tools") for path in (ROOT / folder).rglob("*.py")]
-    programs = r"\b(?:run|with|by): +((?:dvc|git|make|python|ray|rm|ulimit) [^;,(\"\n]*[^;,(\"\n ])"
-    found = {re.sub(r"{.*?}", "{}", command) for source in sources for command in re.findall(programs, source)}
-    assert found == here | set(ELSEWHERE)

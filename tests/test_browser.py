@@ -7,8 +7,8 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -17,6 +17,7 @@ from .conftest import Project, shared_by_workers
 
 pytestmark = pytest.mark.browser
 
+COLOURS = {"laptop": "light", "phone": "dark"}
 SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 380, "height": 844}}
 
 READ_CELLS = """
@@ -31,7 +32,6 @@ async () => (await Promise.all(window.charts)).map(({ view }) => {
   return {
     titles: texts("title-text"),
     axes: texts("axis-title"),
-    legends: texts("legend-title"),
     entries: texts("legend-label"),
     marks: view.container().querySelectorAll(".role-mark path, .role-mark line, .role-mark text").length,
   };
@@ -70,35 +70,21 @@ def pages(built_project: Project, tmp_path_factory: pytest.TempPathFactory) -> d
     return {name: project / path for name, path in (paths | {"review": "review/review.html"}).items()}
 
 
-@pytest.fixture(scope="module", params=["show", "diff", "report", "review"])
-def name(request) -> str:
-    return request.param
+@contextmanager
+def opened(chromium: Browser, path: Path, size: str, screenshots: Path) -> Iterator[Page]:
+    """A page, light on the laptop and dark on the phone, of which it takes a screenshot.
 
-
-@pytest.fixture(scope="module", params=SIZES)
-def size(request) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def colours(size) -> str:
-    """Light on the laptop, dark on the phone."""
-    return {"laptop": "light", "phone": "dark"}[size]
-
-
-@pytest.fixture(scope="module")
-def page(chromium, pages, name, size, colours, request, tmp_path_factory) -> Iterator[Page]:
-    """The page, opened, and a screenshot of it; any error in its console or request to outside fails the tests."""
-    page = chromium.new_page(viewport=SIZES[size], color_scheme=colours)
+    Any error in its console and any request to outside fails the test.
+    """
+    page = chromium.new_page(viewport=SIZES[size], color_scheme=COLOURS[size])
     faults = []
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else faults.append(asked.url))
     page.route(lambda url: not url.startswith(("file:", "data:")), lambda route: route.abort())
-    page.goto(pages[name].as_uri())
+    page.goto(path.as_uri())
     page.evaluate("Promise.all(window.charts || []).then(() => null)")
-    folder = Path(request.config.getoption("--screenshots") or tmp_path_factory.mktemp("screenshots"))
-    page.screenshot(path=folder / f"{name}-{size}-{colours}.png", full_page=True)
+    page.screenshot(path=screenshots / f"{path.parent.name}-{path.stem}-{size}.png", full_page=True)
     yield page
     page.close()
     assert not faults
@@ -117,13 +103,8 @@ def ratio(*colours: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def contrast(page: Page, selector: str) -> float:
-    """The contrast between an element's text and the page behind it."""
-    colour = "(selector) => getComputedStyle(document.querySelector(selector))"
-    return ratio(page.evaluate(f"{colour}.color", selector), page.evaluate(f"{colour}.backgroundColor", "body"))
-
-
-def test_a_page_fits_its_screen_and_its_pictures_are_there(page, size) -> None:
+def check_fit(page: Page, size: str) -> None:
+    """The page fits its screen, no table is cut off, and its pictures are there."""
     assert page.title()
     assert page.evaluate("document.scrollingElement.scrollWidth") <= SIZES[size]["width"]
     assert page.evaluate("document.images.length") > 0
@@ -134,16 +115,18 @@ def test_a_page_fits_its_screen_and_its_pictures_are_there(page, size) -> None:
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
 
 
-def test_text_is_legible_in_light_and_dark(page, name, colours) -> None:
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (luminance(background) < 0.1) == (colours == "dark")
-    assert contrast(page, "body") > 7
-    for selector, least in (("h1", 7), ("td", 7), (".soft", 4.5)) if name in ("report", "review") else ():
-        assert contrast(page, selector) > least
+def check_text(page: Page, size: str, name: str) -> None:
+    """Text is legible on the page's background."""
+    read = "([selector, style]) => getComputedStyle(document.querySelector(selector))[style]"
+    background = page.evaluate(read, ["body", "backgroundColor"])
+    assert (luminance(background) < 0.1) == (COLOURS[size] == "dark")
+    selectors = {"body": 7, **({"h1": 7, "td": 7, ".soft": 4.5} if name in ("report", "review") else {})}
+    for selector, least in selectors.items():
+        assert ratio(page.evaluate(read, [selector, "color"]), background) > least, selector
 
 
-@pytest.mark.parametrize("name", ["diff"], indirect=True)
-def test_pictures_of_both_revisions_are_seen_without_scrolling(page, size) -> None:
+def check_pairs(page: Page, size: str) -> None:
+    """Pictures of both revisions are seen without scrolling, side by side where there is room."""
     pairs = page.evaluate("""
       [...document.querySelectorAll("body > div:has(img)")].map((box) => ({
         revisions: box.querySelectorAll("img").length,
@@ -156,45 +139,40 @@ def test_pictures_of_both_revisions_are_seen_without_scrolling(page, size) -> No
     assert {pair["tops"] for pair in pairs if pair["revisions"] == 2} == {1 if size == "laptop" else 2}
 
 
-@pytest.mark.parametrize("size", ["laptop"], indirect=True)
-@pytest.mark.parametrize("name", ["show", "diff"], indirect=True)
-def test_the_numbers_of_a_confusion_matrix_are_legible(page) -> None:
+def check_charts(page: Page, revisions: set[str]) -> None:
+    """Each of DVC's charts has its marks, its title and its legends; numbers on a confusion matrix are legible."""
     cells, numbers = page.evaluate(READ_CELLS, ".mark-rect path"), page.evaluate(READ_CELLS, ".mark-text text")
     assert len(set(cells)) > 2
     assert min(ratio(*pair) for pair in zip(cells, numbers, strict=True)) > 4.5
-
-
-def charts(page: Page) -> dict[str, dict[str, Any]]:
-    """What each chart shows, by its title; the other titles are those of panels, which name the data set."""
-    charts = page.evaluate(READ_CHARTS)
-    titles = [{title for title in chart["titles"] if not title.endswith("on tiny digits")} for chart in charts]
-    return {title: chart for (title,), chart in zip(titles, charts, strict=True)}
-
-
-@pytest.mark.parametrize("size", ["laptop"], indirect=True)
-@pytest.mark.parametrize("name", ["show", "diff"], indirect=True)
-def test_each_chart_drew_marks_under_its_title_with_its_legends(page, name) -> None:
-    found = charts(page)
-    per_architecture = {
-        f"{architecture}: {what}"
-        for architecture in ("cnn", "mlp_256")
-        for what in ("training history", "confusion matrix of the test images")
+    charts = {}
+    for chart in page.evaluate(READ_CHARTS):
+        (title,) = {title for title in chart["titles"] if not title.endswith("on tiny digits")}  # others: of panels
+        charts[title] = set(chart["axes"] + chart["entries"])
+        assert chart["marks"] >= 2 * len(revisions)
+    on_digits = {f"{revision} on tiny digits" for revision in revisions}
+    matrices = [charts.pop(f"{name}: confusion matrix of the test images") for name in ("cnn", "mlp_256")]
+    assert all({"label", "prediction"} <= matrix for matrix in matrices)
+    assert charts.pop("Mean test accuracy of the architectures, with intervals") == on_digits | {
+        "accuracy",
+        "architecture",
     }
-    spanning = {"Mean test accuracy of the architectures, with intervals", "Training of the architectures"}
-    assert set(found) == per_architecture | spanning
-    revisions = {"workspace"} if name == "show" else {"HEAD", "workspace"}
+    assert {"cnn", "mlp_256"} | revisions <= charts.pop("Training of the architectures")
+    assert revisions | {"train"} <= charts.pop("cnn: training history")
+    assert revisions | {"train", "validation"} <= charts.pop("mlp_256: training history")
+    assert not charts
 
-    comparison = found["Mean test accuracy of the architectures, with intervals"]
-    assert set(comparison["axes"]) == {"accuracy", "architecture"}
-    assert set(comparison["entries"]) == {f"{revision} on tiny digits" for revision in revisions}
-    assert comparison["marks"] >= 2 * 2 * len(revisions)  # a point and a rule for each architecture
-    history = found["cnn: training history"]
-    assert set(history["entries"]) == revisions | {"train"}
-    assert set(found["mlp_256: training history"]["entries"]) == revisions | {"train", "validation"}
-    confusion = found["cnn: confusion matrix of the test images"]
-    assert {f"{revision} on tiny digits" for revision in revisions} <= set(confusion["titles"])
-    assert set(confusion["axes"]) == {"label", "prediction"}
-    assert confusion["marks"] >= 2 * 10 * len(revisions)  # a cell and its number
-    training = found["Training of the architectures"]
-    assert {"cnn", "mlp_256"} | revisions == set(training["entries"])
-    assert training["marks"] > 0
+
+REVISIONS = {"show": {"workspace"}, "diff": {"HEAD", "workspace"}}  # in DVC's charts
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["show", "diff", "report", "review"])
+def test_a_page_is_whole_and_legible(chromium, pages, name: str, size: str, request, tmp_path: Path) -> None:
+    screenshots = Path(request.config.getoption("--screenshots") or tmp_path)
+    with opened(chromium, pages[name], size, screenshots) as page:
+        check_fit(page, size)
+        check_text(page, size, name)
+        if name == "diff":
+            check_pairs(page, size)
+        if name in REVISIONS and size == "laptop":
+            check_charts(page, REVISIONS[name])

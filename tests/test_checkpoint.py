@@ -9,23 +9,16 @@ import pytest
 from .conftest import Project
 
 EPOCHS, CUT_AFTER = 8, 3
-# What Python imports at its start if it is on the path: kills the training as it is about to put a checkpoint in place
-KILL = f"""\
-import os, signal, sys
-kept = []
-def audit(event, arguments):
-    if event == "os.rename" and ".checkpoints" in str(arguments[1]):
-        kept.append(arguments[1])
-        if len(kept) > {CUT_AFTER}:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(audit)
-"""
+# What Python imports at its start if it is on the path: counts the checkpoints that are put in place, and kills the
+# training as it is about to put more than MOST
 COUNT = """\
-import os, sys
+import os, signal, sys
 def audit(event, arguments):
     if event == "os.rename" and ".checkpoints" in str(arguments[1]):
         with open(os.environ["COUNTED"], "a") as file:
             file.write(".")
+            if file.tell() > int(os.environ["MOST"]):
+                os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(audit)
 """
 LAYERS = [
@@ -54,22 +47,18 @@ def long_training(built_project: Project, tmp_path_factory: pytest.TempPathFacto
 def cut(long_training: Project) -> Project:
     """The same, killed some epochs into the training. Not to be changed: clone it."""
     project = long_training.clone(long_training.path.parent / "cut")
-    (folder := long_training.path.parent / "kill").mkdir()
-    (folder / "sitecustomize.py").write_text(KILL)
-    environment = project.ordinary.environment | {"PYTHONPATH": str(folder)}
-    done = subprocess.run(["dvc", "repro", "train@mlp_256"], cwd=project.path, env=environment, capture_output=True)
-    assert done.returncode != 0
+    train(project, most=CUT_AFTER)
     return project
 
 
-def epochs_trained(project: Project) -> int:
-    """How many epochs `dvc repro` trains, by how often it saves a checkpoint."""
+def train(project: Project, most: int = EPOCHS) -> int:
+    """Runs `dvc repro` until it has trained so many epochs; returns how many, by how often it saves a checkpoint."""
     (folder := project.path.parent / f"{project.path.name}-count").mkdir()
     (folder / "sitecustomize.py").write_text(COUNT)
-    environment = project.ordinary.environment | {"PYTHONPATH": str(folder), "COUNTED": str(folder / "saved")}
-    subprocess.run(
-        ["dvc", "repro", "train@mlp_256"], cwd=project.path, env=environment, capture_output=True, check=True
-    )
+    variables = {"PYTHONPATH": str(folder), "COUNTED": str(folder / "saved"), "MOST": str(most)}
+    environment = project.ordinary.environment | variables
+    done = subprocess.run(["dvc", "repro", "train@mlp_256"], cwd=project.path, env=environment, capture_output=True)
+    assert bool(done.returncode) == (most < EPOCHS)
     return (folder / "saved").stat().st_size
 
 
@@ -82,7 +71,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(long_training, cut, tmp_pat
     uninterrupted.repro("train@mlp_256")
     with np.load(project.path / ".checkpoints/mlp_256/10.npz") as checkpoint:
         assert max(epoch for epoch, *_ in json.loads(str(checkpoint["history"]))) == CUT_AFTER
-    assert epochs_trained(project) == EPOCHS - CUT_AFTER
+    assert train(project) == EPOCHS - CUT_AFTER
     assert results(project) == results(uninterrupted)
     assert not list(project.path.glob(".checkpoints/*/*")), "the checkpoint outlives the success"
     assert not project.run("git", "status", "--porcelain", ".checkpoints").stdout
@@ -91,7 +80,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(long_training, cut, tmp_pat
 def test_a_training_with_other_params_starts_anew(cut, tmp_path) -> None:
     project = cut.clone(tmp_path / "project")
     project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=2))
-    assert epochs_trained(project) == 2
+    assert train(project) == 2
 
 
 def test_a_damaged_checkpoint_is_passed_over(cut, tmp_path) -> None:
@@ -99,6 +88,5 @@ def test_a_damaged_checkpoint_is_passed_over(cut, tmp_path) -> None:
     path = project.path / ".checkpoints/mlp_256/10.npz"
     path.write_bytes(path.read_bytes()[:-100])
     done = project.run("dvc", "repro", "train@mlp_256")
-    assert (
-        ".checkpoints/mlp_256/10.npz: cannot read this checkpoint; training starts from the first epoch" in done.stderr
-    )
+    line = ".checkpoints/mlp_256/10.npz: cannot read this checkpoint; training starts from the first epoch"
+    assert line in done.stderr

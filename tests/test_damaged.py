@@ -16,18 +16,22 @@ import numpy as np
 import pytest
 
 from stages.models.models import import_keras
+from stages.support.errors import command
 
 from .conftest import ROOT, Project
 from .faults import outputs
 
-MODEL, TRAIN, TEST = "data/models/cnn/10.keras", "data/prepared/train", "data/prepared/test"
-PREDICTIONS = "metrics/predictions/cnn.json"
+DATA, DESCRIPTION = "data/raw/mnist.npz", "data/raw/mnist.json"
+TRAIN, TEST = "data/prepared/train", "data/prepared/test"
+MODEL, HISTORY, PREDICTIONS = "data/models/cnn/10.keras", "data/models/cnn/10.csv", "metrics/predictions/cnn.json"
 STAGES = {
-    "preprocess": "data/raw/mnist.npz data/raw/mnist.json new/prepared new/samples.png",
+    "preprocess": f"{DATA} {DESCRIPTION} new/prepared new/samples.png",
     "train": f"cnn {TRAIN} new",
     "evaluate": f"cnn {TEST} data/models/cnn new/predictions.json new/metrics.json",
     "report": f"cnn {TEST} {PREDICTIONS} new",
 }
+MADE_BY = {"preprocess": "fetch", "train": "preprocess", "report": "evaluate@cnn"}
+Spoil = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
@@ -43,140 +47,114 @@ def text(path: Path) -> None:
     path.write_bytes(b"<html>Please log in</html>")
 
 
-def json_with(**changed: object) -> Callable[[Path], None]:
+def json_with(**changed: object) -> Spoil:
     return lambda path: path.write_text(json.dumps(json.loads(path.read_bytes()) | changed))
 
 
-def array(shape: tuple[int, ...], dtype: str = "float32") -> Callable[[Path], None]:
-    def save(path: Path) -> None:
-        path.unlink()
-        np.save(path, np.zeros(shape, dtype))
-
-    return save
+def array(content: np.ndarray) -> Spoil:
+    return lambda path: (path.unlink(), np.save(path, content, allow_pickle=True))
 
 
-def pickled(path: Path) -> None:
-    path.unlink()
-    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
-
-
-def member(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+def member(name: str, change: Callable[[bytes], bytes]) -> Spoil:
     """Changes a member of a .keras archive."""
 
     def rewrite(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
-            members = {each: archive.read(each) for each in archive.namelist()}
+            members = {other: archive.read(other) for other in archive.namelist()}
         members[name] = change(members[name])
         path.unlink()
         with zipfile.ZipFile(path, "w") as archive:
-            for each, content in members.items():
-                archive.writestr(each, content)
+            for other, content in members.items():
+                archive.writestr(other, content)
 
     return rewrite
 
 
-def model_of(*outputs: object) -> Callable[[Path], None]:
+def model_of(*layers: str | int) -> Spoil:
     """Puts a Keras model of its own at the place: with 12 classes, or with a layer that would run code."""
 
     def save(path: Path) -> None:
         keras = import_keras()
-        layers = keras.layers
-        made = [layers.Lambda(lambda x: x + 1) if each == "code" else layers.Dense(each) for each in outputs]
+        own = [keras.layers.Dense(n) if isinstance(n, int) else keras.layers.Lambda(lambda x: x + 1) for n in layers]
         path.unlink()
-        keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), *made]).save(path)
+        keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *own]).save(path)
 
     return save
 
 
-def weights(change: Callable[[h5py.File], None]) -> Callable[[Path], None]:
-    """Changes the file of weights within a model."""
+def weights(**options: object) -> Spoil:
+    """Puts another array in place of the first weights of a model."""
 
     def edit(content: bytes) -> bytes:
         file = io.BytesIO(content)
         with h5py.File(file, "a") as stored:
-            change(stored)
+            group = stored["layers/dense/vars"]
+            shape = group["0"].shape
+            del group["0"]
+            group.create_dataset("0", **{"shape": shape, "dtype": "float32", **options})
         return file.getvalue()
 
     return member("model.weights.h5", edit)
 
 
-def huge(stored: h5py.File) -> None:
-    group = stored["layers/dense/vars"]
-    del group["0"]
-    group.create_dataset("0", (10**6, 10**6), dtype="float32")
-
-
-def elsewhere(stored: h5py.File) -> None:
-    group = stored["layers/dense/vars"]
-    shape = group["0"].shape
-    del group["0"]
-    group.create_dataset("0", shape, dtype="float32", external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
-
-
-def not_finite(stored: h5py.File) -> None:
-    stored["layers/dense/vars/0"][:] = np.nan
-
-
 DAMAGED = [
-    ("preprocess", "data/raw/mnist.npz", Path.unlink, "fetch"),
-    ("preprocess", "data/raw/mnist.npz", cut, "fetch"),
-    ("preprocess", "data/raw/mnist.json", Path.unlink, "fetch"),
-    ("preprocess", "data/raw/mnist.json", text, "fetch"),
-    ("preprocess", "data/raw/mnist.json", json_with(sha256="0" * 64), "fetch"),
-    ("preprocess", "data/raw/mnist.json", json_with(dataset=7), "fetch"),
-    ("train", f"{TRAIN}/dataset.json", Path.unlink, "preprocess"),
-    ("train", f"{TRAIN}/dataset.json", json_with(image=[8, 8]), "preprocess"),
-    ("train", f"{TRAIN}/dataset.json", json_with(count="many"), "preprocess"),
-    ("train", f"{TRAIN}/images.npy", Path.unlink, "preprocess"),
-    ("train", f"{TRAIN}/images.npy", cut, "preprocess"),
-    ("train", f"{TRAIN}/images.npy", text, "preprocess"),
-    ("train", f"{TRAIN}/images.npy", pickled, "preprocess"),
-    ("train", f"{TRAIN}/labels.npy", array((300, 12)), "preprocess"),
-    ("evaluate", f"{TEST}/images.npy", array((100, 8, 8, 1), "float64"), "preprocess"),
-    ("evaluate", MODEL, Path.unlink, "train@cnn"),
-    ("evaluate", MODEL, cut, "train@cnn"),
-    ("evaluate", MODEL, text, "train@cnn"),
-    ("evaluate", MODEL, model_of(12), "train@cnn"),
-    ("evaluate", MODEL, model_of("code", 10), "train@cnn"),
-    ("evaluate", MODEL, member("config.json", lambda _: b"{}"), "train@cnn"),
-    ("evaluate", MODEL, member("config.json", lambda _: b"[" * 100_000), "train@cnn"),
-    ("evaluate", MODEL, member("model.weights.h5", lambda found: found[:500]), "train@cnn"),
-    ("evaluate", MODEL, weights(huge), "train@cnn"),
-    ("evaluate", MODEL, weights(elsewhere), "train@cnn"),
-    ("evaluate", MODEL, weights(not_finite), "train@cnn"),
-    ("evaluate", "data/models/cnn/10.csv", Path.unlink, "train@cnn"),
-    ("evaluate", "data/models/cnn/10.csv", text, "train@cnn"),
-    ("report", PREDICTIONS, Path.unlink, "evaluate@cnn"),
-    ("report", PREDICTIONS, cut, "evaluate@cnn"),
-    ("report", PREDICTIONS, json_with(prediction=[[11] * 100]), "evaluate@cnn"),
-    ("report", PREDICTIONS, json_with(label=[1] * 100), "evaluate@cnn"),
-    ("report", PREDICTIONS, json_with(seeds=[11]), "evaluate@cnn"),
-    ("report", PREDICTIONS, json_with(loss=["x"]), "evaluate@cnn"),
-    ("report", PREDICTIONS, json_with(probability=[["x"] * 100]), "evaluate@cnn"),
-    ("report", PREDICTIONS, json_with(history=[[10, 1, "validation", "loss", 1.0]]), "evaluate@cnn"),
-    ("report", PREDICTIONS, json_with(models=[]), "evaluate@cnn"),
+    ("preprocess", DATA, Path.unlink),
+    ("preprocess", DATA, cut),
+    ("preprocess", DESCRIPTION, Path.unlink),
+    ("preprocess", DESCRIPTION, text),
+    ("preprocess", DESCRIPTION, json_with(sha256="0" * 64)),
+    ("preprocess", DESCRIPTION, json_with(dataset=7)),
+    ("train", f"{TRAIN}/dataset.json", Path.unlink),
+    ("train", f"{TRAIN}/dataset.json", json_with(image=[8, 8])),
+    ("train", f"{TRAIN}/dataset.json", json_with(count="many")),
+    ("train", f"{TRAIN}/images.npy", Path.unlink),
+    ("train", f"{TRAIN}/images.npy", cut),
+    ("train", f"{TRAIN}/images.npy", text),
+    ("train", f"{TRAIN}/images.npy", array(np.array([{}], dtype=object))),
+    ("train", f"{TRAIN}/labels.npy", array(np.zeros((300, 12), np.float32))),
+    ("evaluate", f"{TEST}/images.npy", array(np.zeros((100, 8, 8, 1)))),
+    ("evaluate", MODEL, Path.unlink),
+    ("evaluate", MODEL, cut),
+    ("evaluate", MODEL, text),
+    ("evaluate", MODEL, model_of(12)),
+    ("evaluate", MODEL, model_of("code", 10)),
+    ("evaluate", MODEL, member("config.json", lambda _: b"{}")),
+    ("evaluate", MODEL, member("config.json", lambda _: b"[" * 100_000)),
+    ("evaluate", MODEL, member("model.weights.h5", lambda content: content[:500])),
+    ("evaluate", MODEL, weights(shape=(10**6, 10**6))),
+    ("evaluate", MODEL, weights(external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])),
+    ("evaluate", MODEL, weights(fillvalue=np.nan)),
+    ("evaluate", HISTORY, Path.unlink),
+    ("evaluate", HISTORY, text),
+    ("report", PREDICTIONS, Path.unlink),
+    ("report", PREDICTIONS, cut),
+    ("report", PREDICTIONS, json_with(prediction=[[11] * 100])),
+    ("report", PREDICTIONS, json_with(label=[1] * 100)),
+    ("report", PREDICTIONS, json_with(seeds=[11])),
+    ("report", PREDICTIONS, json_with(loss=["x"])),
+    ("report", PREDICTIONS, json_with(probability=[["x"] * 100])),
+    ("report", PREDICTIONS, json_with(history=[[10, 1, "validation", "loss", 1.0]])),
+    ("report", PREDICTIONS, json_with(models=[])),
 ]
 
 
-@pytest.mark.parametrize(
-    ("stage", "path", "spoil", "makes"), DAMAGED, ids=[f"{index} {case[1]}" for index, case in enumerate(DAMAGED)]
-)
+@pytest.mark.parametrize(("stage", "path", "spoil"), DAMAGED, ids=[f"{n} {case[1]}" for n, case in enumerate(DAMAGED)])
 def test_one_line_names_the_file_and_what_makes_it_anew(
-    shared: Project, stage: str, path: str, spoil: Callable[[Path], None], makes: str, tmp_path: Path
+    shared: Project, stage: str, path: str, spoil: Spoil, tmp_path: Path
 ) -> None:
     before = outputs(shared)
-    kept = tmp_path / "kept"
-    shutil.copy(shared.path / path, kept)
+    shutil.copy(shared.path / path, tmp_path / "kept")
     spoil(shared.path / path)
     try:
         done = shared.run("python", "-m", f"stages.{stage}", *STAGES[stage].split(), check=False)
     finally:
-        shutil.copy(kept, shared.path / path)
+        shutil.copy(tmp_path / "kept", shared.path / path)
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {path}: ")
     removed = f"rm -f {path} && " if spoil != Path.unlink else ""
     run = "TRAIN_ANEW=1 dvc repro --force --single-item" if "its layers are not" in line else "dvc repro"
+    makes = MADE_BY.get(stage) or ("preprocess" if TEST in path else "train@cnn")
     assert line.endswith(f"; make it anew with: {removed}{run} {makes}")
     assert line.count("make it anew") == 1
     assert not (shared.path / "new").exists()
@@ -185,7 +163,7 @@ def test_one_line_names_the_file_and_what_makes_it_anew(
 
 def test_dvc_repro_makes_damaged_files_anew(project: Project) -> None:
     before = outputs(project)
-    for path in (MODEL, f"{TEST}/images.npy", PREDICTIONS, "data/raw/mnist.npz"):
+    for path in (MODEL, f"{TEST}/images.npy", PREDICTIONS, DATA):
         cut(project.path / path)
     project.repro()
     assert outputs(project) == before
@@ -199,27 +177,30 @@ def test_dvc_repro_makes_damaged_files_anew(project: Project) -> None:
         ("(_ for _ in ()).throw(ImportError('x.so: failed to map segment from shared object'))", "x.so: failed to map"),
     ],
 )
-def test_too_little_memory_is_one_line(code: str, reason: str) -> None:
-    code = f"from stages.support.errors import command; command(lambda: {code})()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: not enough memory: {reason}")
-    assert done.stderr.endswith("; close other programs, or make batches or layers smaller\n")
+def test_too_little_memory_is_one_line(code: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as ended:
+        command(lambda: eval(code))()  # noqa: S307
+    assert ended.value.code.startswith(f"error: not enough memory: {reason}")
+    assert ended.value.code.endswith("; close other programs, or make batches or layers smaller")
+
+
+def train(project: Project, limit: Callable[[], None], *wrapper: str) -> subprocess.CompletedProcess[str]:
+    """Trains in a process with limits."""
+    line = [*wrapper, sys.executable, "-m", "stages.train", *STAGES["train"].split()]
+    return subprocess.run(line, cwd=project.path, preexec_fn=limit, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets limits that only Linux has")
-def test_memory_in_which_tensorflow_would_abort_is_refused(shared: Project) -> None:
+def test_memory_in_which_tensorflow_would_abort_is_refused(project: Project) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (1500 * 2**20, resource.RLIM_INFINITY))
 
-    command = [sys.executable, "-m", "stages.train", *STAGES["train"].split()]
-    done = subprocess.run(command, cwd=shared.path, preexec_fn=limit, capture_output=True, text=True, check=False)
+    done = train(project, limit)
     assert done.returncode == 1
     message, _, advice = done.stderr.partition("; raise it with: ")
     assert message == "error: TensorFlow: expected at least 1,700 MiB of address space, found a limit of 1,500 MiB"
-    again = ["bash", "-c", f'{advice.strip()} && exec "$@"', "bash", *command]
-    assert subprocess.run(again, cwd=shared.path, preexec_fn=limit, capture_output=True, check=False).returncode == 0
-    shutil.rmtree(shared.path / "new")
+    assert train(project, limit, "bash", "-c", f'{advice.strip()} && exec "$@"', "bash").returncode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets limits that only Linux has")
@@ -229,9 +210,6 @@ def test_a_training_runs_in_two_gibibytes_and_with_64_open_files(project: Projec
         resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
-    command = [sys.executable, "-m", "stages.train", *STAGES["train"].split()]
-    done = subprocess.run(
-        command, cwd=project.path, preexec_fn=limit, env=os.environ, capture_output=True, text=True, check=False
-    )
+    done = train(project, limit)
     assert done.returncode == 0, done.stderr
     assert (project.path / "new/10.keras").read_bytes() == (project.path / MODEL).read_bytes()

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.data.archive import write_archive
-from stages.fetch import read_place
-
-from .conftest import Project, tiny_archive
+from .conftest import Project
 
 VARIABLES = {
     "COLUMNS": "40",
@@ -106,13 +103,3 @@ def test_fonts_of_the_user(odd: Project) -> None:
         odd, "stages.preprocess", "data/raw/mnist.npz", "data/raw/mnist.json", "new/data", "new/samples.png"
     )
     assert (odd.path / "new/samples.png").read_bytes() == (odd.path / "plots/samples.png").read_bytes()
-
-
-def test_the_place_of_keras_data_is_the_users_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It decides what is read, so that data without a digest are said not to be looked at (test_own_data.py)."""
-    for home, train in (("one", 200), ("other", 300)):
-        folder = tmp_path / home / "datasets"
-        folder.mkdir(parents=True)
-        write_archive(folder / "my.npz", tiny_archive(train))
-        monkeypatch.setenv("KERAS_HOME", str(tmp_path / home))
-        assert len(read_place("keras:my.npz").x_train) == train

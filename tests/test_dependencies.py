@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.models import identity
 from stages.support.architecture import Architecture, Compile, EarlyStopping, Fit
 from stages.support.yaml import read_yaml
 from tools.common.definitions import Stage, stages
@@ -23,18 +24,17 @@ DECIDES_NOTHING = "stages/support"
 
 def example(stage: str) -> Stage:
     """One of the stages of a kind."""
-    return next(each for name, each in DEFINED.items() if name.partition("@")[0] == stage)
+    return next(defined for name, defined in DEFINED.items() if name.partition("@")[0] == stage)
 
 
 def imported_by(path: Path) -> set[str]:
     """The project's own modules that one of them imports, as paths."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("stages", "tools"):
-            for name in [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]:
-                file = (ROOT / name.replace(".", "/")).with_suffix(".py")
-                found |= {str(file.relative_to(ROOT))} if file.exists() else set()
-    return found
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    paths = {f"{name.replace('.', '/')}.py" for name in names}
+    return {path for path in paths if (ROOT / path).exists()}
 
 
 def is_in(path: str, places: list[str]) -> bool:
@@ -49,6 +49,11 @@ def test_what_a_stage_imports_is_a_dependency_or_decides_nothing(stage: str) -> 
         seen |= new
         assert all(is_in(path, [*places, DECIDES_NOTHING]) for path in new), new
         new = set().union(*(imported_by(ROOT / path) for path in new if not is_in(path, [DECIDES_NOTHING]))) - seen
+
+
+def test_the_identity_of_a_training_covers_what_train_depends_on() -> None:
+    code = {dep.removeprefix("stages/") for dep in example("train").deps if dep.startswith("stages/")}
+    assert code == {*identity.FOLDERS, "train.py"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -66,7 +71,7 @@ def test_every_path_of_a_command_is_a_dependency_or_an_output(name: str, stage: 
     for path in paths:  # a folder of which a stage writes some files is named too
         assert is_in(path, known) or any(Path(out).is_relative_to(path) for out in stage.outs), (name, path)
     for dep in stage.deps:
-        assert dep.startswith("stages/") or dep in stage.cmd or dep == "data/own", f"{name} is not told of {dep}"
+        assert dep.startswith("stages/") or dep in stage.cmd or dep == "data/own", f"{name} does not read {dep}"
 
 
 def test_a_stage_depends_on_what_others_write() -> None:
@@ -92,23 +97,18 @@ def test_large_outputs_are_in_the_cache_small_ones_in_git_and_the_data_set_is_ke
     assert len(in_git) == 10
 
 
+VIEWS = ["comparison.csv", "comparison.png", "training.csv", "training.png", "report.html"]
+
+
 def test_every_file_that_a_run_writes_is_an_output(built_project: Project) -> None:
-    listed = [
-        out for stage in stages(CONTENT, read_yaml(built_project.params), "dvc.yaml").values() for out in stage.outs
-    ]
-    views = {
-        "plots/comparison.csv",
-        "plots/comparison.png",
-        "plots/training.csv",
-        "plots/training.png",
-        "plots/report.html",
-    }
+    defined = stages(CONTENT, read_yaml(built_project.params), "dvc.yaml").values()
+    listed = [out for stage in defined for out in stage.outs]
+    assert all((built_project.path / out).exists() for out in listed)
     for folder in ("data/raw", "data/prepared", "data/models", "metrics", "plots"):
         for path in (built_project.path / folder).rglob("*"):
             name = str(path.relative_to(built_project.path))
             if path.is_file() and path.name != ".gitignore":
-                assert is_in(name, listed) or name in views, name
-    assert all((built_project.path / out).exists() for out in listed)
+                assert is_in(name, [*listed, *(f"plots/{view}" for view in VIEWS)]), name
 
 
 READS = {  # sections of params.yaml that the code of a stage reads, by how it does
@@ -131,39 +131,16 @@ def test_every_param_that_a_stage_reads_is_listed_and_no_other(stage: str) -> No
     assert bool(of_architectures) == (stage in ("train", "evaluate"))
 
 
-def test_a_tool_imports_its_own_folder_and_the_common_one() -> None:
-    for path in ROOT.glob("tools/*/**/*.py"):
-        folder = path.relative_to(ROOT / "tools").parts[0]
-        tools = {each.split("/")[1] for each in imported_by(path) if each.startswith("tools/")}
-        assert tools <= {folder, "common"}, path
-    for path in ROOT.glob("stages/**/*.py"):
-        assert not [each for each in imported_by(path) if each.startswith("tools/")], path
-
-
-def test_no_two_modules_import_one_another() -> None:
-    files = [*ROOT.glob("stages/**/*.py"), *ROOT.glob("tools/**/*.py")]
-    direct = {str(path.relative_to(ROOT)): imported_by(path) for path in files}
-
-    def reached(name: str) -> set[str]:
-        seen, new = set(), direct[name]
-        while new:
-            seen |= new
-            new = set().union(*(direct.get(each, set()) for each in new)) - seen
-        return seen
-
-    assert not [name for name in direct if name in reached(name)]
-
-
 def test_defaults_of_a_recipe_decide_its_bytes() -> None:
     """So they stand in defaults.py, on which train depends, and not in stages/support."""
-    sections = (Architecture, Compile, EarlyStopping, Fit)
-    fields = {name: field for section in sections for name, field in section.model_fields.items()}
-    found = {name: field.default for name, field in fields.items() if not field.is_required()}
-    found = {name: value for name, value in found.items() if value is not None}
+    fields = [
+        field for section in (Architecture, Compile, EarlyStopping, Fit) for field in section.model_fields.values()
+    ]
+    defaults = [field.default for field in fields if not field.is_required() and field.default is not None]
     source = ast.parse((ROOT / "stages/models/defaults.py").read_text())
     values = [ast.literal_eval(node.value) for node in source.body if isinstance(node, ast.Assign)]
-    del found["compile"]
-    assert sorted(str(getattr(value, "name", value)) for value in found.values()) == sorted(map(str, values))
+    names = [str(getattr(value, "name", value)) for value in defaults if not isinstance(value, Compile)]
+    assert sorted(names) == sorted(map(str, values))
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +173,9 @@ def test_an_edit_makes_stale_the_stages_whose_output_it_may_change(edited: Proje
     before = file.read_bytes() if file.exists() else None
     file.parent.mkdir(exist_ok=True)
     file.write_bytes((before or b"") + b"# a comment\n")
-    found = json.loads(edited.run("dvc", "status", "--json").stdout)
+    status = json.loads(edited.run("dvc", "status", "--json").stdout)
     file.unlink() if before is None else file.write_bytes(before)
-    assert {stage.partition("@")[0] for stage in found} == stale
+    assert {stage.partition("@")[0] for stage in status} == stale
 
 
 def test_a_stage_refuses_other_versions_of_its_libraries(project: Project) -> None:

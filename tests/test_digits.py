@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -60,19 +61,18 @@ def test_errors_stand_in_order_of_seeds_and_probability() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "prediction", "least", "most", "expected"),
+    ("selection", "expected"),
     [
-        (None, None, 0, 1, [3, 2, 0, 0]),
-        (5, None, 0, 1, [2, 0, 0]),
-        (5, 3, 0, 1, [0, 0]),
-        (5, 3, 0.7, 1, [0]),
-        (None, None, 0.6, 0.95, [2, 0, 0]),
-        (9, None, 0, 1, []),
+        ((None, None, 0, 1), [3, 2, 0, 0]),
+        ((5, None, 0, 1), [2, 0, 0]),
+        ((5, 3, 0, 1), [0, 0]),
+        ((5, 3, 0.7, 1), [0]),
+        ((None, None, 0.6, 0.95), [2, 0, 0]),
+        ((9, None, 0, 1), []),
     ],
 )
-def test_errors_are_selected_by_label_prediction_and_probability(label, prediction, least, most, expected) -> None:
-    errors = lookups.select(lookups.errors(MODELS), label, prediction, least, most)
-    assert errors["index"].tolist() == expected
+def test_errors_are_selected_by_label_prediction_and_probability(selection: tuple, expected: list[int]) -> None:
+    assert lookups.select(lookups.errors(MODELS), *selection)["index"].tolist() == expected
 
 
 def test_common_counts_the_models_that_are_wrong() -> None:
@@ -114,24 +114,25 @@ def test_show_predicts_training_images(built_project: Project) -> None:
     assert all(0.1 <= float(probability) <= 1 for *_, probability in table)
 
 
+def table(project: Project, command: str) -> list[list[str]]:
+    """The rows of the printed table, without its heading."""
+    return rows(digits(project, *command.split(), "--count", 100))[1:-1]
+
+
 def test_errors_and_common_list_the_projects_errors(built_project: Project, seeded: Project) -> None:
     one, other = wrong(built_project, "cnn"), wrong(built_project, "mlp_256")
     printed = digits(built_project, "errors", "--architecture", "cnn", "--count", 2)
     assert len(rows(printed)) == 4
     assert printed.endswith(f"showing 2 of {len(one)} errors\n")
-    for option, expected in ([], one & other), (["--at-least", 1], one | other):
-        table = rows(digits(built_project, "common", "--count", 100, *option))[1:-1]
-        assert {int(row[0]) for row in table} == expected
+    assert {int(row[0]) for row in table(built_project, "common")} == one & other
+    assert {int(row[0]) for row in table(built_project, "common --at-least 1")} == one | other
     printed = digits(built_project, "common", "--architecture", "cnn", "--count", 1)
     assert printed.endswith(f"showing 1 of {len(one)} test images that the only model gets wrong\n")
 
-    seeds = wrong(seeded, "cnn", 10), wrong(seeded, "cnn", 11)
-    table = rows(digits(seeded, "errors", "--architecture", "cnn", "--count", 100))[1:-1]
-    assert {int(row[1]): int(row[4]) for row in table} == {
-        n: sum(n in each for each in seeds) for n in set.union(*seeds)
-    }
-    table = rows(digits(seeded, "errors", "--architecture", "cnn", "--count", 100, "--min-seeds", 2))[1:-1]
-    assert {int(row[1]) for row in table} == set.intersection(*seeds)
+    counts = Counter([*wrong(seeded, "cnn", 10), *wrong(seeded, "cnn", 11)])
+    assert {int(row[1]): int(row[4]) for row in table(seeded, "errors --architecture cnn")} == counts
+    of_both = {int(row[1]) for row in table(seeded, "errors --architecture cnn --min-seeds 2")}
+    assert of_both == {index for index, count in counts.items() if count == 2}
     printed = digits(seeded, "common", "--at-least", 1)
     assert "at least 1 of 4 models" in printed.splitlines()[-1]
     assert rows(printed)[0] == ["index", "label", "wrong", "mlp_256", "cnn"]
@@ -154,7 +155,7 @@ def test_each_look_up_draws_its_digits(built_project: Project, command: str, tmp
     ("command", "expected"),
     [
         ("show 100", "first: expected an index below 100, the number of test images, found 100"),
-        ("show 0 --architecture cnnn", "params.yaml: no architecture 'cnnn'; did you mean 'cnn'?"),
+        ("show 0 --architecture cnnn", "params.yaml: architectures: no architecture 'cnnn'; did you mean 'cnn'?"),
         ("show 0 --architecture cnn --seed 7", "--seed: expected one of train.seeds (10), found 7"),
         ("show 0 --seed 10", "--seed: expected an architecture too; add --architecture NAME"),
         ("errors --min-seeds 2", "--min-seeds: expected at most 1, the number of seeds, found 2"),
@@ -164,17 +165,6 @@ def test_each_look_up_draws_its_digits(built_project: Project, command: str, tmp
 )
 def test_a_mistake_is_one_line(built_project: Project, command: str, expected: str) -> None:
     assert digits(built_project, *command.split(), status=1) == f"error: {expected}\n"
-
-
-def test_missing_or_other_predictions_are_one_line(project: Project) -> None:
-    path = "metrics/predictions/cnn.json"
-    project.edit_json(path, lambda file: file["label"].reverse())
-    line = f"error: {path}: expected predictions for the 100 test images, found others; make it anew with: "
-    assert digits(project, "errors", status=1) == f"{line}rm -f {path} && dvc repro evaluate@cnn\n"
-    (project.path / path).unlink()
-    assert digits(project, "common", status=1) == (
-        f"error: {path}: cannot read: No such file or directory; make it anew with: dvc repro evaluate@cnn\n"
-    )
 
 
 def digit_picture(project: Project, index: int, path: Path, scale: int = 20) -> Path:
@@ -187,24 +177,25 @@ def digit_picture(project: Project, index: int, path: Path, scale: int = 20) -> 
 
 
 def test_pictures_are_classified_and_those_that_show_no_digit_reported(seeded: Project, tmp_path: Path) -> None:
-    files = [digit_picture(seeded, index, tmp_path / f"{index}/0.png") for index in range(3)]
-    with Image.open(files[2]) as picture:
+    good = [digit_picture(seeded, index, tmp_path / f"{index}/0.png") for index in range(3)]
+    with Image.open(good[2]) as picture:
         picture.save(tmp_path / "two.gif", save_all=True, append_images=[picture.rotate(180)])
+    good.append(tmp_path / "two.gif")
     Image.new("L", (90, 90), 128).save(tmp_path / "blank.png")
-    good, bad = [*files, tmp_path / "two.gif"], [tmp_path / "blank.png", tmp_path / "no.png"]
-    command = ["python", "-m", "tools.digits", "classify", *good, *bad, "--architecture", "cnn"]
+    bad = [tmp_path / "blank.png", tmp_path / "no.png"]
+    command = ["python", "-m", "tools.digits", "classify", *map(str, good + bad), "--architecture", "cnn"]
     probabilities = []
     for seed, option in (10, []), (11, ["--seed", "11"]):
-        done = seeded.run(*map(str, command), *option, check=False)
+        done = seeded.run(*command, *option, check=False)
         assert done.returncode == 1
         assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [["error", str(path)] for path in bad]
-        title, heading, *table = done.stdout.splitlines()
+        title, heading, *lines = done.stdout.splitlines()
         assert title == f"cnn, seed {seed}, trained on tiny digits:"
         assert heading.split() == ["file", "prediction", "probability", "second", "note"]
-        assert [row.split()[0] for row in table] == list(map(str, good))
-        assert all(row.split()[1] != row.split()[3] for row in table)
-        assert table[-1].endswith("first of several frames")
-        probabilities.append([row.split()[2] for row in table])
+        assert [row.split()[0] for row in lines] == list(map(str, good))
+        assert all(row.split()[1] != row.split()[3] for row in lines)
+        assert lines[-1].endswith("first of several frames")
+        probabilities.append([row.split()[2] for row in lines])
     assert probabilities[0] != probabilities[1]
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from stages.common.prepared import Dataset
-from stages.data.archive import write_archive
+from stages.data.archive import MEMBERS, read_archive, write_archive
 from stages.fetch import fetch
 from stages.models.building import build_model, load_model
 from stages.models.checkpoint import Checkpoint
@@ -22,7 +23,7 @@ from stages.support.yaml import parse_yaml
 from stages.train import check_fit
 from tools.common.recipes import with_block
 from tools.sweep.report import block_text
-from tools.sweep.space import Choice, Range, Space
+from tools.sweep.space import Space, ends
 
 from .conftest import ROOT, TUTORIALS, Project, tiny_archive
 from .reviews import of_models
@@ -63,14 +64,14 @@ def name_of(text: str) -> str:
 
 def consoles() -> dict[str, str]:
     """The text of each console block, by its page and the heading above it."""
-    found = {}
+    texts: dict[str, str] = {}
     for page in PAGES:
         text = page.read_text()
         for block in CONSOLE.finditer(text):
             heading = re.findall(r"^#+ (.*)$", text[: block.start()], re.MULTILINE)[-1]
             where = f"{page.relative_to(ROOT)}: {heading}"
-            found[where] = found.get(where, "") + block[1]
-    return found
+            texts[where] = texts.get(where, "") + block[1]
+    return texts
 
 
 PRINTED, CONSOLES = printed(), consoles()
@@ -87,9 +88,8 @@ def images_and_labels() -> tuple[np.ndarray, np.ndarray]:
     """Digits of 28 x 28 pixels: float32 (n, 28, 28, 1) in [0, 1], and their labels, one-hot float32 (n, 10)."""
     digits = load_digits()
     images = np.kron(digits.images[: TRAIN + TEST] / 16, np.ones((1, 3, 3)))
-    return np.pad(images, ((0, 0), (2, 2), (2, 2)))[..., np.newaxis].astype(np.float32), np.eye(10, dtype=np.float32)[
-        digits.target[: TRAIN + TEST]
-    ]
+    images = np.pad(images, ((0, 0), (2, 2), (2, 2)))[..., np.newaxis].astype(np.float32)
+    return images, np.eye(10, dtype=np.float32)[digits.target[: TRAIN + TEST]]
 
 
 def check_it_runs(name: str, params: Params, folder: Path) -> None:
@@ -109,8 +109,8 @@ def check_it_runs(name: str, params: Params, folder: Path) -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     rows = [(10, epoch, split, metric, float(value)) for epoch, split, metric, value in history]
     label, prediction = labels[TRAIN:].argmax(axis=1), probabilities.argmax(axis=1)
-    found = replace(of_models(label, prediction, probabilities.max(axis=1)), history=rows)
-    assert ("gap" in found.metrics(1.0)) == bool(architecture.fit.validation_split)
+    models = replace(of_models(label, prediction, probabilities.max(axis=1)), history=rows)
+    assert ("gap" in models.metrics(1.0)) == bool(architecture.fit.validation_split)
 
 
 @pytest.mark.parametrize("where", PRINTED)
@@ -125,35 +125,39 @@ def test_docs_give_the_number_of_parameters(tmp_path: Path) -> None:
     assert f"# {model.count_params():,} parameters\n" in text
 
 
-def first(_: str, options: Choice | Range) -> float:
-    return 0 if isinstance(options, Choice) else options.low
-
-
-def last(_: str, options: Choice | Range) -> float:
-    return len(options.options) - 1 if isinstance(options, Choice) else options.high
-
-
-@pytest.mark.parametrize("pick", [first, last])
+@pytest.mark.parametrize("end", [0, -1])
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
-def test_a_search_space_in_docs_runs(path: Path, pick: object, tmp_path: Path) -> None:
+def test_a_search_space_in_docs_runs(path: Path, end: int, tmp_path: Path) -> None:
     space = Space.read(path)
     space.check(parse_yaml(TUTORIALS.read_bytes(), ""))
-    check_it_runs(space.name, with_(block_text(space.name, space.filled(pick)), tmp_path), tmp_path)
-
-
-def test_the_blocks_are_all_there() -> None:
-    assert {where.rpartition(": ")[2] for where in PRINTED} == {"softmax", "residual", "cnn_best"}
+    block = space.filled(lambda _, options: ends(options)[end])
+    check_it_runs(space.name, with_(block_text(space.name, block), tmp_path), tmp_path)
 
 
 def test_a_source_in_docs_is_read_where_the_page_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (text,) = filter(SOURCE.match, BLOCK.findall((ROOT / "docs/data.md").read_text()))
+    text, pets = filter(SOURCE.match, BLOCK.findall((ROOT / "docs/data.md").read_text()))
     first = "    - dataset: MNIST\n"
-    Path("params.yaml").write_text(TUTORIALS.read_text().replace(first, text + first))
+    Path("params.yaml").write_text(TUTORIALS.read_text().replace(first, text + pets + first))
     write_archive(Path("data/own/my.npz"), tiny_archive())
-    archive, source, place = fetch(load_params().data.sources)
+    sources = load_params().data.sources
+    archive, source, place = fetch(sources)
     assert (source.dataset, place) == ("my digits", "data/own/my.npz")
     assert len(archive.x_test) == len(tiny_archive().x_test)
+    for number in range(6):
+        (path := Path(f"data/own/pets/{number % 2}/{number}.png")).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (30 + number, 40), number).save(path)
+    assert fetch(sources[1:])[0].x_train.shape[1:] == (64, 64, 3)
+
+
+def test_the_conversion_in_docs_gives_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data/own").mkdir(parents=True)
+    arrays = {name: getattr(tiny_archive(), name) for name in MEMBERS}
+    np.savez("their.npz", **arrays | {key: arrays[key] / 127.5 - 1 for key in ("x_train", "x_test")})
+    (code,) = PYTHON.findall((ROOT / "docs/data.md").read_text())
+    exec(code, {"numpy": np})  # noqa: S102
+    assert read_archive(Path("data/own/my.npz")).sha256() == tiny_archive().sha256()
 
 
 @pytest.mark.parametrize("where", CONSOLES.keys() - NOT_RUN.keys())

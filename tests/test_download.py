@@ -18,7 +18,7 @@ from .test_fetch import source
 
 
 class Server(BaseHTTPRequestHandler):
-    """Answers each path in its own way; `asked` has the paths, `content` a good archive."""
+    """Answers each path in its own way; `asked` has the names of the paths, `content` a good archive."""
 
     asked: list[str]
     content: bytes
@@ -26,60 +26,39 @@ class Server(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self.path.strip("/").partition(".")[0]
         self.asked.append(name)
-        getattr(self, name)()
+        is_second = self.asked.count(name) == 2
+        match name:
+            case "missing":
+                self.send_error(404)
+            case "fails_once" if not is_second:
+                self.send_error(503)
+            case "circle":
+                self.start(302, Location="/circle.npz")
+            case "elsewhere":
+                self.start(302, Location="file:///etc/passwd")
+            case "nonsense":
+                self.start(Content_Length="many")
+            case "bomb":
+                self.start(Content_Encoding="gzip")
+                self.wfile.write(gzip.compress(bytes(50_000_000)))
+            case "login":
+                self.start()
+                self.wfile.write(b"<html>Please log in</html>")
+            case "endless" | "trickle":
+                self.start()
+                while True:
+                    self.wfile.write(bytes(10_000 if name == "endless" else 1))
+                    time.sleep(0.1 if name == "trickle" else 0)
+            case _:
+                self.start(Content_Length=len(self.content))
+                is_cut = name == "cut" or (name == "cut_once" and not is_second)
+                self.wfile.write(self.content[:20_000] if is_cut else self.content)
 
     def start(self, status: int = 200, **headers: object) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
-
-    def send(self, content: bytes) -> None:
-        self.start(Content_Length=len(self.content))
-        self.wfile.write(content)
-
-    def good(self) -> None:
-        self.send(self.content)
-
-    def fails_once(self) -> None:
-        self.send(self.content) if self.asked.count("fails_once") == 2 else self.send_error(503)
-
-    def cut_once(self) -> None:
-        self.send(self.content[: None if self.asked.count("cut_once") == 2 else 20_000])
-
-    def cut(self) -> None:
-        self.send(self.content[:20_000])
-
-    def missing(self) -> None:
-        self.send_error(404)
-
-    def login(self) -> None:
-        self.start()
-        self.wfile.write(b"<html>Please log in</html>")
-
-    def endless(self) -> None:
-        self.start()
-        while True:
-            self.wfile.write(bytes(10_000))
-
-    def trickle(self) -> None:
-        self.start()
-        while True:
-            self.wfile.write(b"x")
-            time.sleep(0.1)
-
-    def bomb(self) -> None:
-        self.start(Content_Encoding="gzip")
-        self.wfile.write(gzip.compress(bytes(50_000_000)))
-
-    def circle(self) -> None:
-        self.start(302, Location="/circle.npz")
-
-    def elsewhere(self) -> None:
-        self.start(302, Location="file:///etc/passwd")
-
-    def nonsense(self) -> None:
-        self.start(Content_Length="many")
 
     def log_message(self, *_: object) -> None:
         pass

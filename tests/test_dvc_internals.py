@@ -9,21 +9,22 @@ from tools.repro.dvc_internals import is_lock, plan
 
 from .conftest import ROOT, Project
 
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of what DVC imports
 
-@pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of what DVC imports
+
 def test_the_plan_is_that_of_dvc_repro(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.path)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", project.environment["DVC_SITE_CACHE_DIR"])
-    assert plan([])["outdated"] == set()
+    assert plan([]).outdated == set()
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=2))
-    found = plan([])
-    assert found["outdated"] == {"train@cnn", "evaluate@cnn", "report@cnn"}
-    assert set(found["upstream"]) == set(read_lock(project.path / "dvc.lock"))
-    assert set(found["upstream"]["report@cnn"]) == {"preprocess", "evaluate@cnn"}
-    assert [(lock.name, names) for lock, names in found["recorded"].items()] == [("dvc.lock", list(found["upstream"]))]
-    assert found["written"]["train@cnn"] > (project.path / "data/models/cnn/10.keras").stat().st_size
-    assert found["commands"]["train@cnn"].startswith("python -m stages.train cnn data/prepared/train ")
-    assert set(plan(["evaluate@cnn"])["upstream"]) == {
+    planned = plan([])
+    assert planned.outdated == {"train@cnn", "evaluate@cnn", "report@cnn"}
+    assert set(planned.upstream) == set(read_lock(project.path / "dvc.lock"))
+    assert set(planned.upstream["report@cnn"]) == {"preprocess", "evaluate@cnn"}
+    assert [(lock.name, names) for lock, names in planned.recorded.items()] == [("dvc.lock", list(planned.upstream))]
+    assert planned.written["train@cnn"] > (project.path / "data/models/cnn/10.keras").stat().st_size
+    assert planned.commands["train@cnn"].startswith("python -m stages.train cnn data/prepared/train ")
+    assert set(plan(["evaluate@cnn"]).upstream) == {
         "fetch",
         "preprocess",
         "train@cnn",
@@ -31,20 +32,19 @@ def test_the_plan_is_that_of_dvc_repro(project: Project, monkeypatch: pytest.Mon
     }
 
 
-@pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
 def test_what_was_trained_on_other_data_than_recorded_is_outdated_though_both_are_missing(
     built_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clone = built_project.git_clone(tmp_path / "clone")
     monkeypatch.chdir(clone.path)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", clone.environment["DVC_SITE_CACHE_DIR"])
-    assert plan([], allow_missing=True)["outdated"] == set()
+    assert plan([], allow_missing=True).outdated == set()
     lock = clone.path / "dvc.lock"
     start, entry = lock.read_text().split("  train@cnn:", 1)
     digest = digests(read_lock(lock)["train@cnn"], "deps")["data/prepared/train"]
     lock.write_text(f"{start}  train@cnn:{entry.replace(digest, f'{0:032x}.dir', 1)}")
     needed = {"fetch", "preprocess"}
-    assert plan([], allow_missing=True)["outdated"] == needed | {"train@cnn", "evaluate@cnn", "report@cnn"}
+    assert plan([], allow_missing=True).outdated == needed | {"train@cnn", "evaluate@cnn", "report@cnn"}
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,12 @@ def wait_until(seen: Callable[[], object]) -> None:
 
 def at_work(folder: Path, part: str = "") -> list[psutil.Process]:
     """The processes that work in a folder and have this part in their command line, the oldest first."""
-    found = {}
+    processes = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):  # has just ended
             if Path(process.cwd()) == folder and part in " ".join(process.cmdline()):
-                found[process] = process.create_time()
-    return sorted(found, key=found.get)
+                processes[process] = process.create_time()
+    return sorted(processes, key=processes.__getitem__)
 
 
 class Running:
@@ -68,7 +68,7 @@ class Running:
 
     def find(self, part: str) -> list[psutil.Process]:
         """The processes that have this part."""
-        if part == "make":
+        if part in ("make", "terminal"):
             return [psutil.Process(self.process.pid)]
         return at_work(self.folder, PARTS[part])
 
@@ -95,6 +95,7 @@ TERM, HUP, INT, KILL = signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGK
 CASES = {
     "make": (MAKE, "make", [TERM]),
     "make, killed": (MAKE, "make", [KILL]),
+    "the terminal": (MAKE, "terminal", [HUP]),
     "tools.repro, twice": (REPRO, "tools.repro", [TERM, TERM]),
     "tools.repro, killed": (REPRO, "tools.repro", [KILL]),
     "dvc": (REPRO, "dvc", [TERM]),
@@ -112,7 +113,7 @@ def test_all_end_with_any(
     for left, process in reversed(list(enumerate(running.find(part)))):
         for number in numbers:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
+                _ = os.killpg(process.pid, number) if part == "terminal" else process.send_signal(number)
         wait_until(lambda left=left: len(running.find("stage")) <= left)  # the other stage goes on
     running.wait_for_all()
     assert running.process.returncode != 0
@@ -122,14 +123,6 @@ def test_all_end_with_any(
         assert outputs(endless) == outputs(built_project)
     else:
         assert not list(running.temporary.iterdir())
-
-
-def test_all_end_with_the_terminal(endless: Project) -> None:
-    running = Running(endless, MAKE)
-    wait_until(lambda: running.find("stage"))
-    os.killpg(running.process.pid, HUP)
-    running.wait_for_all()
-    assert not list(running.temporary.iterdir())
 
 
 def test_ctrl_c_again_ends_a_stage_that_does_not_heed_it(endless: Project) -> None:
@@ -148,5 +141,5 @@ def test_ctrl_c_again_ends_a_stage_that_does_not_heed_it(endless: Project) -> No
 
 @pytest.mark.parametrize(("nohup", "status"), [([], 128 + HUP), (["nohup"], 0)])
 def test_nohup_is_heeded(nohup: list[str], status: int) -> None:
-    asked = "from tools.repro.ending import *; end_when_asked(); signal.raise_signal(signal.SIGHUP)"
-    assert subprocess.run([*nohup, sys.executable, "-c", asked], cwd=ROOT, stdout=-3, stderr=-3).returncode == status
+    code = "from tools.repro.ending import *; end_when_asked(); signal.raise_signal(signal.SIGHUP)"
+    assert subprocess.run([*nohup, sys.executable, "-c", code], cwd=ROOT, stdout=-3, stderr=-3).returncode == status

@@ -9,7 +9,6 @@ runs it; the test then says so in a warning.)
 
 import random
 import re
-import signal
 import time
 import warnings
 from pathlib import Path
@@ -19,16 +18,13 @@ import pytest
 from .conftest import Project
 from .faults import (
     BackgroundRepro,
-    SlowServer,
     as_an_ordinary_user,
     duration,
     file_size,
     lock,
     make_stale,
     outputs,
-    planted,
-    run_on_a_small_disk,
-    small_disks_are_possible,
+    with_largest_file,
 )
 
 STAGES = ("fetch", "preprocess", "train@mlp_256", "evaluate@mlp_256", "report@mlp_256")
@@ -45,21 +41,14 @@ def moment(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(request.node.name)
 
 
-def check_completes(
-    project: Project,
-    undisturbed: dict[str, bytes],
-    struck: BackgroundRepro | None = None,
-    before: dict[str, bytes] | None = None,
-) -> None:
+def check_completes(project: Project, undisturbed: dict[str, bytes], struck: BackgroundRepro | None = None) -> None:
     """No half-written file; a plain `dvc repro` completes; the outputs are those of an undisturbed run.
 
-    A stage of the run that was struck may still be at work. `before` is what lay there before the
-    fault, if it was something else.
+    A stage of the run that was struck may still be at work.
     """
-    before = before or undisturbed
     for name, content in undisturbed.items():
         path = project.path / name
-        assert not path.exists() or path.read_bytes() in (content, before[name]), f"{name} is half written"
+        assert not path.exists() or path.read_bytes() == content, f"{name} is half written"
     done = project.run("dvc", "repro", check=False)
     if done.returncode and project.run("python", "-m", "tools.repro.mend", check=False).returncode == 0:
         warnings.warn(f"needed tools.repro.mend: {done.stderr}", stacklevel=2)
@@ -74,26 +63,14 @@ def check_completes(
 
 
 @pytest.mark.times
-def test_killed(project: Project, built_project, undisturbed, moment) -> None:
+def test_killed_or_interrupted(project: Project, built_project, undisturbed, moment) -> None:
     stage = moment.choice(STAGES)
     make_stale(project, stage)
     running = BackgroundRepro.start(project)
     time.sleep(moment.uniform(0, duration(built_project, stage)))
-    moment.choice([running.kill_all, running.kill_stage, running.kill_dvc])()
+    moment.choice([running.kill_all, running.kill_stage, running.kill_dvc, running.interrupt_all])()
     running.wait()
     check_completes(project, undisturbed, running)
-
-
-@pytest.mark.times
-def test_an_exception_in_a_stage(project: Project, built_project, undisturbed, moment, tmp_path: Path) -> None:
-    stage = moment.choice(STAGES)
-    make_stale(project, stage)
-    after = moment.uniform(0.05, duration(built_project, stage))
-    struck = tmp_path / "struck"
-    running = BackgroundRepro.start(project, planted(project, tmp_path, STRIKE_AFTER=after, STRUCK=struck))
-    told = running.wait()
-    assert struck.exists() or running.process.returncode == 0, told
-    check_completes(project, undisturbed)
 
 
 @pytest.mark.times
@@ -101,22 +78,11 @@ def test_no_room_for_a_file(project: Project, undisturbed, moment, tmp_path: Pat
     stage = moment.choice(STAGES)
     sizes = [file_size(project.path / out["path"]) for out in lock(project)[stage]["outs"]]
     make_stale(project, stage)
-    running = BackgroundRepro.start(project, planted(project, tmp_path, LARGEST_FILE=moment.randrange(max(sizes))))
-    told = running.wait()
+    running = BackgroundRepro.start(project, with_largest_file(moment.randrange(max(sizes)), project, tmp_path))
+    printed = running.wait()
     assert running.process.returncode != 0
-    assert "cannot write: File too large" in told
-    assert "Traceback" not in told
-    check_completes(project, undisturbed)
-
-
-@pytest.mark.times
-def test_a_full_disk(project: Project, undisturbed, moment, tmp_path: Path) -> None:
-    if not small_disks_are_possible():
-        pytest.skip("this machine does not let its users mount a tmpfs; test_no_room_for_a_file stands in")
-    stage = moment.choice(STAGES)
-    sizes = [file_size(project.path / out["path"]) for out in lock(project)[stage]["outs"]]
-    make_stale(project, stage)
-    run_on_a_small_disk(project, tmp_path / "disk", free=moment.uniform(0, sum(sizes)))
+    assert "cannot write: File too large" in printed
+    assert "Traceback" not in printed
     check_completes(project, undisturbed)
 
 
@@ -128,7 +94,7 @@ def test_a_read_only_folder(project: Project, undisturbed, moment) -> None:
     folder.parent.chmod(0o555)
     done = project.ordinary.run(*as_an_ordinary_user(), "dvc", "repro", check=False)
     assert done.returncode != 0
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     assert "Permission denied" in done.stderr
     folder.parent.chmod(0o755)
     check_completes(project, undisturbed)
@@ -142,27 +108,10 @@ def test_two_at_once(project: Project, built_project, undisturbed, moment) -> No
     time.sleep(moment.uniform(0, duration(built_project, stage)))
     second = BackgroundRepro.start(project)
     for running in (first, second):
-        told = running.wait()
-        assert running.process.returncode == 0 or "is busy" in told or "Unable to acquire lock" in told, told
+        printed = running.wait()
+        assert running.process.returncode == 0 or "is busy" in printed or "Unable to acquire lock" in printed, printed
     assert 0 in (first.process.returncode, second.process.returncode)
     check_completes(project, undisturbed)
-
-
-@pytest.mark.times
-def test_a_cancelled_download(project: Project, undisturbed, moment) -> None:
-    server = SlowServer((project.path / "data/own/digits.npz").read_bytes())
-    (project.path / "data/own/digits.npz").unlink()
-    project.edit(lambda params: params["data"]["sources"][0].update(places=[server.url.decode()]))
-    running = BackgroundRepro.start(project)
-    time.sleep(moment.uniform(0.5, 4))
-    running.signal_all(moment.choice([signal.SIGINT, signal.SIGKILL]))
-    running.wait()
-
-    server.slow = False
-    description = "data/raw/mnist.json"
-    served = undisturbed[description].replace(b"data/own/digits.npz", server.url)
-    check_completes(project, undisturbed | {description: served}, before=undisturbed)
-    server.shutdown()
 
 
 @pytest.mark.times
@@ -173,9 +122,7 @@ def test_a_loss_that_is_not_finite(project: Project, undisturbed, moment) -> Non
     project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=20))
     done = project.run("dvc", "repro", check=False)
     assert done.returncode != 0
-    line = (
-        r"^error: params.yaml: architectures.mlp_256: expected a finite loss, found (nan|inf) after epoch \d+ of 20; "
-    )
+    line = r"^error: params.yaml: architectures.mlp_256: expected a finite loss, found (nan|inf) after epoch \d+ of 20"
     assert re.search(line, done.stderr, re.MULTILINE), done.stderr
     assert "Traceback" not in done.stderr
     assert not list(project.path.glob("data/models/mlp_256/10.*"))
@@ -200,11 +147,11 @@ def test_what_dvc_leaves_half_written_is_mended(project: Project, name: str, end
     before = lock_file.read_bytes()
     path.write_text(path.read_text().partition(end)[0])
     assert error in " ".join(project.run("dvc", "repro", check=False).stderr.split())
-    told = project.run("python", "-m", "tools.repro.mend").stderr
-    assert told.startswith(f"mended: {name} was cut short; ")
+    printed = project.run("python", "-m", "tools.repro.mend").stderr
+    assert printed.startswith(f"mended: {name} was cut short; ")
     project.repro()
     assert lock_file.read_bytes() == before
-    assert project.run("python", "-m", "tools.repro.mend", check=False).returncode == 1, "found something left to mend"
+    assert project.run("python", "-m", "tools.repro.mend", check=False).returncode == 1
 
 
 def test_a_conflict_in_dvc_lock_is_left_to_the_user(project: Project) -> None:

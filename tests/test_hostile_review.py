@@ -44,29 +44,27 @@ def guarded(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(tmp_path / "guard"), "GIT_ALLOW_PROTOCOL": "none"}
 
 
-def review(project: Project, environment: dict[str, str], *arguments: str, status: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.review", *arguments],
-        cwd=project.path,
-        env={**project.environment, **environment, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+def review(project: Project, environment: dict[str, str], *arguments: str) -> str:
+    """Runs the command, which may write into the project only; returns what it printed."""
+    environment = {**project.environment, **environment, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "tools.review", *arguments]
+    done = subprocess.run(command, cwd=project.path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     (written,) = [line for line in done.stderr.splitlines() if line.startswith("WRITTEN:")]
     outside = [name for name in written.split()[1:] if name.startswith("/") and name != os.devnull]
     assert not [name for name in outside if not Path(name).is_relative_to(project.path)]
     return done.stdout
 
 
-def write(path: str, text: str) -> Callable[[Project], None]:
+def write(path: str, text: str) -> Callable[[Project], object]:
     return lambda project: (project.path / path).write_text(text)
 
 
-def edit(path: str, **changed: object) -> Callable[[Project], None]:
+def delete(path: str) -> Callable[[Project], object]:
+    return lambda project: (project.path / path).unlink()
+
+
+def edit(path: str, **changed: object) -> Callable[[Project], object]:
     return lambda project: project.edit_json(path, lambda content: content.update(changed))
 
 
@@ -78,21 +76,12 @@ def link(path: str, target: str) -> Callable[[Project], None]:
     return make
 
 
-def delete(path: str) -> Callable[[Project], None]:
-    return lambda project: (project.path / path).unlink()
-
-
-def ask_a_server(project: Project) -> None:
+def ask_servers(project: Project) -> None:
+    """Has dvc.yaml, a .dvc file and DVC's settings name servers and folders elsewhere."""
     path = project.path / "dvc.yaml"
     path.write_text(path.read_text().replace("deps: [", "deps: [http://127.0.0.1:9/asked, ", 1))
-
-
-def import_another_repository(project: Project) -> None:
-    entry = "deps: [{path: x, repo: {url: 'http://127.0.0.1:9/repo'}}]\nouts: [{path: metrics/imported.json}]\n"
-    (project.path / "metrics/imported.json.dvc").write_text(entry)
-
-
-def configure_dvc(project: Project) -> None:
+    imported = "deps: [{path: x, repo: {url: 'http://127.0.0.1:9/repo'}}]\nouts: [{path: metrics/imported.json}]\n"
+    (project.path / "metrics/imported.json.dvc").write_text(imported)
     remote = "remote = x\n['remote \"x\"']\n    url = http://127.0.0.1:9\n"
     settings = f"[core]\n    site_cache_dir = {project.path.parent}/outside\n    {remote}"
     (project.path / ".dvc/config").write_text(settings)
@@ -102,11 +91,10 @@ MLP, SOFTMAX = "metrics/predictions/mlp_256.json", "metrics/predictions/softmax.
 METRICS, DESCRIPTION = "metrics/softmax.json", "data/raw/mnist.json"
 DEEP = "[" * 100_000
 HUGE = [[10, 1, "train", metric, 1.7e308] for metric in ("accuracy", "loss")]
-MATRIX = f"stages: {{x: {{matrix: {{a: {[*range(999)]}, b: {[*range(999)]}}}, cmd: x}}}}\n"
 # What a branch does, and the lines that the review prints; HEAD stands for the commit
 HOSTILE = {
     "DVC": (
-        [ask_a_server, import_another_repository, configure_dvc, link(SOFTMAX, "/dev/zero")],
+        [ask_servers, link(SOFTMAX, "/dev/zero")],
         [
             "fetch: http://127.0.0.1:9/asked is a URL, which a review does not ask",
             f"softmax: not compared: {SOFTMAX} in HEAD: expected a file, found a link",
@@ -127,12 +115,12 @@ HOSTILE = {
             write(DESCRIPTION, '["MNIST"]'),
             edit(MLP, prediction=[[0] * 100], history=HUGE, loss=[1.7e308]),
             write("plots/errors/softmax.png", "x"),
-            write("dvc.yaml", MATRIX),
+            write("dvc.yaml", "stages: {x: {matrix: {a: [1, 2]}, cmd: x}}\n"),
             write("dvc.lock", "stages: {fetch: [1]}\n"),
         ],
         [
             f"softmax: not compared: {SOFTMAX} in HEAD: prediction[0][0]: expected a value less than 256, found 1000",
-            "dvc.yaml in HEAD: expected at most 30,000 stages, found more",
+            "dvc.yaml in HEAD: stages.x: not a stage as this project writes it: the key 'matrix' is not known here",
             "dvc.lock in HEAD: stages.fetch: expected",
         ],
     ),
@@ -188,11 +176,8 @@ def test_paths_that_lead_elsewhere_or_that_no_file_has(tmp_path: Path, monkeypat
     git("add", "-A")
     git("-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "a stranger's change")
     for number, side in enumerate((WORKSPACE, Revision.find("HEAD"))):
-        for line, said in zip(stale(side), PATHS.values(), strict=True):
-            assert said[number] in line
-
-
-MANY = ", ".join(f"a{number}: 1" for number in range(20_000))
+        for line, reasons in zip(stale(side), PATHS.values(), strict=True):
+            assert reasons[number] in line
 
 
 @pytest.mark.parametrize(
@@ -201,18 +186,10 @@ MANY = ", ".join(f"a{number}: 1" for number in range(20_000))
         ("x", "expected keys and values, found str"),
         ("architectures: 7", "architectures: not a valid name: 7"),
         ("architectures: {../x: 1}", 'architectures: not a valid name: "../x"'),
-        (f"architectures: {{{MANY}}}", "expected at most 10,000 architectures, found more"),
+        (f"architectures: {{{', '.join(f'a{i}: 1' for i in range(10_001))}}}", "expected at most 10,000, found more"),
     ],
 )
 def test_names_that_cannot_be_read_are_one_line(tmp_path: Path, text: str, line: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(PipelineError) as caught:
+    with pytest.raises(PipelineError, match=rf"^params.yaml in head: .*{line}"):
         architectures_of(Revision("head", None, tmp_path))
-    assert str(caught.value).startswith("params.yaml in head: ")
-    assert line in str(caught.value)
-
-
-def test_what_make_reproduce_wrote_is_checked_too(reviewer: Project, guarded: dict[str, str]) -> None:
-    (reviewer.path / "review").mkdir()
-    (reviewer.path / "review/reproduced.json").write_text(json.dumps({"commit": "x", "results": {"softmax": [1]}}))
-    review(reviewer, guarded, "HEAD~1", "HEAD", status=1)

@@ -125,40 +125,40 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize(
-    ("layer", "inner"),
-    [
-        ({"Conv2D": {"filters": 2, "kernel_size": 10**12}}, None),
-        ({"Conv2D": {"filters": 10**100, "kernel_size": 10**100}}, None),
-        ({"DepthwiseConv2D": {"kernel_size": 3, "depth_multiplier": 10**11}}, None),
-        ({"Conv2DTranspose": {"filters": 1, "kernel_size": 1, "strides": 10**6}}, None),
-        ({"EinsumDense": {"equation": "abcd,de->abce", "output_shape": [28, 28, 10**10]}}, None),
-        ({"UpSampling2D": {"size": 100_000}}, None),
-        ({"ZeroPadding2D": {"padding": [[10**7, 10**4], [0, 0]]}}, None),
-        ({"Resizing": {"height": 10**6, "width": 10**6}}, None),
-        ({"AdaptiveMaxPooling2D": {"output_size": 10**6}}, None),
-        ({"Add": {"branches": [[], [{"UpSampling2D": {"size": 10**6}}]]}}, "Add.branches[1][0].UpSampling2D"),
-        ({"Add": {"branches": [["Flatten", {"RepeatVector": {"n": 10**9}}], []]}}, "Add.branches[0][1].RepeatVector"),
-        ({"Concatenate": {"branches": [[{"Conv2D": {"filters": 10**8, "kernel_size": 1}}], []]}},
-         "Concatenate.branches[0][0].Conv2D"),
-    ],
-)  # fmt: skip
-def test_absurd_sizes_are_refused_at_once(layer: dict, inner: str | None) -> None:
-    head = ["GlobalMaxPooling2D", {"Dense": {"units": "classes", "activation": "softmax"}}]
-    architecture = Architecture.model_validate({"layers": [layer, *head], "fit": {"epochs": 1, "batch_size": 1}})
+ABSURD = {  # layers, by their place in that of the key
+    "Conv2D": {"filters": 2, "kernel_size": 10**12},
+    "DepthwiseConv2D": {"kernel_size": 3, "depth_multiplier": 10**11},
+    "Conv2DTranspose": {"filters": 1, "kernel_size": 1, "strides": 10**6},
+    "EinsumDense": {"equation": "abcd,de->abce", "output_shape": [28, 28, 10**10]},
+    "UpSampling2D": {"size": 100_000},
+    "ZeroPadding2D": {"padding": [[10**7, 10**4], [0, 0]]},
+    "Resizing": {"height": 10**6, "width": 10**6},
+    "AdaptiveMaxPooling2D": {"output_size": 10**6},
+    "Add.branches[1][0].UpSampling2D": {"branches": [[], [{"UpSampling2D": {"size": 10**6}}]]},
+    "Add.branches[0][1].RepeatVector": {"branches": [["Flatten", {"RepeatVector": {"n": 10**9}}], []]},
+    "Concatenate.branches[0][0].Conv2D": {"branches": [[{"Conv2D": {"filters": 10**100, "kernel_size": 1}}], []]},
+}
+
+
+def architecture(*layers: object, **fit: object) -> Architecture:
+    head = {"Dense": {"units": "classes", "activation": "softmax"}}
+    return Architecture.model_validate({"layers": [*layers, head], "fit": {"epochs": 1, **fit}})
+
+
+@pytest.mark.parametrize("where", ABSURD)
+def test_absurd_sizes_are_refused_at_once(where: str) -> None:
+    layers = {where.split(".")[0]: ABSURD[where]}, "GlobalMaxPooling2D"
     with pytest.raises(PydanticCustomError, match="expected a training that needs at most 64 GiB of memory") as error:
-        check_sizes(architecture)
-    assert error.value.context["where"] == f"layers[0].{inner or next(iter(layer))}"
+        check_sizes(architecture(*layers, batch_size=1))
+    assert error.value.context["where"] == f"layers[0].{where}"
 
 
 def size_of(*layers: object) -> int:
     """The least limit, in bytes, that `check_sizes` accepts for layers before a head, on images of 4 x 4 pixels."""
-    head = ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]
-    architecture = Architecture.model_validate({"layers": [*layers, *head], "fit": {"epochs": 1, "batch_size": 2}})
 
     def fits(limit: int) -> bool:
         try:
-            check_sizes(architecture, (4, 4, 1), 3, limit)
+            check_sizes(architecture(*layers, "Flatten", batch_size=2), (4, 4, 1), 3, limit)
         except PydanticCustomError:
             return False
         return True
@@ -173,6 +173,8 @@ def size_of(*layers: object) -> int:
         (["Flatten", {"Dense": {"units": 5}}], 16 * 5 + 5 * 3, 16 + 5 + 5 + 3),
         ([{"Conv2D": {"filters": 2, "kernel_size": 3, "strides": 2}}], 9 * 2 + 8 * 3, 8 + 8 + 3),
         (["MaxPooling2D"], 4 * 3, 4 + 4 + 3),
+        (["UpSampling2D"], 64 * 3, 64 + 64 + 3),
+        ([{"ZeroPadding2D": {"padding": 1}}], 36 * 3, 36 + 36 + 3),
         ([{"Reshape": {"target_shape": [4, 4]}}, {"LSTM": {"units": 2}}], 4 * (4 * 2 + 4) + 2 * 3, 16 + 2 + 2 + 3),
         ([{"Concatenate": {"branches": [[], []]}}], 32 * 3, 32 + 32 + 3),
     ],
@@ -213,5 +215,5 @@ def test_an_editor_accepts_params_yaml_and_marks_mistakes(
 @pytest.mark.parametrize("kind", ["layer", "optimizer", "loss"])
 def test_an_editor_accepts_what_the_checks_accept(editor: jsonschema.Draft202012Validator, kind: str) -> None:
     content = parse_yaml(PARAMS.encode(), "params.yaml")
-    content["architectures"] = {name: example(each, name) for each, name in names() if each == kind}
+    content["architectures"] = {name: example(kind, name) for other, name in names() if other == kind}
     editor.validate(content)

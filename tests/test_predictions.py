@@ -127,53 +127,31 @@ def changed(**columns: object) -> Callable[[dict], object]:
 
 
 TWO = [[10, 1, "train", "loss", 1.0], [11, 1, "train", "loss", 0.5]]
-DAMAGED = {
-    "no seeds": (changed(seeds=[]), "seeds: expected one or more, sorted, each once"),
-    "seeds in another order": (changed(seeds=[11, 10]), "seeds: expected one or more, sorted, each once"),
-    "a seed twice": (changed(seeds=[10, 10]), "seeds: expected one or more, sorted, each once"),
-    "a loss too few": (changed(loss=[0.5]), "loss: expected one for each of the 2 seeds, found 1"),
-    "predictions of one seed": (
-        lambda content: content["prediction"].pop(),
-        "prediction: expected one for each of the 2 seeds, found 1",
-    ),
-    "no images": (
-        changed(label=[], prediction=[[], []], probability=[[], []]),
-        "prediction, probability: expected one for each label",
-    ),
-    "a prediction too few": (
-        lambda content: content["prediction"][1].pop(),
-        "prediction, probability: expected one for each label",
-    ),
-    "a probability too many": (
-        lambda content: content["probability"][0].append(1),
-        "prediction, probability: expected one for each label",
-    ),
-    "a label that is no class": (changed(label=[0, 1, 3]), "label, prediction: expected 3 classes, found others"),
-    "a prediction that is no class": (
-        changed(prediction=[[0, 1, 2], [0, 1, 3]]),
-        "label, prediction: expected 3 classes, found others",
-    ),
-    "a figure twice": (
-        changed(history=[*TWO, TWO[0]]),
-        "history: expected each figure once, for the training images too",
-    ),
-    "validation without training": (
-        changed(history=[*TWO, [11, 2, "validation", "loss", 1]]),
-        "history: expected each figure once, for the training images too",
-    ),
-    "another metric of the training": (
-        changed(history=[*TWO, [11, 1, "validation", "accuracy", 1]]),
-        "history: expected each figure once, for the training images too",
-    ),
-    "a seed without history": (changed(history=TWO[:1]), "history: expected all seeds, and no others"),
-    "history of another seed": (
-        changed(history=[*TWO, [12, 1, "train", "loss", 1]]),
-        "history: expected all seeds, and no others",
-    ),
-}
+SEEDS = "seeds: expected one or more, sorted, each once"
+EACH_LABEL = "prediction, probability: expected one for each label"
+CLASSES = "label, prediction: expected 3 classes, found others"
+FIGURES = "history: expected each figure once, for the training images too"
+OF_SEEDS = "history: expected all seeds, and no others"
+DAMAGED = [
+    (changed(seeds=[]), SEEDS),
+    (changed(seeds=[11, 10]), SEEDS),
+    (changed(seeds=[10, 10]), SEEDS),
+    (changed(loss=[0.5]), "loss: expected one for each of the 2 seeds, found 1"),
+    (changed(prediction=[[0, 1, 2]]), "prediction: expected one for each of the 2 seeds, found 1"),
+    (changed(label=[], prediction=[[], []], probability=[[], []]), EACH_LABEL),
+    (lambda content: content["prediction"][1].pop(), EACH_LABEL),
+    (lambda content: content["probability"][0].append(1), EACH_LABEL),
+    (changed(label=[0, 1, 3]), CLASSES),
+    (changed(prediction=[[0, 1, 2], [0, 1, 3]]), CLASSES),
+    (changed(history=[*TWO, TWO[0]]), FIGURES),
+    (changed(history=[*TWO, [11, 2, "validation", "loss", 1]]), FIGURES),
+    (changed(history=[*TWO, [11, 1, "validation", "accuracy", 1]]), FIGURES),
+    (changed(history=TWO[:1]), OF_SEEDS),
+    (changed(history=[*TWO, [12, 1, "train", "loss", 1]]), OF_SEEDS),
+]
 
 
-@pytest.mark.parametrize(("damage", "line"), DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize(("damage", "line"), DAMAGED)
 def test_predictions_whose_parts_do_not_fit_are_refused(damage: Callable, line: str, tmp_path: Path) -> None:
     label = np.array([0, 1, 2])
     models = replace(of_models(label, np.array([label, label]), np.ones((2, 3)), classes=3), history=TWO)

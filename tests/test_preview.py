@@ -42,9 +42,6 @@ def test_a_long_name_of_the_data_set_leaves_the_charts_their_size(project) -> No
 
 
 def test_mistakes_are_one_line(project) -> None:
-    done = project.run("python", "-m", "tools.plots.preview", "nonsense", check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("error: nonsense: expected a git revision")
     (project.path / "vl_convert.py").write_text("raise ModuleNotFoundError")  # found before the installed one
     done = project.run("python", "-m", "tools.plots.preview", check=False)
     assert done.returncode == 1

@@ -1,6 +1,8 @@
 """`make reproduce`: finds results that a commit's own params and code do not give, and confirms those that they do."""
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,11 +10,15 @@ import pytest
 from stages.support.errors import PipelineError
 from tools.common.lock import read_lock
 from tools.common.revision import Revision
-from tools.reproduce import __main__ as tool
-from tools.reproduce.__main__ import NOT_REPRODUCED, checked_out
+from tools.repro.plan import Plan
+from tools.reproduce.__main__ import NOT_REPRODUCED, checked_out, select
 
 from .conftest import Project
 from .reviews import pages, review
+
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of what DVC imports
+
+BOTH = ["mlp_256", "cnn"]
 
 
 def reproduce(project: Project, *arguments: str, status: int = 0) -> str:
@@ -23,17 +29,15 @@ def reproduce(project: Project, *arguments: str, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def record(project: Project, message: str) -> None:
-    """Lets dvc.lock say that everything is as it should be, and commits."""
-    project.run("dvc", "commit", "--force", "--quiet")
-    project.commit(message)
-    assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
+def of_each(printed: str) -> dict[str, str]:
+    """What was printed of each architecture, and of the data set."""
+    return dict(line.split(": ", 1) for line in printed.splitlines() if "reproduced" in line)
 
 
 def test_an_honest_commit_is_reproduced_by_a_stranger(seeded: Project, tmp_path) -> None:
     reviewer = seeded.git_clone(tmp_path / "clone")
     before = reviewer.run("git", "status", "--porcelain", "--ignored").stdout
-    assert of_each(reproduce(reviewer)) == dict.fromkeys(["data set", "mlp_256", "cnn"], "reproduced byte for byte")
+    assert of_each(reproduce(reviewer)) == dict.fromkeys(["data set", *BOTH], "reproduced byte for byte")
     assert reviewer.run("git", "status", "--porcelain", "--ignored").stdout == f"{before}!! review/\n"
 
     printed = review(reviewer, "HEAD~1", "HEAD")
@@ -44,11 +48,6 @@ def test_an_honest_commit_is_reproduced_by_a_stranger(seeded: Project, tmp_path)
     assert "reproduced" not in review(reviewer, "HEAD~1", "HEAD~1"), "it is another commit that was run again"
 
 
-def of_each(printed: str) -> dict[str, str]:
-    """What was said of each architecture, and of the data set."""
-    return dict(line.split(": ", 1) for line in printed.splitlines() if "reproduced" in line)
-
-
 def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(project: Project) -> None:
     module = project.path / "stages/models/training.py"
     honest = module.read_text()
@@ -56,15 +55,17 @@ def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(projec
     assert module.read_text() != honest
     project.run("dvc", "repro", "--quiet", "report@mlp_256")
     module.write_text(honest)
-    record(project, "a better model")
+    project.run("dvc", "commit", "--force", "--quiet")
+    project.commit("a better model")
+    assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
     project.edit_json("metrics/cnn.json", lambda metrics: metrics.update(accuracy=0.999))
     project.commit("a better number, beside an honest dvc.lock")
-    told = of_each(reproduce(project, "--base", "HEAD~2", status=NOT_REPRODUCED))
+    differs = of_each(reproduce(project, "--base", "HEAD~2", status=NOT_REPRODUCED))
     edited = "NOT reproduced: differs in metrics/cnn.json; predictions: same bytes; accuracy: recorded 0.999, "
-    assert told["cnn"].startswith(edited)
-    assert told["mlp_256"].startswith("NOT reproduced: differs in ")
-    assert "data/models/mlp_256, " in told["mlp_256"]
-    assert "; other models with seeds 10; predictions: " in told["mlp_256"]
+    assert differs["cnn"].startswith(edited)
+    assert differs["mlp_256"].startswith("NOT reproduced: differs in ")
+    assert "data/models/mlp_256, " in differs["mlp_256"]
+    assert re.search(r" and \d more; other models with seeds 10; predictions: ", differs["mlp_256"])
 
     printed = review(project, "HEAD~2", "HEAD")
     assert "cnn: NOT reproduced: differs in metrics/cnn.json; " in printed
@@ -72,63 +73,92 @@ def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(projec
         assert "NOT reproduced: differs in metrics/cnn.json" in page
 
 
+def append(path: str) -> Callable[[Project], None]:
+    def edit(project: Project) -> None:
+        with (project.path / path).open("a") as stream:
+            stream.write("# an edit\n")
+
+    return edit
+
+
+def params(section: str, **values: object) -> Callable[[Project], None]:
+    return lambda project: project.edit(lambda params: params[section].update(values))
+
+
 def units(project: Project) -> None:
     project.edit(lambda params: params["architectures"]["mlp_256"]["layers"][1]["Dense"].update(units=9))
 
 
-def code(project: Project) -> None:
-    with (project.path / "stages/data/archive.py").open("a") as stream:
-        stream.write("# an edit\n")
+EDITS: dict[str, tuple[Callable[[Project], None], list[str]]] = {
+    "an architecture": (units, ["mlp_256"]),
+    "code of all stages": (append("stages/data/archive.py"), BOTH),
+    "code of trainings": (append("stages/models/training.py"), BOTH),
+    "the seeds": (params("train", seeds=[11]), BOTH),
+    "code that decides no result": (append("stages/support/errors.py"), []),
+    "a comment in dvc.yaml": (append("dvc.yaml"), []),
+    "the overview": (params("overview", confidence=0.9), []),
+    "nothing that a stage reads": (append("NOTES"), []),
+}
+
+
+@pytest.mark.parametrize(("edit", "expected"), EDITS.values(), ids=EDITS)
+def test_a_base_selects_what_make_repro_selects_in_a_fresh_clone(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit, expected: list[str]
+) -> None:
+    edit(project)
+    project.commit("an edit, without make repro")
+    assert selected(project, monkeypatch) == expected
+    monkeypatch.chdir(project.git_clone(tmp_path / "clone").path)
+    outdated = Plan.read([], allow_missing=True).outdated
+    assert {stage.partition("@")[2] for stage in outdated if "@" in stage} == set(expected)
+
+
+def selected(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The architectures that `make reproduce BASE=HEAD~1` runs."""
+    monkeypatch.chdir(project.path)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", project.environment["DVC_SITE_CACHE_DIR"])
+    head = Revision.find("HEAD")
+    with checked_out(head) as run:
+        return select(run, Revision.find("HEAD~1"), head)
 
 
 def result(project: Project) -> None:
-    project.edit_json("metrics/predictions/cnn.json", lambda found: found.update(prediction=[found["label"]]))
+    project.edit_json("metrics/predictions/cnn.json", lambda file: file.update(prediction=[file["label"]]))
 
 
-def model(project: Project) -> None:
-    lock = project.path / "dvc.lock"
-    start, entry = lock.read_text().split("  train@cnn:", 1)
-    lock.write_text(f"{start}  train@cnn:{entry.replace('md5: ', 'md5: 0', 1)}")
+def forge(stage: str) -> Callable[[Project], None]:
+    """Edits the first digest of a stage in dvc.lock."""
 
+    def edit(project: Project) -> None:
+        lock = project.path / "dvc.lock"
+        start, entry = lock.read_text().split(f"  {stage}:", 1)
+        lock.write_text(f"{start}  {stage}:{entry.replace('md5: ', 'md5: 0', 1)}")
 
-def seed(project: Project) -> None:
-    project.edit(lambda params: params["train"].update(seeds=[11]))
-
-
-def overview(project: Project) -> None:
-    project.edit(lambda params: params["overview"].update(confidence=0.9))
+    return edit
 
 
 @pytest.mark.parametrize(
-    ("edit", "expected"),
-    [
-        (units, ["mlp_256"]),
-        (result, ["cnn"]),
-        (model, ["cnn"]),
-        (code, ["mlp_256", "cnn"]),
-        (seed, ["mlp_256", "cnn"]),
-        (overview, []),
-    ],
+    ("edit", "expected"), [(result, ["cnn"]), (forge("train@cnn"), ["cnn"]), (forge("preprocess"), BOTH)]
 )
-def test_only_what_a_commit_changes_is_run_again(project: Project, monkeypatch, edit, expected: list[str]) -> None:
+def test_a_base_selects_results_that_were_edited(
+    project: Project, monkeypatch: pytest.MonkeyPatch, edit, expected: list[str]
+) -> None:
     edit(project)
-    project.commit("an edit, without make repro")
-    monkeypatch.chdir(project.path)
-    assert tool.changed(Revision.find("HEAD~1"), Revision.find("HEAD")) == expected
+    project.commit("nothing else")
+    assert selected(project, monkeypatch) == expected
+
+
+def test_a_base_selects_what_was_edited_and_run(changed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert selected(changed, monkeypatch) == ["mlp_256", "softmax"]
 
 
 def test_a_commit_that_changes_no_result_needs_no_rerun(project: Project) -> None:
     (project.path / "NOTES").write_text("a note")
     project.commit("a note")
-    assert reproduce(project, "--base", "HEAD~1").startswith("nothing to run: HEAD (")
-
-
-def test_other_data_are_reported_before_anything_is_trained(reviewer: Project) -> None:
-    reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="MNIST", sha256="f" * 64))
-    reviewer.commit("recorded with MNIST")
-    output = reproduce(reviewer, status=1)
-    expected = "recorded with MNIST, but found tiny digits; put the data set at a place listed in data.sources"
-    assert output.startswith(f"error: data/raw/mnist.json: {expected}")
+    printed = reproduce(project, "--base", "HEAD~1")
+    assert re.fullmatch(
+        r"nothing to run: HEAD \(\w{7}\) changes no .* since it branched from HEAD~1 \(\w{7}\)\n", printed
+    )
 
 
 def test_a_data_set_that_is_gone_is_named_where_it_should_be(
@@ -148,20 +178,42 @@ def test_a_damaged_file_of_the_rerun_is_named_without_its_folder(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read_damaged() -> None:
-        with checked_out(Revision.find("HEAD")) as tree:
-            (tree / "dvc.lock").write_text("[")
-            read_lock(tree / "dvc.lock")
+        with checked_out(Revision.find("HEAD")) as run:
+            (run.project / "dvc.lock").write_text("[")
+            read_lock(run.project / "dvc.lock")
 
     monkeypatch.chdir(project.path)
     with pytest.raises(PipelineError, match=r"^the rerun/dvc\.lock: not valid YAML"):
         read_damaged()
 
 
-def test_another_environment_is_reported(reviewer: Project) -> None:
-    (reviewer.path / "stages/models/requirements.txt").write_text("tensorflow==1.0\n")
-    reviewer.commit("an old TensorFlow")
-    assert "stages/models/requirements.txt in HEAD (" in (output := reproduce(reviewer, status=1))
-    assert "expected tensorflow 1.0, found " in output
+def leave(project: Project) -> None:
+    lock = project.path / "dvc.lock"
+    lock.write_text(lock.read_text().replace("path: metrics/cnn.json", "path: ../cnn.json"))
+
+
+def old_pins(project: Project) -> None:
+    (project.path / "stages/models/requirements.txt").write_text("tensorflow==1.0\n")
+
+
+def other_data(project: Project) -> None:
+    project.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="MNIST", sha256="f" * 64))
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        (other_data, "data/raw/mnist.json: recorded with MNIST, but found tiny digits; put the data set at a place "),
+        (old_pins, r"stages/models/requirements.txt in HEAD \(\w{7}\): expected tensorflow 1.0, found "),
+        (leave, r"dvc.lock in HEAD \(\w{7}\): expected outputs in the project's folder, found ../cnn.json\n"),
+    ],
+)
+def test_what_cannot_be_rerun_is_one_line(project: Project, edit, line: str) -> None:
+    edit(project)
+    project.commit("an edit")
+    printed = reproduce(project, status=1)
+    assert re.match(f"error: {line}", printed)
+    assert printed.count("\n") == 1
 
 
 def test_a_file_that_it_did_not_write_is_reported(project: Project) -> None:

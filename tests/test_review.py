@@ -3,211 +3,13 @@
 import base64
 import io
 import re
-from dataclasses import replace
-from html import unescape
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from stages.common.files import write_json
-from tools.common.change import BETTER, SAME, Comparison, interval, percent
-from tools.common.changes import changes, data_change
-from tools.common.predictions import describe_difference
-from tools.common.statistics import difference
-from tools.review.digits import newly_right
-
-from .reviews import of_models, pages, predictions, review, write_results
-
-
-def change(before: list, after: list, p: float | None = None, several: int = 1) -> Comparison:
-    """A change of predictions, of one seed or of several, for images whose label is 0."""
-    base, head = (of_models(np.zeros(100, int), np.array(side), np.ones(100), "cnn") for side in (before, after))
-    compared = None if before == after else difference(base.right, head.right)
-    return Comparison("cnn", base, head, difference=replace(compared, p=p) if p else compared, several=several)
-
-
-def wrong(count: int, first: int = 0) -> list[int]:
-    """Predictions of which `count` are wrong, from the image `first` on."""
-    return [1 if first <= index < first + count else 0 for index in range(100)]
-
-
-TWO, ONE = [wrong(3), wrong(5)], [wrong(1), wrong(1)]  # several seeds
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "p", "expected"),
-    [
-        (wrong(3), wrong(2), 0.25, "97.00 % → 98.00 %, fixed 1, broke 0, no evidence of a change"),
-        (wrong(9), wrong(2), 0.04999, "91.00 % → 98.00 %, fixed 7, broke 0, evidence of a change for the better"),
-        (wrong(0), wrong(2), 0.0004, "100.00 % → 98.00 %, fixed 0, broke 2, evidence of a change for the worse"),
-        (wrong(2), wrong(2), None, "98.00 %, same predictions"),
-        ([2, *wrong(99)[1:]], wrong(99), 1.0, "1.00 % → 1.00 %, fixed 0, broke 0, no evidence of a change"),
-        # by fractions: variance 97/330,000 and 47/123,750, degrees of freedom 18,818/1,089 and 2,209/2,025
-        (TWO, ONE, 0.04, "96.00 % → 99.00 %, +3.00 ± 3.61 points (2 seeds), evidence of a change for the better"),
-        (wrong(9), ONE, 0.3, "91.00 % → 99.00 %, +8.00 ± 20.38 points (one seed → 2 seeds), no evidence of a change"),
-    ],
-)  # fmt: skip
-def test_a_change_is_summed_up_in_a_line(before: list, after: list, p: float | None, expected: str) -> None:
-    assert change(before, after, p).summary(0.95) == f"cnn: {expected}"
-
-
-@pytest.mark.parametrize(
-    ("probability", "expected", "change_shown"),
-    [(1.0, "same bytes", ""), (0.999, "same within rounding", "0.001"),
-     (0.998, "same predictions, other probabilities", "0.002")],
-)  # fmt: skip
-def test_probabilities_that_differ_by_one_unit_of_the_last_decimal_are_the_same_within_rounding(
-    probability: float, expected: str, change_shown: str
-) -> None:
-    same = change(ONE, ONE)
-    changed = np.ones((2, 100))
-    changed[1, 7] = probability
-    other = replace(same, head=replace(same.head, probability=changed), decimals=3)
-    if change_shown:
-        expected += f" (all 200 predictions are the same, probabilities differ by {change_shown} at most)"
-    assert describe_difference(other.base, other.head, 3) == expected
-    assert other.changed == (probability < 1)
-    assert other.summary(0.95) == f"cnn: 99.00 %, {expected if other.changed else 'same predictions'}"
-
-
-def test_predictions_that_differ_are_counted_and_others_are_not_compared() -> None:
-    base = change(ONE, ONE).base
-    after = change(ONE, [wrong(2), wrong(1)]).head
-    assert describe_difference(base, after, 3) == "1 of 200 predictions differ"
-    assert describe_difference(base, replace(after, seeds=(10, 12)), 3) == "other seeds: not compared"
-    assert describe_difference(base, replace(after, label=base.label + 1), 3) == "other test images: not compared"
-
-
-@pytest.mark.parametrize(
-    ("p", "shown"), [(1.0, "1"), (0.2379, "0.24"), (0.0012, "0.0012"), (0.001, "0.001"), (0.0004, "< 0.001")]
-)
-def test_p_is_shown_with_two_digits(p: float, shown: str) -> None:
-    assert change(wrong(0), wrong(2), p).shown_p == shown
-
-
-def test_p_has_to_be_below_one_minus_the_confidence() -> None:
-    assert change(wrong(9), wrong(2), 0.25).verdict(0.75) == SAME
-    assert change(wrong(9), wrong(2), 0.25).verdict(0.74) == BETTER
-
-
-def test_points_have_a_margin_only_if_recipes_differ() -> None:
-    assert change(wrong(3), wrong(2)).shown_points(0.95) == "+1.00"
-    assert change(wrong(2), [2, *wrong(2)[1:]]).shown_points(0.95) == "0"
-    assert change(ONE, ONE).shown_points(0.95) == "0"
-    one_image = [of_models(np.zeros(1, int), np.array([[side], [side]]), np.ones(1)) for side in (0, 1)]
-    item = Comparison("net", *one_image, difference=difference(one_image[0].right, one_image[1].right))
-    assert item.shown_points(0.95) == "-100.00"
-
-
-def test_half_a_point_is_better_or_worse() -> None:
-    item = change([wrong(3), wrong(3)], [wrong(3), wrong(2)], 0.04)
-    assert (item.points, item.verdict(0.95)) == (pytest.approx(0.5), "evidence of a change for the better")
-    item = change([wrong(3), wrong(2)], [wrong(3), wrong(3)], 0.04)
-    assert item.verdict(0.95) == "evidence of a change for the worse"
-
-
-def test_formats_of_shares_and_intervals() -> None:
-    assert (percent(0.98765), percent(float("nan"))) == ("98.77 %", "–")
-    one = of_models(np.zeros(1, int), np.array([[0], [1]]), np.ones(1))
-    assert interval(one, 0.95) == "no interval"
-    assert interval(of_models(np.zeros(10, int), np.zeros(10, int), np.ones(10)), 0.95) == "[72.25, 100.00]"
-    assert interval(of_models(np.zeros(10, int), np.arange(10) // 9, np.ones(10)), 0.95) == "[59.59, 98.21]", "Wilson's"
-
-
-def test_an_image_is_fixed_or_broken_if_more_than_half_of_the_seeds_change() -> None:
-    label = np.zeros(5, int)
-    base = of_models(label, np.array([[1, 1, 0, 0, 0], [1, 1, 0, 1, 0]]), np.ones(5))
-    head = of_models(label, np.array([[0, 1, 1, 0, 1], [0, 0, 1, 1, 0]]), np.ones(5))
-    item = Comparison("net", base, head, difference=difference(base.right, head.right))
-    assert (item.fixed.tolist(), item.broke.tolist()) == ([0], [2])
-    assert item.gained.tolist() == [1, 0.5, -1, 0, -0.5]
-    assert item.confusion_difference().loc[0, [0, 1]].tolist() == [0, 0]
-    assert (item.shown_p, item.of_models, item.seeds) == (f"{item.difference.p:.2g}", False, "2 seeds")
-
-
-@pytest.mark.parametrize(
-    ("seeds", "expected"), [((1, 3), "1 of 1 → 1 of 3"), ((2, 2), "2 → 0"), ((3, 1), "3 of 3 → 0 of 1")]
-)
-def test_a_digit_counts_its_wrong_seeds_of_those_that_each_side_has(seeds: tuple[int, int], expected: str) -> None:
-    label, errors = np.array([0, 1, 1, 0]), np.array([1, 1, 1, 0])
-    after = [errors if seeds == (1, 3) else label, *[label] * (seeds[1] - 1)]
-    base, head = (of_models(label, np.stack(side), np.ones(4)) for side in ([errors] * seeds[0], after))
-    (digit,) = newly_right(Comparison("net", base, head, difference=difference(base.right, head.right)), {})
-    assert (digit.index, digit.label, digit.old, digit.new, digit.wrong) == (0, 0, 1, 0, 1)
-    assert (digit.probability, digit.seeds_wrong, digit.png) == (1, expected, None)
-
-
-def test_each_class_has_its_recall_and_precision_on_both_sides() -> None:
-    label = np.array([0, 0, 1, 1])
-    sides = [[[0, 0, 1, 0]] * 2, [[0, 2, 1, 1]] * 2]
-    base, head = (of_models(label, np.array(side), np.ones(4)) for side in sides)
-    rows = Comparison("cnn", base, head).classes().set_index("class").to_dict("index")
-    assert rows[0] == {
-        "images": 2,
-        "errors_base": 0,
-        "recall_base": 1.0,
-        "precision_base": 0.666667,
-        "errors_head": 1,
-        "recall_head": 0.5,
-        "precision_head": 1.0,
-        "fixed": 0,
-        "broke": 1,
-    }
-    assert (rows[1]["fixed"], rows[1]["recall_base"], rows[1]["recall_head"]) == (1, 0.5, 1.0)
-    assert (rows[2]["images"], rows[2]["precision_head"]) == (0, 0.0)
-    assert np.isnan([rows[2]["recall_base"], rows[2]["recall_head"], rows[2]["precision_base"]]).all(), "0 of 0"
-
-
-def models(name: str, errors: int, images: int = 100, seeds: int = 1):
-    return of_models(np.zeros(images, int), np.array([wrong(errors)[:images]] * seeds), np.ones(images), name)
-
-
-def test_architectures_of_both_sides_are_compared_by_name(tmp_path: Path) -> None:
-    names = ("a", "b", "gone", "images", "same", "unread")
-    base = write_results(tmp_path / "base", *(models(name, 20) for name in names))
-    heads = {"a": 2, "b": 10, "images": 20, "new": 1, "same": 20, "unread": 0}
-    head = write_results(
-        tmp_path / "head", *(models(name, errors, 100 - (name == "images")) for name, errors in heads.items())
-    )
-    (tmp_path / "head/metrics/predictions/unread.json").write_text("{}")
-    (tmp_path / "base/metrics/predictions/b.json").unlink()
-    params = base.params() | {"evaluate": {"batch_size": 5, "decimals": 3}}
-    write_json(tmp_path / "base/params.yaml", params)
-    compared = {item.name: item for item in changes(base, head)}
-    verdicts = {name: item.verdict(0.95) for name, item in compared.items()}
-    assert verdicts.pop("unread").startswith("not compared: metrics/predictions/unread.json in a folder: ")
-    assert verdicts == {
-        "a": "evidence of a change for the better",
-        "b": "not compared: no predictions (metrics/predictions/b.json) in a folder",
-        "gone": "removed",
-        "images": "not compared: other test images (base 100, now 99)",
-        "new": "new",
-        "same": "same predictions",
-    }
-    assert [name for name, item in compared.items() if item.broken] == ["unread"]
-    assert [name for name, item in compared.items() if not item.changed] == ["same"]
-    assert {(item.several, item.decimals) for item in (compared["a"], compared["same"])} == {(1, 3)}
-    assert compared["gone"].summary(0.95) == "gone: removed, it had 80.00 %"
-    assert compared["new"].summary(0.95) == "new: 99.00 %, new"
-
-
-def test_p_is_adjusted_for_the_architectures_that_differ(tmp_path: Path) -> None:
-    base = write_results(tmp_path / "base", *(models(name, 20) for name in "abc"))
-    head = write_results(tmp_path / "head", models("a", 13), models("b", 18), models("c", 20))
-    a, b, c = changes(base, head)
-    assert (a.difference.p, b.difference.p, c.difference) == (2 * 2 / 2**7, 0.5, None)  # of seven, of two
-    assert [item.several for item in (a, b, c)] == [2, 2, 2]
-    assert a.decimals == 6
-    other = head.read_json("data/raw/mnist.json") | {"sha256": "1" * 64, "dataset": "x" * 101}
-    write_json(tmp_path / "head/data/raw/mnist.json", other)
-    assert data_change(base, head) == f"tiny digits (digest 000000000000…) → {'x' * 100} (digest 111111111111…)"
-    assert {item.note for item in changes(base, head)} == {"not compared: another data set"}
-    (tmp_path / "head/params.yaml").write_text("[")
-    assert [item.name for item in changes(base, head)] == ["a", "b", "c"]
-    (tmp_path / "head/data/raw/mnist.json").unlink()
-    assert data_change(base, head) == ""
+from .conftest import Project
+from .reviews import pages, predictions, review
 
 
 def rows(markdown: str) -> dict[str, list[str]]:
@@ -218,52 +20,54 @@ def rows(markdown: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells}
 
 
-def cell(html: str, name: str, label: str) -> str:
-    """What the page's first table has of an architecture."""
-    row = next(row for row in html.split("<tr>") if f">{name}</a></td>" in row)
-    return unescape(re.search(rf'<td[^>]*data-label="{label}">(.*?)</td>', row)[1])
+@pytest.fixture(scope="module")
+def reviewed(changed: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """A fresh clone of the changed project, without cache, remote or data; and what a review of it printed."""
+    clone = changed.git_clone(tmp_path_factory.mktemp("reviewed") / "clone")
+    return clone, review(clone, "HEAD~1", "HEAD")
 
 
-def test_a_fresh_clone_shows_the_change_from_git_alone(reviewer) -> None:
-    printed = review(reviewer, "HEAD~1", "HEAD")
-    before, after = (predictions(reviewer, side, "mlp_256") for side in ("HEAD~1", "HEAD"))
-    fixed, broke = (after.right & ~before.right).sum(), (before.right & ~after.right).sum()
+def test_a_fresh_clone_shows_the_change_from_git_alone(reviewed: tuple[Project, str]) -> None:
+    project, printed = reviewed
+    before, after = (predictions(project, side, "mlp_256") for side in ("HEAD~1", "HEAD"))
+    counts = [str((new.right & ~old.right).sum()) for old, new in ((before, after), (after, before))]
     accuracies = [f"{100 * side.accuracy:.2f} %" for side in (before, after)]
-    assert f"mlp_256: {accuracies[0]} → {accuracies[1]}, fixed {fixed}, broke {broke}, " in printed
-    new = f"{100 * predictions(reviewer, 'HEAD', 'softmax').accuracy:.2f} %"
-    removed = f"{100 * predictions(reviewer, 'HEAD~1', 'cnn').accuracy:.2f} %"
+    assert f"mlp_256: {accuracies[0]} → {accuracies[1]}, fixed {counts[0]}, broke {counts[1]}, " in printed
+    new = f"{100 * predictions(project, 'HEAD', 'softmax').accuracy:.2f} %"
+    removed = f"{100 * predictions(project, 'HEAD~1', 'cnn').accuracy:.2f} %"
     assert f"softmax: {new}, new\n" in printed
     assert f"cnn: removed, it had {removed}\n" in printed
 
-    markdown, html = pages(reviewer)
+    markdown, html = pages(project)
     table = rows(markdown)
     assert table["architecture"] == ["now", "base", "difference, points", "fixed", "broke", "p", "verdict"]
-    now, base, difference, *counts = table["mlp_256"][:5]
+    now, base, difference, *shown_counts = table["mlp_256"][:5]
     assert (now.partition("<br>")[0], base.partition("<br>")[0]) == (accuracies[1], accuracies[0])
     assert float(difference) == round(100 * (after.accuracy - before.accuracy), 2)
-    assert counts == [str(fixed), str(broke)]
+    assert shown_counts == counts
     assert re.fullmatch(r"<sub>\[\d+\.\d\d, \d+\.\d\d\], one seed</sub>", now.partition("<br>")[2])
     assert (table["softmax"][0].partition("<br>")[0], table["softmax"][-1]) == (new, "new")
     assert (table["cnn"][1].partition("<br>")[0], table["cnn"][-1]) == (removed, "removed")
-    assert [cell(html, "mlp_256", label) for label in ("fixed", "broke", "p")] == [*counts, table["mlp_256"][5]]
+    assert f'<td style="text-align:right" data-label="fixed">{counts[0]}</td>' in html
     for page in (markdown, html):
         assert "+ Dropout: {rate: 0.5}" in page
         assert page.count("mlp_256: compares two trained models, not two recipes") == 1
         assert "dvc.lock matches params, code and results" in page
-    assert "| architectures.mlp_256.fit.epochs | 2 | 1 |" in markdown
-    assert "| train@mlp_256 | architectures.mlp_256 |" in markdown
-    assert "| train@softmax | added |" in markdown
-    assert "| train@cnn | removed |" in markdown
+    for line in (
+        "architectures.mlp_256.fit.epochs | 2 | 1",
+        "train@mlp_256 | architectures.mlp_256",
+        "train@softmax | added",
+        "train@cnn | removed",
+    ):
+        assert f"| {line} |" in markdown
     assert re.search(r"\| mlp_256 \| gap \| \S+ \| \S+ \| [+-]\S+ \|", markdown)
-    assert not (reviewer.path / "data/prepared").exists()
+    assert not (project.path / "data/prepared").exists()
 
 
-def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewer, changed) -> None:
-    review(reviewer, "HEAD~1", "HEAD")
-    _, html = pages(reviewer)
+def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewed: tuple[Project, str], changed) -> None:
+    _, html = pages(reviewed[0])
     assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
-
-    before, after = (predictions(reviewer, side, "mlp_256") for side in ("HEAD~1", "HEAD"))
+    before, after = (predictions(changed, side, "mlp_256") for side in ("HEAD~1", "HEAD"))
     images = np.load(changed.path / "data/prepared/test/images.npy")
     shown = dict(re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="test image (\d+),', html))
     shown = {int(index): np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for png, index in shown.items()}
@@ -276,17 +80,13 @@ def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewer, chang
     assert 'alt="Accuracy and loss of mlp_256 over the epochs, in base and now"' in html
 
 
-def test_no_change_is_one_line(reviewer) -> None:
+def test_the_workspace_is_compared_as_it_stands(reviewer: Project) -> None:
     assert review(reviewer, "HEAD").splitlines()[0] == "same predictions as in base: mlp_256, softmax"
-
-
-def test_the_workspace_is_compared_as_it_stands(reviewer) -> None:
     reviewer.edit_json("metrics/predictions/softmax.json", lambda file: file.update(prediction=[file["label"]]))
-    printed = review(reviewer, "HEAD")
     assert re.search(
         r"softmax: \S+ % → 100.00 %, fixed \d+, broke 0, evidence of a change for the better\n"
         r"same predictions as in base: mlp_256\n",
-        printed,
+        review(reviewer, "HEAD"),
     )
     markdown, html = pages(reviewer)
     assert list(rows(markdown)) == ["architecture", "---", "softmax"]

@@ -12,34 +12,15 @@ from tools.review.stages import stale
 
 from .conftest import ROOT, Project
 
+# fmt: off
 STRAYS = [
-    ".DS_Store",
-    "._10.json",
-    "._errors.csv",
-    "Thumbs.db",
-    "desktop.ini",
-    "Icon\r",
-    ".10.json.swp",
-    "4913",
-    "10.json~",
-    "#10.json#",
-    ".#10.json",
-    "10.json.orig",
-    "10.orig.json",
-    "10.sync-conflict-20250101-120000-ABCDEFG.json",
-    "10 copy.json",
-    "errors (1).csv",
-    "~$errors.csv",
-    ".~lock.errors.csv#",
-    "notes.md",
-    ".ipynb_checkpoints/10-checkpoint.json",
-    ".ipynb_checkpoints/errors-checkpoint.csv",
-    "__pycache__/files.cpython-311.pyc",
-    ".nfs000000000001",
-    "._files.py",
-    "._10.keras",
-    "images.npy.tmp",
+    ".DS_Store", "._10.json", "._errors.csv", "._files.py", "._10.keras", "Icon\r", "Thumbs.db", "desktop.ini",
+    ".10.json.swp", "4913", "10.json~", "#10.json#", ".#10.json", "10.json.orig", "10.orig.json", "10 copy.json",
+    "10.sync-conflict-20250101-120000-ABCDEFG.json", "errors (1).csv", "~$errors.csv", ".~lock.errors.csv#",
+    ".ipynb_checkpoints/10-checkpoint.json", ".ipynb_checkpoints/errors-checkpoint.csv",
+    "__pycache__/files.cpython-311.pyc", ".nfs000000000001", "images.npy.tmp", "notes.md",
 ]
+# fmt: on
 FOLDERS = {  # that stages read or write, and what of them counts
     "stages/common": ["files.py", "__init__.py", "requirements.txt"],
     "data/prepared/test": ["dataset.json", "images.npy"],
@@ -76,39 +57,32 @@ def test_stray_files_do_not_change_the_identity_of_a_training(project: Project) 
     assert (shared_identity("portable", data), code(stages)) == before
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A pipeline that does nothing with these folders, with the real .dvcignore."""
-    project = Project(tmp_path_factory.mktemp("folders"))
-    for path in (project.path / folder / name for folder, names in FOLDERS.items() for name in names):
+def test_strays_are_ignored_in_each_folder_and_what_stages_read_and_write_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a pipeline that does nothing with these folders, and the real .dvcignore."""
+    project = Project(tmp_path)
+    paths = [(folder, tmp_path / folder / name) for folder, names in FOLDERS.items() for name in names]
+    for _, path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1")
-    (project.path / ".dvcignore").write_bytes((ROOT / ".dvcignore").read_bytes())
+    (tmp_path / ".dvcignore").write_bytes((ROOT / ".dvcignore").read_bytes())
     outs = ["data/prepared/test", {"plots/tables/cnn": {"cache": False}}]
-    read = {folder: {"cmd": f"ls {folder}", "deps": [folder]} for folder in FOLDERS}
-    stages = {folder.replace("/", "-"): stage for folder, stage in read.items()}
-    stages["write"] = {"cmd": "ls", "deps": ["data/models/cnn-2"], "outs": outs}
-    (project.path / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    stages = {folder.replace("/", "-"): {"cmd": f"ls {folder}", "deps": [folder]} for folder in FOLDERS}
+    every = {*stages, "write"}
+    written = {"write": {"cmd": "ls", "deps": ["data/models/cnn-2"], "outs": outs}}
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": stages | written}))
     project.run("dvc", "init", "--no-scm")
     project.run("dvc", "commit", "--force")
-    return project
-
-
-def test_stray_files_are_ignored_in_each_folder(folders: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folders.path)
+    monkeypatch.chdir(tmp_path)
     before = {folder: WORKSPACE.digest(folder) for folder in FOLDERS}
-    scatter(folders.path, FOLDERS)
-    assert folders.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
+    scatter(tmp_path, FOLDERS)
+    assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
     assert {folder: WORKSPACE.digest(folder) for folder in FOLDERS} == before
 
-
-def test_what_stages_read_and_write_counts(folders: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folders.path)
-    paths = [(folder, f"{folder}/{name}") for folder, names in FOLDERS.items() for name in names]
-    assert folders.run("dvc", "check-ignore", *(path for _, path in paths), check=False).stdout == ""
+    assert project.run("dvc", "check-ignore", *(str(path) for _, path in paths), check=False).stdout == ""
     for folder, path in paths:
-        before = WORKSPACE.digest(folder)
-        Path(path).write_text("2")
-        assert WORKSPACE.digest(folder) != before, path
-    found = json.loads(folders.run("dvc", "status", "--json").stdout)
-    assert set(found) == {"write", *(folder.replace("/", "-") for folder in FOLDERS)}
+        earlier = WORKSPACE.digest(folder)
+        path.write_text("2")
+        assert WORKSPACE.digest(folder) != earlier, path
+    assert set(json.loads(project.run("dvc", "status", "--json").stdout)) == every

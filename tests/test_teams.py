@@ -1,13 +1,12 @@
 """A team's work: remotes, a shared cache and merges, with the real git and dvc."""
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,11 +14,14 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from stages.support.params import load_params
-from tools.common.results import OVER_ALL
 
 from .conftest import ROOT, TUTORIALS, Project, shared_by_workers
+from .faults import outputs
 
 UP_TO_DATE = "Data and pipelines are up to date"
+OUTPUT = {"Dense": {"units": "classes", "activation": "softmax"}}
+CONVOLUTION = {"Conv2D": {"filters": 2, "kernel_size": 3, "activation": "tanh"}}
+FIT = {"fit": {"epochs": 1, "batch_size": 50}}
 
 
 def train_longer(params: dict) -> None:
@@ -38,229 +40,152 @@ class Team:
 
     home: Path
 
-    def member(self, name: str) -> Project:
-        return Project(self.home / name)
+    @property
+    def members(self) -> tuple[Project, Project]:
+        return Project(self.home / "ann"), Project(self.home / "bob")
 
-    def copy(self, to: Path) -> "Team":
-        shutil.copytree(self.home, to)
-        return Team(to)
+    @classmethod
+    def of(cls, project: Project, home: Path) -> "Team":
+        """Makes both clones at the project's last commit."""
+        team = cls(home)
+        ann, bob = team.members
+        project.clone(ann.path)
+        ann.git_clone(bob.path)
+        (ann.path / ".dvc/cache").rename(team.home / "cache")
+        for member in (ann, bob):
+            member.run("dvc", "cache", "dir", "--local", "../cache")
+            member.run("dvc", "checkout")
+            member.run("git", "checkout", "-qb", member.path.name)
+        return team
+
+    def work(self, *changes: Callable[[dict], None]) -> "Team":
+        """Has Ann edit params.yaml, run and commit; then Bob."""
+        for member, change in zip(self.members, changes, strict=True):
+            member.edit_and_commit(change, change.__name__)
+        return self
+
+    def merge(self) -> list[str]:
+        """Merges Bob's branch into Ann's; the files that conflict, with Ann's side of them in the workspace."""
+        ann, _ = self.members
+        assert ann.run("git", "pull", "-q", "--no-rebase", "../bob", "bob", check=False).returncode != 0
+        conflicts = ann.run("git", "diff", "--name-only", "--diff-filter=U").stdout.split()
+        ann.run("git", "checkout", "--ours", ".")
+        return conflicts
 
 
-def team_of(project: Project, home: Path) -> Team:
-    """Both clones at the project's last commit, on their branches."""
-    team = Team(home)
-    ann, bob = project.clone(team.home / "ann"), team.member("bob")
-    ann.run("git", "clone", "-q", ".", str(bob.path))
-    (ann.path / ".dvc/cache").rename(team.home / "cache")
-    for member in (ann, bob):
-        member.run("dvc", "cache", "dir", "--local", "../cache")
-        member.run("dvc", "checkout")
-        member.run("git", "checkout", "-qb", member.path.name)
-    return team
-
-
-@pytest.fixture(scope="module")
-def built_team(built_project, tmp_path_factory) -> Team:
-    """Ann has changed mlp_256, Bob cnn; run and committed. Not to be changed: copy it."""
+@pytest.fixture
+def team(built_project: Project, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """Ann has changed mlp_256, Bob cnn; run and committed."""
 
     def make(folder: Path) -> None:
-        team = team_of(built_project, folder / "team")
-        for name, change in (("ann", train_longer), ("bob", more_filters)):
-            work(team.member(name), change)
+        Team.of(built_project, folder / "team").work(train_longer, more_filters)
 
-    return Team(shared_by_workers(tmp_path_factory, "team", make) / "team")
-
-
-@pytest.fixture
-def team(built_team, tmp_path: Path) -> Team:
-    """Ann has changed mlp_256, Bob cnn. To be changed."""
-    return built_team.copy(tmp_path / "team")
+    built = shared_by_workers(tmp_path_factory, "team", make) / "team"
+    return Team(shutil.copytree(built, tmp_path / "team"))
 
 
-def work(project: Project, change: Callable[[dict], None]) -> None:
-    project.edit_and_commit(change, change.__name__)
-
-
-def results(project: Project) -> dict[str, bytes]:
-    """What the stages wrote, in git or not, and so without the views over all architectures: path → content."""
-    files = (path for folder in ("data", "metrics", "plots") for path in (project.path / folder).rglob("*"))
-    written = {path.relative_to(project.path): path for path in files if path.is_file()}
-    return {str(name): path.read_bytes() for name, path in written.items() if name not in OVER_ALL}
-
-
-def of(architecture: str, contents: dict[str, bytes]) -> dict[str, bytes]:
-    return {path: content for path, content in contents.items() if architecture in path}
-
-
-# Remotes
-
-
-@dataclass
-class Remote:
-    """How a user sets up a DVC remote: what is committed, and what each clone keeps to itself."""
-
-    url: str
-    shared: dict[str, str] = field(default_factory=dict)
-    local: dict[str, str] = field(default_factory=dict)
-
-    def add(self, project: Project) -> None:
-        project.run("dvc", "remote", "add", "--default", "storage", self.url)
-        for option, value in self.shared.items():
-            project.run("dvc", "remote", "modify", "storage", option, value)
-        project.commit("a DVC remote")
-        self.log_in(project)
-
-    def log_in(self, project: Project) -> None:
-        for option, value in self.local.items():
-            project.run("dvc", "remote", "modify", "--local", "storage", option, value)
+def of(architecture: str, project: Project) -> dict[str, bytes]:
+    """What the stages of an architecture wrote."""
+    return {path: content for path, content in outputs(project).items() if architecture in path}
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Remote:
-    return Remote(str(tmp_path / "storage"))
-
-
-@pytest.fixture
-def s3() -> Iterator[Remote]:
-    """A bucket on moto's S3, on a free port of this machine."""
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a bucket on moto's S3, on a free port of this machine."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/bucket", method="PUT"), timeout=30).close()  # noqa: S310
-    secrets = {"access_key_id": "test", "secret_access_key": "test"}
-    yield Remote("s3://bucket/mnist", shared={"endpointurl": endpoint}, local=secrets)
+    for name, value in (("ENDPOINT_URL", endpoint), ("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    yield "s3://bucket/mnist"
     server.stop()
 
 
-@pytest.mark.parametrize("kind", ["folder", "s3"])
-def test_a_remote_gives_back_what_was_pushed_and_spares_its_training(
-    team, kind: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    remote, ann = request.getfixturevalue(kind), team.member("ann")
-    trained_longer = results(ann)
-    remote.add(ann)
+def test_a_remote_gives_back_what_was_pushed_and_spares_its_training(team: Team, s3: str, tmp_path: Path) -> None:
+    ann, _ = team.members
+    trained_longer = outputs(ann)
+    ann.run("dvc", "remote", "add", "--default", "storage", s3)
+    ann.commit("a DVC remote")
     ann.run("dvc", "push", "--run-cache")
     ann.run("git", "checkout", "-q", "-")
     ann.run("git", "cherry-pick", "ann")
     ann.run("dvc", "checkout")
     ann.run("dvc", "push", "--run-cache")
 
-    ann.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
-    clone = Project(tmp_path / "clone")
-    remote.log_in(clone)
+    clone = ann.git_clone(tmp_path / "clone")
     clone.run("dvc", "pull", "--run-cache")
     assert UP_TO_DATE in clone.run("dvc", "status").stdout
-    assert results(clone) == results(ann)
+    assert outputs(clone) == outputs(ann)
 
     clone.edit(train_longer)
     again = clone.repro("--pull")
     assert "train@mlp_256" in again.restored
     assert not [stage for stage in again.ran if stage.startswith("train@")]
-    assert results(clone) == trained_longer
+    assert outputs(clone) == trained_longer
 
     clone.run("git", "checkout", "-q", "params.yaml")
     assert clone.repro("train@mlp_256").restored == {"train@mlp_256"}
 
 
-def test_a_remote_without_the_data_is_an_error(team, folder: Remote, tmp_path: Path) -> None:
-    ann = team.member("ann")
-    folder.add(ann)
-    ann.run("dvc", "push")
-    lock = (ann.path / "dvc.lock").read_text()
-    folder_digest = re.search(r"path: data/models/cnn\n +hash: md5\n +md5: (\w+)\.dir", lock)[1]
-    remote = Path(folder.url) / "files/md5"
-    listing = json.loads((remote / folder_digest[:2] / f"{folder_digest[2:]}.dir").read_text())
-    digest = next(file["md5"] for file in listing if file["relpath"] == "10.keras")
-    (remote / digest[:2] / digest[2:]).unlink()
+def test_branches_that_edit_different_architectures_merge_and_nothing_runs_again(team: Team) -> None:
+    ann, bob = team.members
+    both = of("mlp_256", ann) | of("cnn", bob)
+    for member, other in ((ann, "bob"), (bob, "ann")):
+        member.run("git", "pull", "-q", "--no-rebase", "--no-edit", f"../{other}", other)
+        assert member.repro().ran == set()
+        merged = outputs(member)
+        assert {path: merged[path] for path in both} == both
+        assert UP_TO_DATE in member.run("dvc", "status").stdout
+        assert member.run("git", "status", "--porcelain").stdout == ""
 
-    ann.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
-    done = Project(tmp_path / "clone").run("dvc", "pull", check=False)
-    assert done.returncode != 0
-    assert digest in done.stderr
-
-
-# Merges
-
-
-@pytest.mark.parametrize(("name", "other"), [("ann", "bob"), ("bob", "ann")])
-def test_branches_that_edit_different_architectures_merge_and_nothing_runs_again(team, name: str, other: str) -> None:
-    project = team.member(name)
-    both = of("mlp_256", results(team.member("ann"))) | of("cnn", results(team.member("bob")))
-    project.run("git", "pull", "-q", "--no-rebase", "--no-edit", f"../{other}", other)
-
-    assert project.repro().ran == set()
-    merged = results(project)
-    assert {path: merged[path] for path in both} == both
-    assert UP_TO_DATE in project.run("dvc", "status").stdout
-    assert project.run("git", "status", "--porcelain").stdout == ""
-
-    project.overview()  # git has kept both sides' rows of the two tables over all architectures
-    project.run("python", "-m", "tools.overview", "--check")
-    written = set(re.findall(r"\S+$", project.run("git", "status", "--porcelain").stdout, re.MULTILINE))
-    assert written <= {"plots/comparison.csv", "plots/training.csv"}
-
-
-def merge(ann: Project) -> list[str]:
-    """Merges Bob's branch into Ann's; the files that conflict, with Ann's side of them in the workspace."""
-    assert ann.run("git", "pull", "-q", "--no-rebase", "../bob", "bob", check=False).returncode != 0
-    conflicts = ann.run("git", "diff", "--name-only", "--diff-filter=U").stdout.split()
-    ann.run("git", "checkout", "--ours", ".")
-    return conflicts
+        member.overview()  # git has kept both sides' rows of the two tables over all architectures
+        member.run("python", "-m", "tools.overview", "--check")
+        written = set(re.findall(r"\S+$", member.run("git", "status", "--porcelain").stdout, re.MULTILINE))
+        assert written <= {"plots/comparison.csv", "plots/training.csv"}
 
 
 def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_trained_again(
-    built_project, tmp_path: Path
+    built_project: Project, tmp_path: Path
 ) -> None:
     def add_softmax(params: dict) -> None:
         (first, its), *others = params["architectures"].items()
-        softmax = {**block, "layers": ["Flatten", output]}
-        params["architectures"] = {first: its, "softmax": softmax, **dict(others)}
+        params["architectures"] = {first: its, "softmax": {"layers": ["Flatten", OUTPUT], **FIT}, **dict(others)}
 
     def add_cnn_tanh(params: dict) -> None:
-        params["architectures"]["cnn_tanh"] = {**block, "layers": [convolution, "Flatten", output]}
+        params["architectures"]["cnn_tanh"] = {"layers": [CONVOLUTION, "Flatten", OUTPUT], **FIT}
 
-    output = {"Dense": {"units": "classes", "activation": "softmax"}}
-    convolution = {"Conv2D": {"filters": 2, "kernel_size": 3, "activation": "tanh"}}
-    block = {"fit": {"epochs": 1, "batch_size": 50}}
-    team = team_of(built_project, tmp_path / "team")
-    ann, bob = team.member("ann"), team.member("bob")
-    for member, change in ((ann, add_softmax), (bob, add_cnn_tanh)):
-        member.edit(change)
-        member.repro()
-        member.commit(change.__name__)
-    both = of("softmax", results(ann)) | of("cnn_tanh", results(bob))
-
-    assert merge(ann) == ["dvc.lock"]
+    team = Team.of(built_project, tmp_path / "team").work(add_softmax, add_cnn_tanh)
+    ann, bob = team.members
+    both = of("softmax", ann) | of("cnn_tanh", bob)
+    assert team.merge() == ["dvc.lock"]
     again = ann.repro()
     assert again.ran == {"evaluate@cnn_tanh", "report@cnn_tanh"}, "these are not in the run-cache"
     assert again.restored == {"train@cnn_tanh"}
-    merged = results(ann)
+    merged = outputs(ann)
     assert {path: merged[path] for path in both} == both
     ann.commit("Merge branch 'bob'")
     assert UP_TO_DATE in ann.run("dvc", "status").stdout
 
 
 def test_branches_that_add_a_seed_merge_into_both_seeds_and_one_of_them_is_trained_again(
-    built_project, tmp_path: Path
+    built_project: Project, tmp_path: Path
 ) -> None:
+    def add(seed: int) -> Callable[[dict], None]:
+        return lambda params: params["train"]["seeds"].append(seed)
+
     project = built_project.clone(tmp_path / "project")
     project.edit(lambda params: params["architectures"].pop("mlp_256"))
     project.commit("cnn alone")
-    team = team_of(project, tmp_path / "team")
-    ann, bob = team.member("ann"), team.member("bob")
-    for member, seed in ((ann, 11), (bob, 12)):
-        member.edit(lambda params, seed=seed: params["train"]["seeds"].append(seed))
-        member.repro()
-        member.commit(f"seed {seed}")
-    model = (bob.path / "data/models/cnn/12.keras").read_bytes()
-
-    conflicts = merge(ann)
-    assert {"params.yaml", "dvc.lock", "metrics/cnn.json"} <= set(conflicts)
+    team = Team.of(project, tmp_path / "team").work(add(11), add(12))
+    ann, bob = team.members
+    assert {"params.yaml", "dvc.lock", "metrics/cnn.json"} <= set(team.merge())
     ann.edit(lambda params: params["train"].update(seeds=[10, 11, 12]))
     again = ann.repro()
     assert "cnn: trained with seed 12; the same as before with seeds 10, 11" in again.output
-    assert (ann.path / "data/models/cnn/12.keras").read_bytes() == model
+    model = "data/models/cnn/12.keras"
+    assert (ann.path / model).read_bytes() == (bob.path / model).read_bytes()
     ann.commit("Merge branch 'bob'")
     assert UP_TO_DATE in ann.run("dvc", "status").stdout
 
@@ -278,7 +203,18 @@ def test_neighbouring_lines_of_different_architectures_merge_in_params_yaml(tmp_
         assert (tmp_path / "ours").read_text().count("# edited") == 2
 
 
-# A cache of several users
+@dataclass(frozen=True)
+class OtherUser(Project):
+    """A project of another user, who may read what root may, such as its Python, and write only what is theirs."""
+
+    user: int = 0
+    group: int = 0
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        kept = [f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+        ids = [f"--reuid={self.user}", f"--regid={self.user}", f"--groups={self.group}"]
+        home = ("env", f"HOME={self.path.parent}", f"USER={self.user}")
+        return super().run(*home, "setpriv", *ids, *kept, *command, check=check)
 
 
 def test_users_share_a_cache_as_the_documentation_says(built_project: Project, tmp_path: Path) -> None:
@@ -303,25 +239,7 @@ def test_users_share_a_cache_as_the_documentation_says(built_project: Project, t
     assert (runs[1].ran, runs[1].restored) == ({"fetch"}, {"preprocess"})
 
 
-@dataclass(frozen=True)
-class OtherUser(Project):
-    """A project of another user, who may read what root may, such as its Python, and write only what is theirs."""
-
-    user: int = 0
-    group: int = 0
-
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        kept = [f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
-        ids = [f"--reuid={self.user}", f"--regid={self.user}", f"--groups={self.group}"]
-        return super().run(
-            "env", f"HOME={self.path.parent}", f"USER={self.user}", "setpriv", *ids, *kept, *command, check=check
-        )
-
-
-# Publishing
-
-
-def test_the_registry_gives_the_model_of_the_first_seed(seeded, tmp_path: Path) -> None:
+def test_the_registry_gives_the_model_of_the_first_seed(seeded: Project, tmp_path: Path) -> None:
     project = seeded.clone(tmp_path / "project")
     project.edit(lambda params: params["train"].update(seeds=[11, 10]))
     project.commit("seed 11 first")

@@ -15,13 +15,19 @@ from stages.results import tiles
 SHAPES = st.tuples(st.integers(0, 60), st.integers(1, 9), st.integers(1, 9))
 
 
+def picture(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="png")
+    return stream.getvalue()
+
+
 @given(arrays(np.uint8, SHAPES))
-def test_split_gives_back_what_join_took_and_black_after_it(images) -> None:
+def test_split_gives_back_what_join_took_and_black_after_it(images: np.ndarray) -> None:
     count, height, width = images.shape
-    found = tiles.split(tiles.join(images), height, width)
-    assert np.array_equal(found[:count], images)
-    assert not found[count:].any()
-    assert len(found) - count < tiles.COLUMNS or not count
+    given_back = tiles.split(tiles.join(images), height, width)
+    assert np.array_equal(given_back[:count], images)
+    assert not given_back[count:].any()
+    assert len(given_back) - count < tiles.COLUMNS or not count
 
 
 def test_a_written_picture_is_read_again(tmp_path: Path) -> None:
@@ -32,7 +38,12 @@ def test_a_written_picture_is_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "size"), [("RGB", (100, 4)), ("L", (99, 4)), ("L", (100, 5))])
 def test_another_picture_is_refused(mode: str, size: tuple[int, int]) -> None:
-    stream = io.BytesIO()
-    Image.new(mode, size).save(stream, format="png")
     with pytest.raises(ValueError, match=f"expected 25 grey images of 4 × 4 pixels per row, found {size[0]} ×"):
-        tiles.read(stream.getvalue(), 4, 4)
+        tiles.read(picture(np.asarray(Image.new(mode, size))), 4, 4)
+
+
+def test_a_picture_has_ten_thousand_images_at_most() -> None:
+    most = np.zeros((10_000, 1, 1), np.uint8)
+    assert len(tiles.read(picture(tiles.join(most)), 1, 1)) == 10_000
+    with pytest.raises(ValueError, match="expected 25 grey images of 1 × 1 pixels per row"):
+        tiles.read(picture(np.zeros((401, 25), np.uint8)), 1, 1)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,21 @@ from stages.support.errors import PipelineError
 
 DATASET = Dataset("tiny", 3, (4, 4, 1), count=50)
 LAYERS = ["Flatten", {"Dense": {"units": 8, "activation": "relu"}}, {"Dense": {"units": 3, "activation": "softmax"}}]
+IMAGES = np.random.default_rng(0).random((50, 4, 4, 1), np.float32)
+LABELS = np.eye(3, dtype=np.float32)[np.random.default_rng(1).integers(3, size=50)]
 
 
-def ignore(*_: object) -> None:
-    """Shows no progress."""
+def architecture(optimizer: dict | None = None, **fit: object) -> Architecture:
+    compile_ = {"optimizer": optimizer} if optimizer else {}
+    return Architecture.model_validate({"layers": LAYERS, "fit": {"batch_size": 4, **fit}, "compile": compile_})
+
+
+def fitted(recipe: Architecture, folder: Path, model: Any = None, count: int = 8, report: Any = None) -> tuple:
+    """Trains a model on the first images, with a checkpoint in `folder`; returns it, and the rows of its history."""
+    model = model or build_model("tiny", recipe, DATASET)
+    checkpoint = Checkpoint(folder / "kept.npz", "")
+    report = report or (lambda *_: None)
+    return model, fit_model(model, IMAGES[:count], LABELS[:count], recipe.fit, 10, checkpoint, report)
 
 
 ADAM = {"learning_rate": 0.05, "beta_1": 0.5, "beta_2": 0.75, "epsilon": 0.25}
@@ -37,36 +49,24 @@ ADAM = {"learning_rate": 0.05, "beta_1": 0.5, "beta_2": 0.75, "epsilon": 0.25}
     ],
 )
 def test_it_trains_as_keras_alone(
-    split: float,
-    weights: dict | None,
-    steps_at_once: int,
-    optimizer: dict,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    split: float, weights: dict | None, steps_at_once: int, optimizer: dict, tmp_path: Path, monkeypatch
 ) -> None:
-    import_keras()
-    import tensorflow as tf
-
     monkeypatch.setattr("stages.models.training.STEPS_AT_ONCE", steps_at_once)
-    random = np.random.default_rng(0)
-    images = random.random((50, 4, 4, 1), np.float32)
-    labels = np.eye(3, dtype=np.float32)[random.integers(3, size=50)]
     # the last batch of an epoch is smaller
     fit = {"epochs": 3, "batch_size": 8, "validation_split": split, "class_weight": weights}
-    content = {"layers": LAYERS, "fit": fit, "compile": {"optimizer": {"Adam": optimizer}}}
-    architecture = Architecture.model_validate(content)
+    recipe = architecture({"Adam": optimizer}, **fit)
     weight_of = {label: (weights or {}).get(label, 1) for label in range(3)}  # Keras alone needs each class
-    ours, theirs = (build_model("tiny", architecture, DATASET) for _ in range(2))
+    ours, theirs = (build_model("tiny", recipe, DATASET) for _ in range(2))
     theirs.set_weights(ours.get_weights())
 
-    history = fit_model(ours, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""), ignore)
+    _, history = fitted(recipe, tmp_path, ours, 50)
     is_fused = "update_step" in vars(ours.optimizer)
     assert is_fused != optimizer.get("amsgrad", False), "Keras's Adam has changed; see stages.models.models.fuse_update"
     train = round(50 * (1 - split))
     logs = defaultdict(list)
     for epoch in range(3):
-        order = batches(images[:train], labels[:train], architecture.fit, 10, tf.Variable(epoch, dtype=tf.int64))
-        validation = (images[train:], labels[train:]) if split else None
+        order = batches(IMAGES[:train], LABELS[:train], recipe.fit, 10, variable(epoch))
+        validation = (IMAGES[train:], LABELS[train:]) if split else None
         epoch_logs = theirs.fit(order, validation_data=validation, class_weight=weight_of, shuffle=False, verbose=0)
         for key, values in epoch_logs.history.items():
             logs[key] += values
@@ -75,19 +75,20 @@ def test_it_trains_as_keras_alone(
         np.testing.assert_allclose(our, their, rtol=1e-4, atol=1e-6)
     recorded = defaultdict(list)
     for _, where, metric, value in history:
-        recorded[where, metric].append(float(value))
-    for (where, metric), values in recorded.items():
-        key = metric if where == "train" else f"val_{metric}"
-        assert values == pytest.approx(logs[key], abs=1e-5)
-    assert len(recorded) == len(logs)
+        recorded[metric if where == "train" else f"val_{metric}"].append(float(value))
+    assert recorded == {key: pytest.approx(values, abs=1e-5) for key, values in logs.items()}
+
+
+def variable(epoch: int) -> Any:
+    import_keras()
+    import tensorflow as tf
+
+    return tf.Variable(epoch, dtype=tf.int64)
 
 
 def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.models.models.PRIVATE_TO_ADAM", ("no longer there",))
-    images, labels = np.ones((8, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.zeros(8, int)]
-    architecture = Architecture.model_validate({"layers": LAYERS, "fit": {"epochs": 2, "batch_size": 4}})
-    model = build_model("tiny", architecture, DATASET)
-    history = fit_model(model, images, labels, architecture.fit, 10, Checkpoint(tmp_path / "kept.npz", ""), ignore)
+    model, history = fitted(architecture(epochs=2), tmp_path)
     assert "update_step" not in vars(model.optimizer)
     assert [row[:3] for row in history] == [(n, "train", m) for m in ("accuracy", "loss") for n in (1, 2)]
 
@@ -101,40 +102,25 @@ def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch:
     ],
 )
 def test_the_seed_and_the_epoch_decide_the_order_of_the_images(seed: int, epoch: int, order: list) -> None:
-    import_keras()
-    import tensorflow as tf
-
-    numbers = np.arange(8, dtype=np.float32)
-    fit = Architecture.model_validate({"layers": LAYERS, "fit": {"epochs": 1, "batch_size": 3}}).fit
-    given = list(batches(numbers.reshape(8, 1, 1, 1), np.eye(8), fit, seed, tf.Variable(epoch, dtype=tf.int64)))
+    numbers, fit = np.arange(8, dtype=np.float32), architecture(epochs=1, batch_size=3).fit
+    given = list(batches(numbers.reshape(8, 1, 1, 1), np.eye(8), fit, seed, variable(epoch)))
     assert [images.numpy().ravel().tolist() for images, _ in given] == order
     assert [labels.numpy().argmax(axis=1).tolist() for _, labels in given] == order
 
 
 def test_each_epoch_is_reported_and_those_of_a_cut_training_at_once(tmp_path: Path) -> None:
-    images, labels = np.ones((8, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.zeros(8, int)]
     reported = []
     for epochs in (2, 4):
-        fit = {"epochs": epochs, "batch_size": 4, "validation_split": 0.5}
-        architecture = Architecture.model_validate({"layers": LAYERS, "fit": fit})
-        model = build_model("tiny", architecture, DATASET)
-        checkpoint = Checkpoint(tmp_path / "kept.npz", "")
-        fit_model(model, images, labels, architecture.fit, 10, checkpoint, lambda *args: reported.append(args))
-    assert [(epoch, sorted(logs)) for epoch, logs in reported] == [
-        (epoch, [] if resumed else ["accuracy", "loss", "val_accuracy", "val_loss"])
-        for epoch, resumed in ((1, False), (2, False), (2, True), (3, False), (4, False))
-    ]
+        recipe = architecture(epochs=epochs, validation_split=0.5)
+        fitted(recipe, tmp_path, report=lambda epoch, logs: reported.append((epoch, sorted(logs))))
+    names = ["accuracy", "loss", "val_accuracy", "val_loss"]
+    assert reported == [(1, names), (2, names), (2, []), (3, names), (4, names)]
 
 
 def test_a_training_that_diverges_ends_with_its_epoch_and_saves_nothing(tmp_path: Path) -> None:
-    images, labels = np.ones((8, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.arange(8) % 3]
-    optimizer = {"SGD": {"learning_rate": 3e38}}
-    content = {"layers": LAYERS, "fit": {"epochs": 3, "batch_size": 4}, "compile": {"optimizer": optimizer}}
-    architecture = Architecture.model_validate(content)
-    model, checkpoint = build_model("tiny", architecture, DATASET), Checkpoint(tmp_path / "kept.npz", "")
     line = "params.yaml: architectures.tiny: expected a finite loss, found (nan|inf) after epoch 1 of 3; try a smaller"
     with pytest.raises(PipelineError, match=line):
-        fit_model(model, images, labels, architecture.fit, 10, checkpoint, ignore)
+        fitted(architecture({"SGD": {"learning_rate": 3e38}}, epochs=3), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -164,14 +150,10 @@ def test_a_training_ends_early_where_it_no_longer_improves(stopping: dict, rows:
 
 
 def test_an_early_end_is_in_the_history_and_after_a_cut_too(tmp_path: Path) -> None:
-    images, labels = np.ones((20, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.zeros(20, int)]
-    fit = {"epochs": 9, "batch_size": 4, "validation_split": 0.5, "early_stopping": {"patience": 2, "min_delta": 5}}
-    architecture = Architecture.model_validate({"layers": LAYERS, "fit": fit})
-    checkpoint = Checkpoint(tmp_path / "kept.npz", "")
+    recipe = architecture(epochs=9, validation_split=0.5, early_stopping={"patience": 2, "min_delta": 5})
     trained = []
     for _ in range(2):  # the second time, all epochs are in the checkpoint
-        model = build_model("tiny", architecture, DATASET)
-        rows = fit_model(model, images, labels, architecture.fit, 10, checkpoint, ignore)
+        model, rows = fitted(recipe, tmp_path, count=20)
         assert {epoch for epoch, *_ in rows} == {1, 2, 3}
         trained.append(model.get_weights())
     for first, second in zip(*trained, strict=True):
@@ -179,16 +161,11 @@ def test_an_early_end_is_in_the_history_and_after_a_cut_too(tmp_path: Path) -> N
 
 
 def test_averaged_weights_are_kept_after_a_cut_too(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    images, labels = random.random((20, 4, 4, 1), np.float32), np.eye(3, dtype=np.float32)[np.arange(20) % 3]
-    optimizer = {"Adam": {"learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.9}}
-    content = {"layers": LAYERS, "fit": {"epochs": 2, "batch_size": 4}, "compile": {"optimizer": optimizer}}
-    architecture = Architecture.model_validate(content)
-    checkpoint = Checkpoint(tmp_path / "kept.npz", "")
-    first, second = (build_model("tiny", architecture, DATASET) for _ in range(2))
-    fit_model(first, images, labels, architecture.fit, 10, checkpoint, ignore)
-    checkpoint.restore(second)
-    last = second.get_weights()
-    fit_model(second, images, labels, architecture.fit, 10, checkpoint, ignore)
+    recipe = architecture({"Adam": {"learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.9}}, epochs=2)
+    first, _ = fitted(recipe, tmp_path)
+    resumed = build_model("tiny", recipe, DATASET)
+    Checkpoint(tmp_path / "kept.npz", "").restore(resumed)
+    last = resumed.get_weights()
+    fitted(recipe, tmp_path, resumed)
     assert not np.allclose(first.get_weights()[0], last[0]), "the average of the weights is not their last value"
-    np.testing.assert_array_equal(first.get_weights()[0], second.get_weights()[0])
+    np.testing.assert_array_equal(first.get_weights()[0], resumed.get_weights()[0])

@@ -1,6 +1,5 @@
 """Figures over seeds of which some ended earlier than others, or lack a figure that others have."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from matplotlib.figure import Figure
 
 from stages.common.files import write_csv
 from stages.results.predictions import HISTORY, Predictions
-from stages.support.apart import OUTPUT
 from tools.common import charts
-from tools.sweep.search import Finalist
+from tools.common.comparison import to_csv
+from tools.sweep.training import OUTPUT
 from tools.sweep.training import Training as FinishedTraining
 
 from .conftest import Project
@@ -74,35 +73,29 @@ def test_a_history_has_no_such_column_where_all_seeds_ended_together() -> None:
         assert list(together.curves) == columns
 
 
-def csv(found: Predictions) -> str:
-    return found.curves.to_csv(index=False, lineterminator="\n")
-
-
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for axis in figure.axes for text in axis.texts]
 
 
-def test_curves_say_how_many_seeds_are_left() -> None:
-    history = pd.read_csv(io.StringIO(csv(trained())))
-    assert texts(charts.training_curves(history, "tiny")) == 4 * ["2 seeds", "1 seed"]
-    lacking = trained(validation=[[], [], VALIDATION[2]]).curves
-    found = texts(charts.before_and_after(None, lacking, "tiny"))
-    assert found == 2 * ["2 seeds", "1 seed", "1 seed"], "the validation curve is of one seed from the first epoch on"
+def test_curves_show_how_many_seeds_are_left() -> None:
+    assert texts(charts.training_curves(trained().curves, "tiny")) == 4 * ["2 seeds", "1 seed"]
+    lacking = texts(charts.before_and_after(None, trained(validation=[[], [], VALIDATION[2]]).curves, "tiny"))
+    assert lacking == 2 * ["2 seeds", "1 seed", "1 seed"], "the validation curve is of one seed from the first epoch on"
     assert not texts(charts.training_curves(trained(2 * TRAIN[2:], 2 * VALIDATION[2:]).curves, "tiny"))
 
 
 def test_dvc_draws_how_many_seeds_are_left(project: Project) -> None:
-    long = [[*each, *np.linspace(0.9, 0.99, count)] for each, count in zip(TRAIN, (2, 7, 2), strict=True)]  # 10 > 9
-    (project.path / "plots/history/mlp_256.csv").write_text(csv(trained(long, long)))
+    long = [[*train, *np.linspace(0.9, 0.99, count)] for train, count in zip(TRAIN, (2, 7, 2), strict=True)]  # 10 > 9
+    (project.path / "plots/history/mlp_256.csv").write_text(to_csv(trained(long, long).curves))
     drawn = vega_svg(project, "plots/history/mlp_256.csv")
     assert (drawn.count(">2 seeds<"), drawn.count(">1 seed<")) == (4, 4)
     assert ">3 seeds<" not in drawn
 
 
-def test_a_finalist_of_a_sweep_has_the_mean_of_each_seeds_own_last_epoch(tmp_path: Path) -> None:
+def test_a_search_compares_by_each_seeds_own_last_epoch(tmp_path: Path) -> None:
     accuracies = []
     for seed in trained().seeds:
         rows = sorted(row[1:] for row in trained().history if row[0] == seed)
         write_csv(tmp_path / f"{seed}/{OUTPUT}/{seed}.csv", HISTORY[1:], rows)
-        accuracies.append(FinishedTraining(tmp_path / f"{seed}", "net", seed, "").run(None, None))
-    assert Finalist(0, {}, accuracies).mean == pytest.approx((0.5 + 0.6 + 0.5) / 3)
+        accuracies.append(FinishedTraining(tmp_path / f"{seed}", "net", seed, 4, "").accuracy())
+    assert accuracies == [0.5, 0.6, 0.5]

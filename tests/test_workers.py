@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -33,31 +34,56 @@ def fail(folder: Path, seed: int, end_epoch: EndEpoch) -> None:
     note(folder, seed, end_epoch)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("count", "method"), [(1, "fork"), (2, "fork"), (2, "spawn")])
 def test_as_many_train_at_once_as_there_are_slots(count: int, method: str, tmp_path: Path) -> None:
-    epochs = []
+    calls: list[tuple] = []
 
     def end_epoch(seed: int, epoch: int, logs: dict[str, float]) -> None:
-        epochs.append((seed, epoch, logs["loss"]))
+        calls.append((seed, epoch, logs["loss"]))
         if len(list(tmp_path.glob("started-*"))) >= count:
             (tmp_path / "go").touch()
 
-    train_side_by_side([10, 11, 12], functools.partial(note, tmp_path), end_epoch, count, method)
-    assert sorted(epochs) == [(seed, 1, 0.5) for seed in (10, 11, 12)]
-    assert len(list(tmp_path.glob("ended-*"))) == 3
+    train = functools.partial(note, tmp_path)
+    train_side_by_side([10, 11, 12], train, end_epoch, count, method, lambda *call: calls.append(call))
+    assert [[call[1:] for call in calls if call[0] == seed] for seed in (10, 11, 12)] == [[(1, 0.5), (None,)]] * 3
+    started = [(tmp_path / f"started-{seed}").read_text() for seed in (10, 11, 12)]
+    assert started == ["0", "1", "2"] if count == 1 else started[0] == "0" < started[2]
 
 
-def test_the_next_waits_until_one_has_ended(tmp_path: Path) -> None:
-    (tmp_path / "go").touch()
-    train_side_by_side([10, 11, 12], functools.partial(note, tmp_path), lambda *_: None, 1)
-    assert [(tmp_path / f"started-{seed}").read_text() for seed in (10, 11, 12)] == ["0", "1", "2"]
+def test_a_training_is_drawn_when_there_is_room_and_can_be_ended_early(tmp_path: Path) -> None:
+    ended: list[int] = []
+
+    def seeds() -> Iterator[int]:
+        yield 10
+        assert not ended, "10 was ended early, which is no end"
+        (tmp_path / "go").touch()
+        yield 11
+        assert ended == [11]
+
+    train = functools.partial(note, tmp_path)
+    train_side_by_side(seeds(), train, lambda seed, *_: seed == 10, 1, end=lambda seed, _: ended.append(seed))
+    assert [path.name for path in tmp_path.glob("ended-*")] == ["ended-11"]
 
 
-def test_one_that_fails_is_one_line_and_ends_the_others(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"^params.yaml: architectures.a: expected a finite loss, found nan$"):
+def test_one_that_fails_is_one_line_and_ends_the_others_unless_it_is_handled(tmp_path: Path) -> None:
+    line = "params.yaml: architectures.a: expected a finite loss, found nan"
+    with pytest.raises(PipelineError, match=f"^{line}$"):
         train_side_by_side([10, 11], functools.partial(fail, tmp_path), lambda *_: None, 2)
     assert not list(tmp_path.glob("ended-*"))
+
+    (tmp_path / "go").touch()
+    errors: dict[int, PipelineError | None] = {}
+    train_side_by_side([10, 11], functools.partial(fail, tmp_path), lambda *_: None, 2, end=errors.__setitem__)
+    assert (errors[10], str(errors[11])) == (None, line)
+
+
+def wait_for_the_last(folder: Path, seed: int, _: EndEpoch) -> None:
+    (folder / str(seed)).touch()
+    wait_until(lambda: seed != 11 or (folder / "12").exists())
+
+
+def test_a_slot_is_free_once_its_training_has_ended_although_one_that_was_forked_later_goes_on(tmp_path: Path) -> None:
+    train_side_by_side([10, 11, 12], functools.partial(wait_for_the_last, tmp_path), lambda *_: None, 2)
 
 
 def die(_: int, __: EndEpoch) -> None:
@@ -83,7 +109,7 @@ def test_a_slot_is_free_again_when_its_holder_ends(tmp_path: Path) -> None:
     assert slots.take() is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
 def test_workers_end_with_their_stage_and_what_they_have_done_is_kept(project: Project, number: int) -> None:
     project.edit(lambda params: params["train"].update(seeds=[11, 12]))
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=1_000_000))

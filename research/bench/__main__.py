@@ -1,11 +1,9 @@
-"""Measures training against the tutorials' scripts: `python -m research.bench full`, or `loop`.
+"""Measures `make repro` beside the tutorials' scripts: `python -m research.bench 3` for three rounds.
 
-Writes results.json after each round, and prints the figures in README.md. Without an argument, only prints them.
+Writes results.json after each round, and prints the figures in README.md. Without a number, only prints them.
 """
 
-import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +21,6 @@ from tools.common.surroundings import Run, copy_project, plain_user
 RESULTS = Path(__file__).with_name("results.json")
 TUTORIAL = Path(__file__).with_name("tutorial.py").absolute()
 NETS = ("mlp_256", "mlp_1000", "mlp_1000_dropout", "mlp_1000x2_dropout", "cnn", "cnn_1x28x28")  # those of tutorial.py
-ROUNDS = 3
 ADAM = {"optimizer": {"Adam": {"learning_rate": 0.001001}}}  # as much work as 0.001, another result
 
 Raw = dict[str, list[float]]
@@ -36,7 +33,7 @@ def seconds(run: Run, *words: str) -> float:
     return time.perf_counter() - start
 
 
-def full() -> Raw:
+def measure() -> Raw:
     """Times a clean run with all seeds; with one seed, each tutorial script and `make repro` of that network edited."""
     raw = defaultdict(list, seeds=[len(load_params().train.seeds)])
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -53,17 +50,6 @@ def full() -> Raw:
             with modify_yaml(run.project / PARAMS_PATH) as params:
                 params["architectures"][name]["compile"] = ADAM
             raw[f"edited {name}"].append(seconds(run, "make", "repro"))
-    return raw
-
-
-def loop() -> Raw:
-    """Times epochs of the tutorial's `fit`, and of ours with native and with portable kernels, in turn."""
-    raw = defaultdict(list)
-    for name in NETS:
-        for who in ("tutorial", "native", "portable"):
-            words = [sys.executable, "-m", "research.bench.epochs", who, name]
-            printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-            raw[f"{who} {name} images/s"] += json.loads(printed.splitlines()[-1])
     return raw
 
 
@@ -88,22 +74,15 @@ def table(results: dict[str, Raw]) -> str:
     return "\n".join(lines)
 
 
-PARTS = {"full": full, "loop": loop}
-
-
 @command
 def main() -> None:
-    """Measures a part of the figures, and prints all of them."""
-    parser = argparse.ArgumentParser(prog="python -m research.bench", description=main.__doc__)
-    parser.add_argument("part", nargs="?", choices=PARTS)
-    part = parser.parse_args().part
-    results = json.loads(RESULTS.read_text())
-    measured = defaultdict(list)
-    for _ in range(ROUNDS if part else 0):
-        for figure, values in PARTS[part]().items():
+    """Measures as many rounds as the command line has, and prints all figures."""
+    results, measured = json.loads(RESULTS.read_text()), defaultdict(list)
+    for _ in range(int(sys.argv[1]) if sys.argv[1:] else 0):
+        for figure, values in measure().items():
             measured[figure] += values
-        write_text(RESULTS, json.dumps(results | {part: measured}, indent=1) + "\n")
-    results |= {part: measured} if part else {}
+        results["full"] = measured
+        write_text(RESULTS, json.dumps(results, indent=1) + "\n")
     print(table(results))
 
 

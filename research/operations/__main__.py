@@ -21,7 +21,7 @@ from stages.support.architecture import Architecture
 from stages.support.errors import PipelineError, command
 from stages.support.keras_api import NOT_PORTABLE, Kind
 from tests.keras_objects import DATASET, example, names
-from tools.common.surroundings import QEMU, another_processor
+from tools.common.surroundings import QEMU, emulated_python
 
 RESULTS = Path(__file__).with_name("results.csv")
 PROCESSORS = ("Haswell", "EPYC-Rome")
@@ -62,7 +62,7 @@ def main() -> None:
     if not shutil.which(QEMU):
         raise PipelineError(f"no {QEMU} found; on Debian and Ubuntu: apt install qemu-user")
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
-        emulated = [another_processor(name, Path(folder, name), name).commands[0] / "python" for name in PROCESSORS]
+        emulated = [emulated_python(Path(folder, name), name) for name in PROCESSORS]
         columns = pool.map(digests, [sys.executable, *emulated])
         table = pd.DataFrame(dict(zip(("here", *PROCESSORS), columns, strict=True)))
     table.to_csv(RESULTS, index_label="object", lineterminator="\n")

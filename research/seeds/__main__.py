@@ -21,7 +21,7 @@ from stages.results.pictures import save
 from stages.results.predictions import Predictions
 from stages.support.params import PARAMS_PATH, load_params
 from tools.common import results
-from tools.common.change import percent
+from tools.common.changes import percent
 from tools.common.charts import OURS
 from tools.common.statistics import accuracy_interval, difference, holm
 from tools.common.surroundings import copy_project
@@ -73,8 +73,8 @@ def honesty_table(models: Models, confidence: float) -> pd.DataFrame:
         for seeds in GROUPS:
             compared = [difference(*_draw(models[base], models[head], seeds, random)) for _ in range(DRAWS)]
             margin = 100 * float(np.mean([item.margin(confidence) for item in compared]))
-            found = float(np.mean([item.p < 1 - confidence for item in compared]))
-            rows.append((base, head, seeds, DRAWS, round(points, 3), round(margin, 3), found))
+            shown = float(np.mean([item.p < 1 - confidence for item in compared]))
+            rows.append((base, head, seeds, DRAWS, round(points, 3), round(margin, 3), shown))
     return pd.DataFrame(rows, columns=["base", "head", "seeds", "draws", "difference", "margin", "found"])
 
 
@@ -90,10 +90,12 @@ def tables(models: Models, claims: pd.DataFrame, honesty: pd.DataFrame, confiden
     for row in claims.itertuples():
         compared = f"{row.claim}: `{row.base}` → `{row.head}`"
         yield f"| {compared} | {row.difference:+.2f} ± {row.margin:.2f} | {row.p:.2g} | {row.verdict} |"
-    for name, found in models.items():
-        each, (low, high) = found.right.mean(axis=1), accuracy_interval(found.right, confidence)
-        figures = f"{percent(each.mean())} | {percent(low)} – {percent(high)} | {100 * each.std(ddof=1):.2f}"
-        yield f"| `{name}` | {figures} | {percent(each.min())} – {percent(each.max())} |"
+    for name, predictions in models.items():
+        accuracies, (low, high) = predictions.right.mean(axis=1), accuracy_interval(predictions.right, confidence)
+        figures = (
+            f"{percent(accuracies.mean())} | {percent(low)} – {percent(high)} | {100 * accuracies.std(ddof=1):.2f}"
+        )
+        yield f"| `{name}` | {figures} | {percent(accuracies.min())} – {percent(accuracies.max())} |"
     for row in honesty.itertuples():
         compared = f"`{row.base}` with {'itself' if row.base == row.head else f'`{row.head}`'}"
         yield f"| {compared} | {row.seeds} | {row.difference:+.2f} | {row.margin:.2f} | {row.found:.1%} |"
@@ -103,18 +105,15 @@ def chart(models: Models, confidence: float) -> Figure:
     """Draws the accuracy of each seed, and the mean with its interval."""
     figure = Figure(figsize=(8, 0.55 * len(models) + 1.4), layout="constrained")
     axis = figure.subplots()
-    for place, found in enumerate(models.values()):
-        each, (low, high) = found.right.mean(axis=1), accuracy_interval(found.right, confidence)
-        labels = (f"one seed, of {len(each)}", f"mean, {confidence:.0%} interval") if not place else (None, None)
-        axis.plot(each, np.full(len(each), place), "|", color=OURS, alpha=0.6, markersize=14, label=labels[0])
-        spread = [[each.mean() - low], [high - each.mean()]]
-        axis.errorbar(each.mean(), place, xerr=spread, fmt="o", color="black", capsize=3, label=labels[1])
+    for place, predictions in enumerate(models.values()):
+        accuracies, interval = predictions.right.mean(axis=1), accuracy_interval(predictions.right, confidence)
+        axis.plot(accuracies, [place] * len(accuracies), "|", color=OURS, alpha=0.6, markersize=14)
+        axis.plot(interval, [place] * 2, color="black")
+        axis.plot(accuracies.mean(), place, "o", color="black")
     axis.set_yticks(range(len(models)), models)
-    axis.set(xlabel="test accuracy", title="What one seed tells, and what ten tell")
+    axis.set(xlabel=f"test accuracy of each seed; mean, {confidence:.0%} interval")
     axis.invert_yaxis()
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axis.grid(axis="x", alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

@@ -124,16 +124,10 @@ def _check(arrays: dict[str, np.ndarray], where: str) -> None:
     if size != other:
         raise PipelineError(f"{where}: x_test: expected images of {size} as in x_train, found {other}")
     classes = int(max(arrays["y_train"].max(), arrays["y_test"].max())) + 1
-    trained = set(arrays["y_train"].tolist())
-    if classes < 2 or len(trained) < classes:
-        absent = next(label for label in range(MAX_CLASSES) if label not in trained)
-        hint = (
-            "" if absent or len(trained) < classes - 1 else "; if labels begin at 1, set first_label: 1 of the source"
-        )
-        raise PipelineError(
-            f"{where}: y_train: expected labels 0…k-1 of two or more classes, each with images, "
-            f"found {len(trained)} of {classes} and none of label {absent}{hint}"
-        )
+    if absent := set(range(max(classes, 2))) - set(arrays["y_train"].tolist()):
+        expected = "labels 0…k-1 of two or more classes, each with images"
+        hint = "if labels begin at 1, set first_label: 1 of the source" if absent == {0} else ""
+        raise PipelineError(f"{where}: y_train: expected {expected}, found none of label {min(absent)}", hint)
 
 
 def write_archive(path: Path, archive: Archive) -> None:

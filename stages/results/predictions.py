@@ -1,6 +1,6 @@
 """What the models of an architecture, one for each seed, give for the test images (metrics/predictions/NAME.json)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -102,20 +102,10 @@ class Predictions:
             file.check()
         except ValueError as error:
             raise PipelineError(f"{where}: {error}") from error
-        return cls(
-            name,
-            file.dataset,
-            file.classes,
-            tuple(file.seeds),
-            tuple(file.models),
-            file.parameters,
-            tuple(file.loss),
-            file.history,
-            np.array(file.label),
-            np.array(file.prediction),
-            np.array(file.probability, dtype=float),
-            tuple(file.class_names),
-        )
+        lists = "seeds", "models", "loss", "class_names"
+        values: dict[str, Any] = vars(file) | {key: tuple(getattr(file, key)) for key in lists}
+        values |= {"label": np.array(file.label), "prediction": np.array(file.prediction)}
+        return cls(name, **values | {"probability": np.array(file.probability, dtype=float)})
 
     @classmethod
     def read(cls, path: Path, name: str, seeds: list[int], label: np.ndarray | None = None) -> "Predictions":
@@ -130,22 +120,12 @@ class Predictions:
 
     def write(self, path: Path, decimals: int) -> None:
         """Writes it as JSON, with rounded probabilities."""
-        write_columns(
-            path,
-            {
-                "dataset": self.dataset,
-                "classes": self.classes,
-                "seeds": self.seeds,
-                "models": self.models,
-                "parameters": self.parameters,
-                "loss": self.loss,
-                "history": self.history,
-                "label": self.label.tolist(),
-                "prediction": self.prediction.tolist(),
-                "probability": self.probability.round(decimals).tolist(),
-                **({"class_names": self.class_names} if self.class_names else {}),
-            },
-        )
+        values = {item.name: getattr(self, item.name) for item in fields(_File)}
+        values |= {"label": self.label.tolist(), "prediction": self.prediction.tolist()}
+        values["probability"] = self.probability.round(decimals).tolist()
+        if not self.class_names:
+            del values["class_names"]
+        write_columns(path, values)
 
     @property
     def names(self) -> list[int] | list[str]:
@@ -154,52 +134,52 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether each prediction is right, bool (seeds, n)."""
+        """Returns whether each prediction is right, bool (seeds, n)."""
         return self.label == self.prediction
 
     @property
     def accuracy(self) -> float:
-        """The mean over the seeds."""
+        """Returns the mean accuracy over the seeds."""
         return float(self.right.mean())
 
     @property
     def several(self) -> str:
-        """The number of seeds: `3 seeds`, `one seed`."""
+        """Returns the number of seeds, as text: `3 seeds`, `one seed`."""
         return f"{len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
 
     @cached_property
     def confusion(self) -> pd.DataFrame:
-        """Confusion counts (classes, classes), summed over the seeds."""
+        """Returns confusion counts (classes, classes), summed over the seeds."""
         return tables.confusion(self.label, self.prediction, self.names)
 
     @cached_property
     def errors(self) -> pd.DataFrame:
-        """The images that a seed gets wrong, as `stages.results.tables.errors`."""
+        """Returns the images that a seed gets wrong, as `stages.results.tables.errors`."""
         return tables.errors(self.label, self.prediction, self.probability)
 
     @cached_property
     def class_figures(self) -> pd.DataFrame:
-        """Images, errors, recall and precision of each class, as `stages.results.tables.class_figures`."""
+        """Returns images, errors, recall and precision of each class, as `stages.results.tables.class_figures`."""
         return tables.class_figures(self.confusion)
 
     @property
     def best(self) -> pd.Series:
-        """The class with the highest recall, the first of those that tie."""
+        """Returns the class with the highest recall; the first of those that tie."""
         return self.class_figures.loc[self.class_figures["recall"].idxmax()]
 
     @property
     def worst(self) -> pd.Series:
-        """The class with the lowest recall; the first of those that tie."""
+        """Returns the class with the lowest recall; the first of those that tie."""
         return self.class_figures.loc[self.class_figures["recall"].idxmin()]
 
     def pairs(self, limit: int) -> pd.DataFrame:
-        """The most confused pairs, of all seeds together."""
+        """Returns the most confused pairs, of all seeds together."""
         return tables.confused_pairs(self.confusion, limit)
 
     @property
     def most_common(self) -> np.ndarray:
-        """The prediction that most seeds give, (n,); the smallest class of those that tie."""
-        return np.stack([(self.prediction == each).sum(axis=0) for each in range(self.classes)]).argmax(axis=0)
+        """Returns the prediction that most seeds give, (n,); the smallest class of those that tie."""
+        return np.stack([(self.prediction == label).sum(axis=0) for label in range(self.classes)]).argmax(axis=0)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -218,7 +198,7 @@ class Predictions:
 
     @cached_property
     def of_seeds(self) -> pd.DataFrame:
-        """A row for each seed: its accuracy, errors and loss on the test images, and its accuracies after training.
+        """Returns a row for each seed: accuracy, errors and loss on the test images, and accuracies after training.
 
         `train_accuracy` and `validation_accuracy` are those of its last epoch; the latter only with validation.
         """
@@ -259,5 +239,5 @@ class Predictions:
 
 
 def ensemble_accuracy(label: np.ndarray, probabilities: np.ndarray) -> float:
-    """The accuracy of averaged predictions: label (n,), probabilities of all classes (seeds, n, classes)."""
+    """Returns the accuracy of averaged predictions: label (n,), probabilities of all classes (seeds, n, classes)."""
     return float((probabilities.mean(axis=0).argmax(axis=1) == label).mean())

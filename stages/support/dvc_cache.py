@@ -24,7 +24,7 @@ TRAIN_ANEW = "TRAIN_ANEW"  # an environment variable: set to 1, no model of an e
 
 
 def recorded(path: Path) -> str | None:
-    """The MD5 that dvc.lock records for an output, which ends with `.dir` for a folder; `None` if it has none."""
+    """Returns the MD5 that dvc.lock records for an output, which ends with `.dir` for a folder, or `None`."""
     try:
         outs = (out for stage in read_yaml(LOCK)["stages"].values() for out in stage.get("outs", ()))
         md5 = next(out["md5"] for out in outs if out["path"] == path.as_posix())
@@ -41,11 +41,11 @@ class Cache:
         self.folder = Path(done.stdout.strip()) / "files/md5"
 
     def path(self, md5: str) -> Path:
-        """Where the cache keeps what has this MD5."""
+        """Returns where the cache keeps what has this MD5."""
         return self.folder / md5[:2] / md5[2:]
 
     def listing(self, md5: str) -> dict[str, str]:
-        """The MD5 of each file of a folder, by its path there; {} if the cache has no such folder, or a damaged one."""
+        """Returns the MD5 of each file of a folder by its path; {} if the cache has no such folder, or damaged."""
         try:
             content: list[dict[str, Any]] = json.loads(self.path(md5).read_bytes())
             return {str(entry["relpath"]): str(entry["md5"]) for entry in content}
@@ -62,7 +62,7 @@ class Cache:
                         yield from self.listing(out["md5"]).values()
 
     def read(self, md5: str) -> bytes | None:
-        """What has this MD5; `None` if the cache does not have it, or if it is damaged."""
+        """Returns what has this MD5; `None` if the cache does not have it, or if it is damaged."""
         try:
             content = self.path(md5).read_bytes()
         except OSError:
@@ -90,7 +90,7 @@ def anew(stage: str, path: Path | None = None) -> str:
 
 
 def _damaged(stage: str, path: Path | None) -> list[Path]:
-    """The files of a stage, in the workspace and in DVC's cache, that stand between it and sound ones."""
+    """Returns the files of a stage, in the workspace and in DVC's cache, that stand between it and sound ones."""
     try:
         cache = Cache()
         outs = {Path(out["path"]): str(out["md5"]) for out in read_yaml(LOCK)["stages"][stage]["outs"]}
@@ -109,7 +109,7 @@ def _damaged(stage: str, path: Path | None) -> list[Path]:
 
 
 def _md5(path: Path) -> str:
-    """The MD5 of a file; one that nothing has if it cannot be read."""
+    """Returns the MD5 of a file; one that nothing has if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -14,6 +14,7 @@ from stages.support.processes import DVC_STAGE, end_with_dvc, prepare_process
 MAX_REASON = 200  # characters
 CUSTOM = "stages/models/custom.py"  # the layers, losses and schedules that people write
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class PipelineError(Exception):
@@ -85,13 +86,16 @@ def _is_out_of_memory(error: Exception) -> bool:
 def anticipated(error: BaseException) -> str | None:
     """Returns the line to print for an anticipated error; `None` if it is a bug, which keeps its traceback.
 
-    Anticipated are `PipelineError`, a full disk, too little memory, and any mistake in the code of `CUSTOM`.
+    Anticipated are `PipelineError`, a full disk, a file or folder that may not be used, too little memory, and what the
+    code in `CUSTOM` raises.
     """
     if isinstance(error, PipelineError):
         return str(error)
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         where = error.filename or "a temporary file"
         return f"{where}: cannot write: {error.strerror}; free some space and rerun"
+    if isinstance(error, OSError) and error.errno in NOT_ALLOWED and error.filename:
+        return f"{error.filename}: {error.strerror}; change who may write there, and rerun"
     if isinstance(error, Exception) and _is_out_of_memory(error):
         return f"not enough memory: {one_line(error)}; close other programs, or make batches or layers smaller"
     if where := in_custom(error):

@@ -15,7 +15,7 @@ from stages.support.processes import DVC_STAGE, REPRO_FOLDER
 
 
 def events_file(folder: Path, stage: str) -> Path:
-    """Where a stage writes its events, a line of JSON each; a stage's name may have slashes."""
+    """Returns where a stage writes its events, a line of JSON each; a stage's name may have slashes."""
     return folder / f"{stage.replace('/', ':')}.events"
 
 

@@ -1,4 +1,4 @@
-"""Trains with several seeds side by side: a process for each, forked from one that has imported Keras.
+"""Trains side by side: a process for each training, forked from one that has imported Keras.
 
 An import of TensorFlow takes seconds, a fork none. Processes of several stages share the cores of this machine by locks
 on files, the slots, if `make repro` runs them (`REPRO_FOLDER`).
@@ -10,8 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -26,8 +25,15 @@ FORK = "fork" if sys.platform == "linux" else "spawn"  # macOS has libraries tha
 MOMENT = 0.1  # seconds between two looks for a free slot
 
 EndEpoch = Callable[[int, dict[str, float]], None]
-Train = Callable[[int, EndEpoch], None]  # trains with a seed, and calls back after each epoch
-EpochOfSeed = Callable[[int, int, dict[str, float]], None]  # is called with the seed, the epoch from 1, and the logs
+Train = Callable[[Any, EndEpoch], None]  # trains with a seed, and calls back after each epoch
+EpochOfSeed = Callable[[Any, int, dict[str, float]], bool | None]  # gets the seed, the epoch from 1, and the logs
+End = Callable[[Any, PipelineError | None], None]  # gets the seed, and why it could not be trained
+
+
+def raise_error(_: Any, error: PipelineError | None) -> None:
+    """Raises the error of a training, if it has one."""
+    if error:
+        raise error
 
 
 class Slots:
@@ -84,49 +90,62 @@ class _Worker:
         slot: that it has.
     """
 
-    seed: int
+    seed: Any
     process: BaseProcess
     messages: Connection
     slot: int
     done: bool = False
 
     def end(self) -> None:
-        """Ends the process if it still runs, and lets go of its slot."""
+        """Ends the process if it still runs, and lets go of its slot, which those forked since have open, too."""
+        import fcntl
+
         self.process.kill()
         self.process.join()
         self.messages.close()
+        fcntl.flock(self.slot, fcntl.LOCK_UN)
         os.close(self.slot)
 
 
-def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, count: int, method: str = FORK) -> None:
+def train_side_by_side(
+    seeds: Iterable[Any],
+    train: Train,
+    end_epoch: EpochOfSeed,
+    count: int,
+    method: str = FORK,
+    end: End = raise_error,
+) -> None:
     """Trains with each seed in a process of its own, as many at once as there are slots.
 
     Call it before any thread is started, and before any operation of TensorFlow. The processes end with this one,
     whatever ends it.
 
     Args:
-        seeds: to train with, in this order.
+        seeds: to train with, in this order, or other values that `train` takes; each is drawn when a slot is free.
         train: runs in the processes.
-        end_epoch: runs here, after each epoch.
+        end_epoch: runs here, after each epoch. If it returns true, the training is ended.
         count: of trainings at once; `make repro` decides if it runs this.
         method: how a process is started, as in `multiprocessing`. A fork has what was imported here; where a GPU may
             be in use, processes must be spawned.
+        end: runs here, after each training that is finished or has raised a `PipelineError`.
 
-    Raises:
-        PipelineError: a training failed, with its own line; others were ended.
+    Raises `PipelineError` if `end` does, or a training was killed. The others are ended.
     """
-    waiting, running = list(seeds), list[_Worker]()
+    waiting, running, all_drawn = iter(seeds), list[_Worker](), False
     with slots(count) as available:
         count = min(count, len(available.files))
         try:
-            while waiting or running:
-                while waiting and len(running) < count and (slot := available.take()) is not None:
-                    running.append(_start(waiting.pop(0), train, slot, method))
-                if not running:
-                    time.sleep(MOMENT)
-                ready = wait([worker.messages for worker in running], timeout=MOMENT if waiting else None)
-                for worker in [each for each in running if each.messages in ready]:
-                    if not _receive(worker, end_epoch, count):
+            while True:
+                while not all_drawn and len(running) < count and (slot := available.take()) is not None:
+                    if all_drawn := (seed := next(waiting, None)) is None:
+                        os.close(slot)
+                    else:
+                        running.append(_start(seed, train, slot, method))
+                if all_drawn and not running:
+                    return
+                ready = wait([worker.messages for worker in running], timeout=None if all_drawn else MOMENT)
+                for worker in [worker for worker in running if worker.messages in ready]:
+                    if not _receive(worker, end_epoch, end, count):
                         running.remove(worker)
                         worker.end()
         finally:
@@ -134,22 +153,23 @@ def train_side_by_side(seeds: list[int], train: Train, end_epoch: EpochOfSeed, c
                 worker.end()
 
 
-def _receive(worker: _Worker, end_epoch: EpochOfSeed, count: int) -> bool:
-    """Reads a message. Returns whether the worker goes on. Raises `PipelineError` if it failed."""
+def _receive(worker: _Worker, end_epoch: EpochOfSeed, end: End, count: int) -> bool:
+    """Reads a message. Returns whether the worker goes on. Raises `PipelineError` if it was killed."""
     try:
         message = worker.messages.recv()
     except EOFError:
         worker.process.join()
         if worker.done:
+            end(worker.seed, None)
             return False
         raise PipelineError(f"seed {worker.seed}: {_how_it_ended(worker.process.exitcode or 0, count)}") from None
     if isinstance(message, PipelineError):
-        raise message
+        end(worker.seed, message)
+        return False
     if message == "done":
         worker.done = True
-    else:
-        end_epoch(worker.seed, *message)
-    return True
+        return True
+    return not end_epoch(worker.seed, *message)
 
 
 def _how_it_ended(status: int, count: int) -> str:
@@ -160,7 +180,7 @@ def _how_it_ended(status: int, count: int) -> str:
     return "the training failed, see above"
 
 
-def _start(seed: int, train: Train, slot: int, method: str) -> _Worker:
+def _start(seed: Any, train: Train, slot: int, method: str) -> _Worker:
     context: Any = multiprocessing.get_context(method)
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(seed, train, sending, os.getpid()))
@@ -170,7 +190,7 @@ def _start(seed: int, train: Train, slot: int, method: str) -> _Worker:
     return _Worker(seed, process, receiving, slot)
 
 
-def _work(seed: int, train: Train, messages: Connection, parent: int) -> None:
+def _work(seed: Any, train: Train, messages: Connection, parent: int) -> None:
     """What a worker runs."""
     end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # which has just ended

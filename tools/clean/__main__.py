@@ -20,17 +20,14 @@ from tools.common.revision import WORKSPACE
 
 
 def leftovers(written: set[Path]) -> list[Path]:
-    """The files of results that are neither written by a stage nor by the overview; and checkpoints without a stage.
+    """Returns files of results that no stage and not the overview writes, and checkpoints without a stage.
 
     A symbolic link counts as a file. What it leads to does not count.
     """
     kept = {*written, *OVER_ALL, *(CHECKPOINTS / path.name for path in written if path.parent == MODELS)}
-    results = []
-    for top in (MODELS, METRICS, PLOTS, CHECKPOINTS):
-        for folder, folders, files in os.walk(top):
-            links = [name for name in folders if Path(folder, name).is_symlink()]
-            results += [Path(folder, name) for name in (*links, *files)]
-    return sorted(path for path in results if kept.isdisjoint([path, *path.parents]))
+    paths = (path for top in (MODELS, METRICS, PLOTS, CHECKPOINTS) for path in top.rglob("*"))
+    files = (path for path in paths if path.is_symlink() or not path.is_dir())
+    return sorted(path for path in files if kept.isdisjoint([path, *path.parents]))
 
 
 def delete(path: Path) -> None:

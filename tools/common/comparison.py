@@ -1,24 +1,22 @@
 """Compares the architectures of a revision in two tables, which git holds beside the results."""
 
-import io
 import math
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pandas as pd
 
 from stages.data.archive import Description
 from stages.results.predictions import Predictions
-from stages.support.errors import PipelineError, unreadable, with_hint
-from stages.support.params import PARAMS_PATH, Overview, Train
+from stages.support.errors import PipelineError, with_hint
+from stages.support.params import Overview, Train
 from tools.common import results
 from tools.common.predictions import architectures_of, read_predictions
 from tools.common.revision import Revision
 from tools.common.statistics import accuracy_interval
 
-MAX_COLUMNS = 50
-TABLE: dict[str, Any] = {"dtype": {"architecture": str}, "keep_default_na": False, "na_values": [""]}  # of pandas
 DECIMALS = 6  # of the figures
+T = TypeVar("T")
 
 
 def comparison_table(architectures: list[Predictions], confidence: float, published: dict[str, float]) -> pd.DataFrame:
@@ -77,7 +75,7 @@ def training_table(architectures: list[Predictions]) -> pd.DataFrame:
 
 def read_description(side: Revision) -> Description:
     """Reads the description of the data set that fetch wrote; raises `PipelineError` if it is missing or damaged."""
-    content = present(results.DESCRIPTION, side.read(results.DESCRIPTION), "fetch")
+    content = _present(results.DESCRIPTION, side.read(results.DESCRIPTION), "fetch")
     return Description.parse(content, f"{results.DESCRIPTION} in {side}")
 
 
@@ -88,10 +86,7 @@ def read_architectures(side: Revision) -> tuple[list[Predictions], list[str]]:
     `PipelineError` if the params or the description of the data set cannot be read.
     """
     description = read_description(side)
-    try:
-        seeds = tuple(sorted(Train.model_validate(side.params()["train"]).seeds))
-    except (LookupError, ValueError) as error:
-        raise PipelineError(f"{PARAMS_PATH} in {side}: train: not as expected") from error
+    seeds = tuple(sorted(side.section("train", Train).seeds))
     architectures, missing = [], []
     for name in architectures_of(side):
         try:
@@ -106,13 +101,20 @@ def _current(side: Revision, name: str, description: Description, seeds: tuple[i
     path, stage = results.predictions(name), f"evaluate@{name}"
     with with_hint(lambda: f"run: dvc repro {stage}"):
         content = read_predictions(side, name)
-    predictions = present(path, content, stage)
+    predictions = _present(path, content, stage)
     images = description.arrays["x_test"].shape[0]
     if (predictions.dataset, len(predictions.label)) != (description.dataset, images):
         raise PipelineError(f"{path}: of another data set", f"run: dvc repro {stage}")
     if predictions.seeds != seeds:
         raise PipelineError(f"{path}: expected the seeds {list(seeds)}, found {list(predictions.seeds)}")
     return predictions
+
+
+def _present(path: Path, content: T | None, stage: str) -> T:
+    """Returns what was read of a result; if that is nothing, raises `PipelineError` naming the stage that makes it."""
+    if content is None:
+        raise PipelineError(f"{path}: no such file", f"make it with: dvc repro {stage}")
+    return content
 
 
 def tables(architectures: list[Predictions], overview: Overview) -> dict[Path, pd.DataFrame]:
@@ -126,49 +128,30 @@ def tables(architectures: list[Predictions], overview: Overview) -> dict[Path, p
     return {results.COMPARISON: comparison, results.TRAINING: training_table(architectures)}
 
 
-def present(path: str | Path, content: Any, stage: str) -> Any:
-    """Returns what was read of a result; if that is nothing, raises `PipelineError` naming the stage that makes it."""
-    if content is None:
-        raise PipelineError(f"{path}: no such file", f"make it with: dvc repro {stage}")
-    return content
-
-
-def read_table(content: bytes, where: str, **options: Any) -> pd.DataFrame:
-    """Reads a table of architectures; one of them may be named "null" or "007". `options` are those of pandas.
-
-    Raises `PipelineError`, which names `where` it was, if it is not a CSV file, or has too many columns.
-    """
-    with unreadable(where, "a table"):
-        if content.partition(b"\n")[0].count(b",") > MAX_COLUMNS:
-            raise ValueError(f"expected at most {MAX_COLUMNS} columns, found more")
-        return pd.read_csv(io.BytesIO(content), **TABLE | options)
+def to_csv(table: pd.DataFrame) -> str:
+    """Formats a table as the file in git has it."""
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 def stale_tables(side: Revision) -> list[str]:
     """Lists the tables in git that do not match the revision's results, a line each.
 
-    Ignores results that are missing or not readable, which show in the comparison with dvc.lock; and columns that only
-    one of the two has, as another version of this project may have drawn the tables.
+    Ignores results that are missing or not readable, which show in the comparison with dvc.lock.
     """
     try:
-        overview = Overview.model_validate(side.params()["overview"])
+        overview = side.section("overview", Overview)
         architectures, _ = read_architectures(side)
-    except (PipelineError, LookupError, ValueError):
-        return []
-    if not architectures:
+    except PipelineError:
         return []
     return [
         f"{path}: does not match the results in metrics/; run: make overview"
-        for path, table in tables(architectures, overview).items()
-        if not _same_cells(side, path, table.to_csv(index=False).encode())
+        for path, table in (tables(architectures, overview).items() if architectures else ())
+        if _text(side, path) != to_csv(table)
     ]
 
 
-def _same_cells(side: Revision, path: Path, expected: bytes) -> bool:
+def _text(side: Revision, path: Path) -> str:
     try:
-        contents = side.read(path) or b"", expected
-        old, new = (read_table(content, str(path), dtype=str, na_values=[]) for content in contents)
+        return (side.read(path) or b"").decode(errors="replace").replace("\r\n", "\n")
     except PipelineError:
-        return False
-    shared = [column for column in new if column in old]
-    return "architecture" in shared and old[shared].equals(new[shared])
+        return ""

@@ -1,16 +1,17 @@
 """Resolves dvc.yaml: the stages that its templates stand for, as data. Runs nothing, and reads no other file.
 
-Understands the part of DVC's notation that this project uses (https://dvc.org/doc/user-guide/project-structure/dvcyaml-files):
-`foreach`, `matrix` and `${…}` with values of params.yaml. tests/test_definitions.py compares it with DVC.
+Understands the part of DVC's notation that this project uses: `foreach`, and `${…}` with values of params.yaml. DVC's
+own resolver has no limits, so that a stranger's file could take hours or all memory. tests/test_definitions.py compares
+the two.
 """
 
 import re
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from itertools import islice, product
 from typing import Any
 
-from stages.support.errors import PipelineError
+from stages.support.errors import unreadable
 
 REFERENCE = re.compile(r"\$\{\s*([^{}]+?)\s*\}")
 KEYS = {"cmd", "deps", "params", "outs", "metrics", "plots", "desc", "meta", "always_changed", "frozen"}
@@ -21,13 +22,9 @@ MAX_CHARACTERS = 100_000_000  # of all stages together
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of dvc.yaml.
+    """A stage of dvc.yaml: its command, the paths that it reads and writes, and the keys of params.yaml.
 
-    Attributes:
-        cmd: its command.
-        deps, outs: paths that it reads and writes.
-        in_git: those of `outs` that git has, and DVC's cache has not.
-        params: keys of params.yaml that it depends on.
+    `in_git` are those of `outs` that git has, and DVC's cache has not.
     """
 
     cmd: str
@@ -38,81 +35,59 @@ class Stage:
 
 
 def stages(definition: dict[str, Any], params: dict[str, Any], where: str) -> dict[str, Stage]:
-    """Resolves the stages, by name, such as `train@cnn`.
+    """Resolves the stages, by name, such as `train@cnn`, from the content of dvc.yaml and params.yaml.
 
-    Args:
-        definition: the content of dvc.yaml.
-        params: the content of params.yaml.
-        where: the name of dvc.yaml in messages.
-
-    Raises `PipelineError` if dvc.yaml is not valid, or uses more of DVC's notation than this knows.
+    Raises `PipelineError`, which begins with `where`, if dvc.yaml is not valid, or uses more of DVC's notation.
     """
     resolved: dict[str, Stage] = {}
     length = 0
-    name = "stages"
-    try:
-        for name, entry in definition["stages"].items():
-            for suffix, template, context in _expanded(entry, params):
-                stage = _stage(template, context)
+    with unreadable(where, "stages by name"):
+        entries = definition["stages"].items()
+    for name, entry in entries:
+        with unreadable(f"{where}: stages.{name}", "a stage as this project writes it"):
+            for suffix, stage in _expanded(entry, params):
                 length += sum(map(len, [stage.cmd, *stage.deps, *stage.outs, *stage.params]))
                 if len(resolved) == MAX_STAGES or length > MAX_CHARACTERS:
-                    raise PipelineError(f"{where}: expected at most {MAX_STAGES:,} stages, found more, or longer ones")
+                    raise ValueError(f"expected at most {MAX_STAGES:,} stages, found more, or longer ones")
                 resolved[f"{name}{suffix}"] = stage
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise PipelineError(f"{where}: stages.{name}: not understood: {error}"[:300]) from error
     return resolved
 
 
-def _expanded(entry: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Yields the suffix of each stage's name, its template, and the values for the template."""
-    if "foreach" in entry:
-        values = _value(entry["foreach"], params)
-        items = values.items() if isinstance(values, dict) else ((_text(value), value) for value in values)
-        for key, item in items:
-            yield f"@{key}", entry["do"], {**params, "key": key, "item": item}
-    elif "matrix" in entry:
-        axes = {name: list(_value(values, params)) for name, values in entry["matrix"].items()}
-        template = {key: value for key, value in entry.items() if key != "matrix"}
-        for chosen in islice(product(*axes.values()), MAX_STAGES + 1):
-            item = dict(zip(axes, chosen, strict=True))
-            yield "@" + "-".join(map(_text, chosen)), template, {**params, "item": item}
-    else:
-        yield "", entry, params
+def _expanded(entry: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, Stage]]:
+    """Yields the stages that an entry stands for, each with the end of its name."""
+    if "foreach" not in entry:
+        yield "", _stage(entry, params)
+        return
+    if not (reference := REFERENCE.fullmatch(entry["foreach"])):
+        raise ValueError("foreach: expected ${…} alone")
+    for key, item in lookup(params, reference[1]).items():
+        yield f"@{key}", _stage(entry["do"], ChainMap({"key": key, "item": item}, params))
 
 
-def _stage(template: dict[str, Any], context: dict[str, Any]) -> Stage:
+def _stage(template: dict[str, Any], values: MutableMapping[str, Any]) -> Stage:
     if unknown := set(template) - KEYS:
         raise ValueError(f"the key {sorted(map(str, unknown))[0]!r} is not known here")
     outs, in_git = [], set()
     for out in (item for kind in ("outs", "metrics", "plots") for item in template.get(kind, ())):
         path, options = next(iter(out.items())) if isinstance(out, dict) else (out, {})
-        outs.append(_filled(path, context))
+        outs.append(_filled(path, values))
         if not (options or {}).get("cache", True):
             in_git.add(outs[-1])
-    deps, params = ([_filled(text, context) for text in template.get(key, ())] for key in ("deps", "params"))
-    return Stage(_filled(template["cmd"], context), deps, outs, in_git, params)
+    deps, params = ([_filled(text, values) for text in template.get(key, ())] for key in ("deps", "params"))
+    return Stage(_filled(template["cmd"], values), deps, outs, in_git, params)
 
 
-def _value(template: Any, context: dict[str, Any]) -> Any:
-    """Replaces a reference, such as `${architectures}`, by its value; other values stay."""
-    reference = REFERENCE.fullmatch(template) if isinstance(template, str) else None
-    return lookup(context, reference[1]) if reference else template
-
-
-def _filled(template: str, context: dict[str, Any]) -> str:
+def _filled(template: str, values: MutableMapping[str, Any]) -> str:
     """Fills the values of its references into a text."""
-    text = REFERENCE.sub(lambda match: _text(lookup(context, match[1])), template)
-    if len(text) > MAX_TEXT:
-        raise ValueError(f"expected commands and paths of at most {MAX_TEXT:,} characters, found {len(text):,}")
-    return text
+    return _short(REFERENCE.sub(lambda match: _text(lookup(values, match[1])), _short(template)))
 
 
 def lookup(values: Any, path: str) -> Any:
-    """Looks up the value at a path such as `train.seeds[0]`; raises `KeyError` or `IndexError` if there is none."""
+    """Looks up the value at a path such as `train.seeds[0]`; raises `LookupError` if there is none."""
     for part in re.findall(r"[^.\[\]]+", path):
-        if isinstance(values, list):
+        if isinstance(values, list) and part.isdecimal():
             values = values[int(part)]
-        elif isinstance(values, dict) and part in values:
+        elif isinstance(values, MutableMapping) and part in values:
             values = values[part]
         else:
             raise KeyError(path)
@@ -121,10 +96,12 @@ def lookup(values: Any, path: str) -> Any:
 
 def _text(value: Any) -> str:
     """Formats a value as DVC writes it into a text."""
-    if isinstance(value, bool):
-        return str(value).lower()
     if not isinstance(value, str | int | float):
         raise ValueError(f"expected text or a number to fill in, found {type(value).__name__}")
-    if len(text := str(value)) > MAX_TEXT:
-        raise ValueError(f"expected text of at most {MAX_TEXT:,} characters to fill in, found {len(text):,}")
+    return _short(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _short(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"expected commands and paths of at most {MAX_TEXT:,} characters, found {len(text):,}")
     return text

@@ -12,7 +12,7 @@ from stages.support.params import MOST_MODELS, ArchitectureName
 from tools.common import results
 from tools.common.revision import Revision
 
-NAMES = TypeAdapter(set[ArchitectureName])
+NAMES = TypeAdapter(dict[ArchitectureName, Any])
 SAME_BYTES = "same bytes"
 SAME_WITHIN_ROUNDING = "same within rounding"
 OTHER_PROBABILITIES = "same predictions, other probabilities"
@@ -33,16 +33,14 @@ def architectures_of(revision: Revision) -> dict[str, Any]:
 
     Raises `PipelineError` if they cannot be read, or are more than params.yaml may have.
     """
-    architectures = revision.params().get("architectures") or {}
+    where = f"params.yaml in {revision}: architectures"
     try:
-        NAMES.validate_python(set(architectures))
-    except (ValidationError, TypeError) as error:
-        name = error.errors()[0]["input"] if isinstance(error, ValidationError) else architectures
-        where = f"params.yaml in {revision}: architectures"
-        raise PipelineError(f"{where}: not a valid name: {found_value(name)}") from error
+        architectures = NAMES.validate_python(revision.params().get("architectures") or {})
+    except ValidationError as error:
+        raise PipelineError(f"{where}: not a valid name: {found_value(error.errors()[0]['input'])}") from error
     if len(architectures) > MOST_MODELS:
-        raise PipelineError(f"params.yaml in {revision}: expected at most {MOST_MODELS:,} architectures, found more")
-    return architectures if isinstance(architectures, dict) else dict.fromkeys(architectures)
+        raise PipelineError(f"{where}: expected at most {MOST_MODELS:,}, found more")
+    return architectures
 
 
 def describe_difference(before: Predictions, after: Predictions, decimals: int) -> str:

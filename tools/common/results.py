@@ -62,11 +62,10 @@ def model(name: str, seed: int) -> Path:
 
 
 def overview_inputs(params: Params) -> str:
-    """SHA-256 of everything the overview depends on: results, params, code, and its own tables and charts."""
-    kinds = (predictions, confusion, worst_errors)
-    shown = [path(name) for name in sorted(params.architectures) for path in kinds]
-    files = [path for folder in ("stages", "tools") for path in Path(folder).rglob("*")]
-    code = sorted(path for path in files if path.suffix in (".py", ".j2", ".css", ".html"))
+    """Computes the SHA-256 of all that the overview depends on: results, params, code, its own tables and charts."""
+    shown = [path(name) for name in sorted(params.architectures) for path in (predictions, confusion, worst_errors)]
+    files = sorted(path for folder in ("stages", "tools") for path in Path(folder).rglob("*"))
+    code = [path for path in files if path.suffix in (".py", ".j2", ".css", ".html")]
     drawn = [path for path in OVER_ALL if path != OVERVIEW]
     digest = hashlib.sha256()
     for path in [PARAMS_PATH, DESCRIPTION, *shown, *code, *drawn]:

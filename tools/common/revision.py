@@ -11,13 +11,14 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pathspec import GitIgnoreSpec
 
 from stages.data.places import OWN
 from stages.support.errors import PipelineError, one_line, unreadable
 from stages.support.json import MAX_BYTES, parse_json
+from stages.support.notation import Section
 from stages.support.params import PARAMS_PATH
 from stages.support.yaml import parse_yaml
 
@@ -27,23 +28,26 @@ MAX_SECONDS = 300  # for one git command
 FILES, FOLDER = ("100644", "100755"), "040000"  # modes in git; others are of links
 OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_LITERAL_PATHSPECS": "1"}  # reads what is here, by the path as it is written
 _read_bytes: Counter[str] = Counter()  # of each commit
+T = TypeVar("T", bound=Section)
 
 
 def git(*arguments: str, **environment: str) -> bytes:
     """Runs git, with extra environment variables, and returns its output. Raises `PipelineError` if it fails."""
     command = ["git", *arguments]
+    shown = one_line(" ".join(command))
     try:
         done = subprocess.run(
             command, env=os.environ | environment, capture_output=True, check=False, timeout=MAX_SECONDS
         )
     except FileNotFoundError as error:
         raise PipelineError("git: no such command; install git") from error
-    except subprocess.TimeoutExpired as error:
-        raise PipelineError(f"{one_line(' '.join(command))}: took more than {MAX_SECONDS} seconds") from error
-    except (OSError, ValueError) as error:  # a path that is too long, or has characters that no path has
-        raise PipelineError(f"{one_line(' '.join(command))}: {one_line(error)}") from error
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # such as a path that is too long
+        raise PipelineError(f"{shown}: {one_line(error)}") from error
     if done.returncode:
-        raise PipelineError(f"{one_line(' '.join(command))}: {_reason(done.stderr.decode(errors='replace'))}")
+        message = done.stderr.decode(errors="replace")
+        remedy = re.search(r"git config --global --add safe\.directory .+", message)
+        owner = f"the repository belongs to another user; if you trust it, run: {remedy[0]}" if remedy else ""
+        raise PipelineError(f"{shown}: {owner or one_line(message)}")
     return done.stdout
 
 
@@ -57,12 +61,6 @@ def _check_complete(commit: str) -> None:
         if partial := re.search(r"^remote\.(.+)\.promisor$", settings, re.MULTILINE):
             fetch = f"git fetch --refetch --no-filter {shlex.quote(partial[1])} {commit}"
             raise PipelineError(f"{commit[:7]}: not all of it is in this partial clone", f"run: {fetch}") from error
-
-
-def _reason(stderr: str) -> str:
-    """Shortens git's message to one line; keeps the whole remedy for a repository that git refuses."""
-    remedy = re.search(r"git config --global --add safe\.directory .+", stderr)
-    return f"the repository belongs to another user; if you trust it, run: {remedy[0]}" if remedy else one_line(stderr)
 
 
 @functools.lru_cache(maxsize=10_000)  # a commit does not change, and several parts of a review read the same files
@@ -98,23 +96,17 @@ def _check_size(size: int, where: str) -> None:
 
 
 @functools.cache
-def _parse_dvcignore(text: str) -> GitIgnoreSpec:
-    return GitIgnoreSpec.from_lines(text.splitlines())
-
-
-def _is_ignored(path: str) -> bool:
-    """Whether this checkout's .dvcignore ignores a file; a stranger's patterns could take hours to match."""
-    rules = Path(".dvcignore")
-    return _parse_dvcignore(rules.read_text("utf-8") if rules.exists() else "").match_file(path)
+def _ignored(rules: str) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(rules.splitlines())
 
 
 @functools.lru_cache(maxsize=8)
-def _parse_yaml(content: bytes, where: str) -> tuple[Any, str]:
-    """Parses YAML; returns the message instead if that fails, to be cached too, as failing takes as long."""
+def _parse_yaml(content: bytes, where: str) -> Any:
+    """Parses YAML; returns the error if that fails, to be cached too, as failing takes as long."""
     try:
-        return parse_yaml(content, where), ""
+        return parse_yaml(content, where)
     except PipelineError as error:
-        return None, str(error)
+        return error
 
 
 @dataclass(frozen=True)
@@ -176,7 +168,9 @@ class Revision:
         if names is None:
             content = self.read(path)
             return None if content is None else _md5(content)
-        md5s = {name: self._md5(f"{path}/{name}") for name in names if not _is_ignored(f"{path}/{name}")}
+        rules = Path(".dvcignore")  # this checkout's: a stranger's patterns could take hours to match
+        ignored = _ignored(rules.read_text("utf-8") if rules.exists() else "")
+        md5s = {name: self._md5(f"{path}/{name}") for name in names if not ignored.match_file(f"{path}/{name}")}
         for name in [name for name in md5s if name.endswith(".dvc")]:  # in git in place of what `dvc add` tracks
             md5s.setdefault(name.removesuffix(".dvc"), self._tracked_md5(f"{path}/{name}"))
         files = [{"md5": md5s[name], "relpath": name} for name in sorted(md5s)]
@@ -190,10 +184,8 @@ class Revision:
 
     def _tracked_md5(self, path: str) -> str:
         """Reads the MD5 that `dvc add` recorded in a .dvc file."""
-        try:
+        with unreadable(f"{path} in {self}", "what dvc add writes"):
             return str(self.read_yaml(path)["outs"][0]["md5"])
-        except (LookupError, TypeError) as error:
-            raise PipelineError(f"{path} in {self}: expected what dvc add writes, found something else") from error
 
     def _names(self, folder: str) -> list[str] | None:
         """Lists the paths of all files in a folder, relative to it; `None` if it is no folder."""
@@ -227,9 +219,9 @@ class Revision:
 
     def read_yaml(self, path: str | Path) -> dict[str, Any]:
         """Reads a YAML file, {} if it does not exist. Callers must not change what it returns."""
-        content, mistake = _parse_yaml(self.read(path) or b"{}", f"{path} in {self}")
-        if mistake:
-            raise PipelineError(mistake)
+        content = _parse_yaml(self.read(path) or b"{}", f"{path} in {self}")
+        if isinstance(content, PipelineError):
+            raise content
         if not isinstance(content, dict):
             raise PipelineError(f"{path} in {self}: expected keys and values, found {type(content).__name__}")
         return content
@@ -237,6 +229,13 @@ class Revision:
     def params(self) -> dict[str, Any]:
         """Reads params.yaml, unchecked, because an older one may have another schema."""
         return self.read_yaml(PARAMS_PATH)
+
+    def section(self, name: str, kind: type[T]) -> T:
+        """Reads a section of params.yaml; raises `PipelineError` if it is missing or has another schema."""
+        try:
+            return kind.model_validate(self.params()[name])
+        except (LookupError, ValueError) as error:
+            raise PipelineError(f"{PARAMS_PATH} in {self}: {name}: not as expected") from error
 
 
 WORKSPACE = Revision("workspace", None)

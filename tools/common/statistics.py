@@ -16,8 +16,7 @@ def wilson_interval(successes: int, trials: int, confidence: float) -> tuple[flo
 def mcnemar(fixed: int, broke: int) -> float:
     """Computes the two-sided p of McNemar's exact test (Q. McNemar, Psychometrika 12:153-157, 1947).
 
-    `fixed` images are right only with the new classifier, `broke` images only with the old one. If both err
-    equally often, each such image falls on either side like a fair coin.
+    `fixed` images are right only with the new classifier, `broke` images only with the old one.
     """
     return float(binomtest(fixed, fixed + broke).pvalue) if fixed + broke else 1.0
 
@@ -51,9 +50,8 @@ class Difference:
 def accuracy_interval(right: np.ndarray, confidence: float) -> tuple[float, float]:
     """Computes an interval around a recipe's mean accuracy, for other seeds and other test images.
 
-    With one seed it is Wilson's, for other test images alone. With several, see `difference`: the variance of the mean
-    is `between / seeds + shared`, with the same degrees of freedom. If all models are right on all images, or wrong, no
-    variance is seen, and it is Wilson's too. It is NaN for several seeds and one image, on which some are right.
+    With one seed, or if all models are right on all images, or wrong, it is Wilson's, for other test images alone. Else
+    the variance of the mean is `between / seeds + shared`, as in `difference`. For one image it is NaN then.
 
     Args:
         right: whether each seed's model is right on each test image, bool (seeds, images).
@@ -65,29 +63,27 @@ def accuracy_interval(right: np.ndarray, confidence: float) -> tuple[float, floa
     if images == 1:
         return math.nan, math.nan
     between, (shared,), freedom = _components(_covariance(right), [right.mean(axis=1)])
-    margin = _difference(right.mean(), between / seeds, shared, freedom).margin(confidence)
-    return round(max(float(right.mean()) - margin, 0), 6), round(min(float(right.mean()) + margin, 1), 6)
+    mean = float(right.mean())
+    margin = _difference(mean, between / seeds, shared, freedom).margin(confidence)
+    return round(max(mean - margin, 0), 6), round(min(mean + margin, 1), 6)
 
 
 def difference(base: np.ndarray, head: np.ndarray) -> Difference:
     """Tests whether two recipes differ in mean accuracy, over other seeds and other test images.
 
-    Seeds and test images are crossed: each model reads each image. This is the analysis of N. A. Obuchowski and H. E.
-    Rockette (Communications in Statistics - Simulation 24:285-308, 1995) for readers (seeds) that read cases (images),
-    each reader in one of two conditions, with the degrees of freedom of S. L. Hillis (Statistics in Medicine
-    26:596-619, 2007; 33:330-360, 2014). X. Bouthillier et al. (MLSys 2021) show why seeds must be sampled. The variance
-    of the difference is
+    Each model reads each image. This is the analysis of N. A. Obuchowski and H. E. Rockette (Communications in
+    Statistics - Simulation 24:285-308, 1995) for readers (seeds) that read cases (images), each reader in one of two
+    conditions, with the degrees of freedom of S. L. Hillis (Statistics in Medicine 33:330-360, 2014). The variance is
 
         between × (1/seeds_base + 1/seeds_head) + (shared_base + shared_head - 2 × cross)
 
     `between` is the variance of the accuracy between seeds, pooled over both sides, but at least what independent
-    errors of the models give. The rest is the variance that comes from the choice of images: the mean covariances of
-    two models of one side (`shared`) and of both sides (`cross`), divided by the number of images. What a side with one
-    seed cannot show is taken from the other side. Models with the same seed on both sides are not paired: the seed
-    decides other weights in other layers, and three pairs would leave two degrees of freedom.
+    errors of the models give. `shared` and `cross` come from the choice of images: the mean covariances of two models
+    of one side, and of both sides. What a side with one seed cannot show is taken from the other side. Models with the
+    same seed are not paired: it decides other weights in other layers.
 
-    With one seed on each side the variance is that over images alone, and p is McNemar's exact test: it compares two
-    models, not two recipes. One image has no variance: then the standard error is NaN, and p is 1.
+    With one seed on each side, two models are compared, not two recipes: the variance is that over images alone, and p
+    is McNemar's exact test. One image has no variance: then the standard error is NaN, and p is 1.
 
     Args:
         base, head: whether each seed's model is right on each test image, bool (seeds, images); the same images.
@@ -112,14 +108,10 @@ def _covariance(right: np.ndarray) -> np.ndarray:
 
 
 def _components(covariance: np.ndarray, accuracies: list[np.ndarray]) -> tuple[float, np.ndarray, int]:
-    """Estimates the variance between seeds and the covariance of two models of each side; a side has several seeds.
+    """Estimates the variance between seeds, the covariance of two models of each side, and the degrees of freedom.
 
-    Args:
-        covariance: of all models, side by side, (models, models).
-        accuracies: of the models of each side, (seeds,).
-
-    Returns:
-        The variance, the covariances, (sides,), and the degrees of freedom of the variance.
+    `covariance` is that of all models, side by side, (models, models); `accuracies` are those of the models of each
+    side, (seeds,), of which one has several.
     """
     counts = [len(side) for side in accuracies]
     freedom = sum(counts) - len(counts)

@@ -1,17 +1,15 @@
-"""Runs the project with a given folder, home, environment, umask and number of processor cores."""
+"""Runs the project in a folder of its own: in the caller's environment, as another user, or on another processor."""
 
 import contextlib
 import os
-import re
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stages.common.kernels import FIXED
 from stages.data.places import OWN
@@ -20,10 +18,11 @@ from stages.support.dvc_cache import TRAIN_ANEW
 from stages.support.errors import PipelineError
 from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVER_ALL
+from tools.common.revision import git
 
 # Variables that would make git, DVC, Keras or matplotlib ignore the run's home, or Python its folder
 STEERING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "PYTHONSAFEPATH", "XDG_")
-OWN_CACHE = "[cache]\n    dir = cache\n"  # relative to .dvc
+OWN_FOLDERS = "[cache]\n    dir = cache\n[core]\n    site_cache_dir = {}\n"  # the first relative to .dvc
 
 # Another user's settings, which would change pictures, models and line endings if the project used them
 OTHER_SETTINGS = {
@@ -43,10 +42,6 @@ OTHER_VARIABLES = {
 OTHER_UMASK = 0o077
 
 QEMU = "qemu-x86_64"
-EMULATED_PYTHON = """\
-#!/bin/bash
-exec {qemu} -cpu {processor} {python} "$@" 2> >(grep -v "^{qemu}: warning: TCG doesn't support" >&2)
-"""
 
 
 @dataclass(frozen=True)
@@ -56,24 +51,24 @@ class Run:
     name: str
     project: Path
     home: Path
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     umask: int = -1  # unchanged
     one_core: bool = False
-    commands: tuple[Path, ...] = ()  # folders searched first for commands
 
-    def prepare(self, settings: dict[str, str]) -> None:
-        """Creates an empty project folder with its own cache, and a home with these files.
+    def prepare(self, settings: Mapping[str, str] | None = None) -> "Run":
+        """Creates the project folder with a DVC cache of its own, and a home with these files. Returns the run.
 
         Links the user's Keras data sets into the home, so that nothing is downloaded again.
         """
-        files = {self.project / ".dvc/config.local": OWN_CACHE}
-        files |= {self.home / name: text for name, text in settings.items()}
+        files = {self.project / ".dvc/config.local": OWN_FOLDERS.format(self.home / "site")}
+        files |= {self.home / name: text for name, text in (settings or {}).items()}
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         (self.home / "tmp").mkdir(parents=True, exist_ok=True)
         self.datasets.parent.mkdir(parents=True, exist_ok=True)
         self.datasets.symlink_to(keras_cache().absolute())
+        return self
 
     @property
     def datasets(self) -> Path:
@@ -81,15 +76,11 @@ class Run:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(STEERING) and name not in FIXED
-        }
-        path = [*self.commands, Path(sys.executable).parent, kept.get("PATH", os.defpath)]
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(STEERING) and name not in FIXED}
         return kept | {
-            "PATH": os.pathsep.join(map(str, path)),
+            "PATH": search_path(),
             "HOME": str(self.home),
             "TMPDIR": str(self.home / "tmp"),
-            "DVC_SITE_CACHE_DIR": str(self.home / "site"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             TRAIN_ANEW: "1",
@@ -97,27 +88,33 @@ class Run:
         }
 
     def execute(self, command: Sequence[str]) -> str:
-        """Runs a command and returns its output. On a terminal, shows which stage is running.
+        """Runs a command and returns its output. On a terminal, shows the last line of it meanwhile.
 
         If the command fails, prints its output and raises `PipelineError`.
         """
-        with tempfile.TemporaryDirectory() as folder, _cores(self.one_core):
-            log = Path(folder) / "log"
-            with log.open("wb") as stream:
-                process = subprocess.Popen(
-                    command,
-                    cwd=self.project,
-                    env=self.environment,
-                    umask=self.umask,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                )
-            try:
-                self._wait(process, log)
-            finally:
-                process.wait()
-            printed = log.read_text(encoding="utf-8", errors="replace")
+        lines = []
+        process = subprocess.Popen(
+            command,
+            cwd=self.project,
+            env=self.environment,
+            umask=self.umask,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        )
+        try:
+            if self.one_core and hasattr(os, "sched_setaffinity"):  # which what it starts takes over
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
+            for line in process.stdout or ():
+                lines.append(line)
+                self._show(line)
+        finally:
+            process.communicate()  # waits, after Ctrl-C too, as it still writes into the folder
+            self._show("")
+        printed = "".join(lines)
         if process.returncode:
             places = {self.datasets: str(keras_cache()), self.project: self.name}  # as both folders may be temporary
             for path, name in places.items():
@@ -127,54 +124,42 @@ class Run:
             raise PipelineError(f"{self.name}: {failed}; see above")
         return printed
 
-    def _wait(self, process: subprocess.Popen, log: Path) -> None:
-        terminal = sys.stderr.isatty()
-        while process.poll() is None:
-            if terminal:
-                stages = re.findall(r"Running stage '(.+)'", log.read_text(errors="replace"))
-                print(f"\r\033[K{self.name}: {''.join(stages[-1:])}", end="", file=sys.stderr, flush=True)
-            time.sleep(0.02)
-        if terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+    def _show(self, line: str) -> None:
+        if sys.stderr.isatty():
+            shown = f"{self.name}: {line.strip()}"[: shutil.get_terminal_size().columns - 1] if line else ""
+            print(f"\r\033[K{shown}", end="", file=sys.stderr, flush=True)
 
 
-@contextlib.contextmanager
-def _cores(one: bool) -> Iterator[None]:
-    """Limits processes that this thread starts in the block to one processor core, if the system supports it."""
-    if not one or not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
+def search_path(*first: Path) -> str:
+    """Returns a PATH that has these folders first, then that of this Python."""
+    return os.pathsep.join([*map(str, (*first, Path(sys.executable).parent)), os.environ.get("PATH", os.defpath)])
 
 
 def plain_user(name: str, folder: Path) -> Run:
-    """A run in the caller's environment, with an empty home."""
-    run = Run(name, folder / "project", folder / "home")
-    run.prepare({})
-    return run
+    """Prepares a run in the caller's environment, with an empty home."""
+    return Run(name, folder / "project", folder / "home").prepare()
 
 
 def another_user(name: str, folder: Path) -> Run:
-    """A run with another home, settings, locale, time zone, hash seed and umask, on one core."""
+    """Prepares a run with another home, settings, locale, time zone, hash seed and umask, on one core."""
     home = folder / "home of another user"
     variables = OTHER_VARIABLES | {"XDG_CONFIG_HOME": str(home / ".config"), "XDG_CACHE_HOME": str(home / "caches")}
-    run = Run(name, folder / "a clone", home, variables, OTHER_UMASK, one_core=True)
-    run.prepare(OTHER_SETTINGS)
-    return run
+    return Run(name, folder / "a clone", home, variables, OTHER_UMASK, one_core=True).prepare(OTHER_SETTINGS)
 
 
 def another_processor(name: str, folder: Path, processor: str) -> Run:
-    """A run whose `python` runs on an emulated x86-64 processor, one of `qemu-x86_64 -cpu help`."""
-    python = folder / "commands/python"
-    python.parent.mkdir(parents=True)
-    python.write_text(EMULATED_PYTHON.format(qemu=QEMU, processor=processor, python=shlex.quote(sys.executable)))
+    """Prepares a run whose stages run on an emulated x86-64 processor, one of `qemu-x86_64 -cpu help`."""
+    path = search_path(emulated_python(folder / "commands", processor).parent)
+    return Run(name, folder / "project", folder / "home", {"PATH": path}).prepare()
+
+
+def emulated_python(folder: Path, processor: str) -> Path:
+    """Writes a command `python` into a folder that runs this Python on an emulated processor. Returns its path."""
+    python = folder / "python"
+    folder.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {QEMU} -cpu {processor} {shlex.quote(sys.executable)} "$@"\n')
     python.chmod(0o755)
-    return replace(plain_user(name, folder), commands=(python.parent,))
+    return python
 
 
 def copy_own_data(to: Path) -> None:
@@ -188,19 +173,23 @@ def copy_own_data(to: Path) -> None:
 
 def copy_project(to: Path) -> None:
     """Copies the files that git tracks or would track and one's own data, with local edits, but without the results."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        check=False,
-    )
-    if listed.returncode:
-        raise PipelineError(f"{Path.cwd()}: expected a git repository: {os.fsdecode(listed.stderr).strip()}")
-    results = [
-        *map(str, (LOCK, *OVER_ALL)),
-        *(path for stage in read_lock().values() for path in digests(stage, "outs")),
-    ]
-    for name in os.fsdecode(listed.stdout).split("\0"):
-        if Path(name).is_file() and not any(Path(name).is_relative_to(result) for result in results):
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(name, to / name)
+    listed = os.fsdecode(git("ls-files", "-z", "--cached", "--others", "--exclude-standard")).split("\0")
+    for name in filter(os.path.isfile, listed):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(name, to / name)
+    remove_results(to, read_lock(to / LOCK).values(), LOCK)
     copy_own_data(to)
+
+
+def remove_results(project: Path, entries: Iterable[dict[str, Any]], where: object) -> None:
+    """Removes dvc.lock, what its entries say that stages wrote, and the overview, from a copy of the project.
+
+    Raises `PipelineError`, which names `where` the entries stand, if they lead elsewhere.
+    """
+    for out in (out for entry in entries for out in digests(entry, "outs")):
+        path = project / out
+        if not path.resolve().is_relative_to(project.resolve()):
+            raise PipelineError(f"{where}: expected outputs in the project's folder, found {out}")
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in (LOCK, *OVER_ALL):
+        (project / path).unlink(missing_ok=True)

@@ -1,7 +1,5 @@
 """Lists the places of the data set that nothing compares with the recorded results: DVC or git does not have them."""
 
-from collections.abc import Iterator
-
 from stages.data.places import OWN, is_own, unseen
 from stages.support.errors import PipelineError, printable
 from stages.support.params import PARAMS_PATH, Data, Source
@@ -18,25 +16,25 @@ def unseen_by_dvc(revision: Revision) -> list[str]:
 
 def unseen_by_review(revision: Revision) -> list[str]:
     """Lists the places that a review cannot compare with dvc.lock."""
-    return [*unseen_by_dvc(revision), *_own(revision)]
-
-
-def _own(revision: Revision) -> Iterator[str]:
     source, used = _used(revision)
-    if source and is_own(used) and not source.sha256:
-        try:
-            if revision.digest(str(OWN)) == NO_FILES:
-                yield f"not looked at: {used}: not in {revision}"
-        except PipelineError as error:
-            yield f"not looked at: {error}"
+    without = own_is_missing(revision) if source and is_own(used) and not source.sha256 else ""
+    return [*unseen_by_dvc(revision), *([f"not looked at: {used}: {without}"] if without else [])]
+
+
+def own_is_missing(revision: Revision) -> str:
+    """Returns why the files in data/own/ are not compared with dvc.lock; empty if they are."""
+    try:
+        return f"not in {revision}" if revision.digest(str(OWN)) == NO_FILES else ""
+    except PipelineError as error:
+        return str(error)
 
 
 def _used(revision: Revision) -> tuple[Source | None, str]:
     """Reads the source whose data a revision records, and the place that they came from; `None` if it records none."""
     try:
         description = revision.read_json(DESCRIPTION)
-        sources = Data.model_validate(revision.params()["data"]).sources
         name, used = description["dataset"], description["source"][0]
+        sources = revision.section("data", Data).sources
         return next(source for source in sources if source.dataset == name and used in source.places), used
-    except (PipelineError, LookupError, TypeError, ValueError, StopIteration):
+    except (PipelineError, LookupError, TypeError, StopIteration):
         return None, ""

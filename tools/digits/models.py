@@ -4,8 +4,7 @@ import numpy as np
 
 from stages.common.prepared import Dataset
 from stages.support.errors import PipelineError
-from stages.support.notation import nearest
-from stages.support.params import PARAMS_PATH, load_params
+from stages.support.params import load_params
 from tools.common import results
 from tools.common.predictions import read_predictions
 from tools.common.revision import WORKSPACE
@@ -15,11 +14,10 @@ BATCH = 1000  # images predicted at once
 
 def reported(names: list[str]) -> list[str]:
     """Checks that params.yaml has these architectures. Returns them, or all if the list is empty."""
-    known = list(load_params().architectures)
+    params = load_params()
     for name in names:
-        if name not in known:
-            raise PipelineError(f"{PARAMS_PATH}: no architecture '{name}'{nearest(name, known)}")
-    return names or known
+        params.architecture(name)
+    return names or list(params.architectures)
 
 
 def chosen(seed: int | None) -> int:
@@ -46,10 +44,8 @@ def predict(name: str, seed: int, images: np.ndarray) -> np.ndarray:
 
 def best() -> str:
     """Returns the architecture with the best test accuracy, as a mean over its seeds."""
-    accuracy = {}
-    for name in load_params().architectures:
-        if predictions := read_predictions(WORKSPACE, name):
-            accuracy[name] = predictions.accuracy
+    predictions = {name: read_predictions(WORKSPACE, name) for name in load_params().architectures}
+    accuracy = {name: item.accuracy for name, item in predictions.items() if item}
     if not accuracy:
         raise PipelineError(f"{results.METRICS}/: no architecture is evaluated yet; run: make repro")
     return max(sorted(accuracy), key=accuracy.__getitem__)

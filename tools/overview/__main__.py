@@ -11,7 +11,8 @@ import sys
 from stages.common.files import write_text
 from stages.support.errors import PipelineError, command
 from stages.support.params import Params, load_params
-from tools.common.results import COMPARISON, METRICS, OVERVIEW, overview_inputs, overview_is_current
+from tools.common.results import COMPARISON, OVERVIEW, overview_inputs, overview_is_current
+from tools.common.revision import WORKSPACE
 
 
 def draw(params: Params) -> None:
@@ -28,15 +29,6 @@ def draw(params: Params) -> None:
     print(f"all of it on one page: {OVERVIEW}")
 
 
-def check(params: Params) -> None:
-    """Raises `PipelineError` if a table in git does not match the results."""
-    from tools.overview.drawing import OverviewPage
-
-    for path, text in OverviewPage.read(params).texts().items():
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            raise PipelineError(f"{path}: does not match the results in {METRICS}/; run: make overview")
-
-
 @command
 def main() -> None:
     """Draws the overview of all architectures in params.yaml, if it is not current."""
@@ -45,7 +37,10 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     if arguments.check:
-        check(params)
+        from tools.common.comparison import stale_tables
+
+        if lines := stale_tables(WORKSPACE):
+            raise PipelineError(lines[0])
     elif not overview_is_current(params):
         draw(params)
 

@@ -14,7 +14,7 @@ from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError
 from stages.support.params import Overview, Params
 from tools.common import charts
-from tools.common.comparison import read_architectures, read_description, tables
+from tools.common.comparison import read_architectures, read_description, tables, to_csv
 from tools.common.results import COMPARISON, COMPARISON_CHART, PLOTS, TRAINING, TRAINING_CHART
 from tools.common.revision import WORKSPACE
 from tools.common.templates import data_uri, escaped, html_page, render
@@ -46,15 +46,11 @@ class OverviewPage:
         """The tables by path, with the accuracies published for the same data set beside ours."""
         return tables(self.architectures, self.overview)
 
-    def texts(self) -> dict[Path, str]:
-        """Returns the text of each table, by path."""
-        return {path: table.to_csv(index=False, lineterminator="\n") for path, table in self.tables.items()}
-
     def draw(self) -> None:
         """Writes the tables and charts."""
         dataset = self.description.dataset
-        for path, text in self.texts().items():
-            write_text(path, text)
+        for path, table in self.tables.items():
+            write_text(path, to_csv(table))
         save(charts.comparison(self.tables[COMPARISON], f"Architectures on {dataset}"), COMPARISON_CHART)
         save(charts.training_curves(self.tables[TRAINING], f"Training on {dataset}"), TRAINING_CHART)
 

@@ -9,9 +9,10 @@ import pandas as pd
 
 from stages.common.files import replacing, write_text
 from stages.support.errors import PipelineError, command
-from tools.common.comparison import read_table
+from stages.support.params import load_params
 from tools.common.results import COMPARISON, COMPARISON_CHART
 from tools.common.templates import escaped
+from tools.overview.drawing import OverviewPage
 
 README, PICTURE = Path("README.md"), Path(".github/comparison.png")
 BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
@@ -51,8 +52,8 @@ def with_table(readme: str, table: str) -> str:
 def main() -> None:
     """Update the results table and picture of README.md from the overview."""
     argparse.ArgumentParser(prog="python -m tools.overview.readme", description=main.__doc__).parse_args()
-    table = results_table(read_table(COMPARISON.read_bytes(), str(COMPARISON)))
-    write_text(README, with_table(README.read_text(encoding="utf-8"), table))
+    comparison = OverviewPage.read(load_params()).tables[COMPARISON]
+    write_text(README, with_table(README.read_text(encoding="utf-8"), results_table(comparison)))
     with replacing(PICTURE) as partial:
         shutil.copyfile(COMPARISON_CHART, partial)
 

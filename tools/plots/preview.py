@@ -10,9 +10,6 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from stages.common.files import replacing
 from stages.support.errors import PipelineError, command, one_line
 from tools.common.revision import WORKSPACE, Revision
@@ -45,8 +42,7 @@ def main() -> None:
     base = Revision.find(name) if name else None
     charts = {path: spec for path, spec in specs(base).items() if not base or base.read(path) != WORKSPACE.read(path)}
     shutil.rmtree(FOLDER, ignore_errors=True)
-    console = Console(stderr=True)
-    for path, spec in track(charts.items(), "charts", console=console, transient=True, disable=not console.is_terminal):
+    for path, spec in charts.items():
         picture = (FOLDER / Path(path).relative_to("plots")).with_suffix(".png")
         with replacing(picture) as partial:
             partial.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=SCALE))

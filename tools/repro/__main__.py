@@ -14,15 +14,17 @@ from stages.support.errors import PipelineError, command
 from stages.support.params import Params, load_params
 from stages.support.resources import MNIST_BYTES, cluster_address, trainings_at_once
 from tools.common.arguments import number
-from tools.common.results import COMPARISON, TRAINING_DATA, overview_is_current
-from tools.common.revision import WORKSPACE
+from tools.common.changes import changes
+from tools.common.results import COMPARISON, OVERVIEW, TRAINING_DATA, overview_is_current
+from tools.common.revision import WORKSPACE, Revision
 from tools.common.unseen import unseen_by_dvc
 from tools.repro import no_git
 from tools.repro.ending import end_when_asked
 from tools.repro.mend import mend, release_rwlock
 from tools.repro.plan import Plan
-from tools.repro.progress import reproduce
-from tools.repro.summary import changed_since_head
+from tools.repro.progress import run
+
+BASES = ("origin/main", "main")
 
 
 @command
@@ -41,7 +43,7 @@ def main() -> None:
     try:
         _reproduce(arguments)
     except PipelineError as error:  # runs once more if what a killed DVC has left broken could be mended
-        mended = mend()
+        mended = list(mend())
         if not mended:
             raise
         print(f"error: {error}", *(f"mended: {line}; runs again" for line in mended), sep="\n", file=sys.stderr)
@@ -63,14 +65,13 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         print("nothing to run: nothing has changed")
     else:
         print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
-    drawing = None if arguments.targets or overview_is_current(params) else Drawing()
-    said = changed_since_head() if has_run else []
-    if drawing and (status := drawing.finish()):
-        sys.exit(status)  # it has said why
+    if not arguments.targets and not overview_is_current(params) and (status := draw_overview()):
+        sys.exit(status)  # it has printed why
+    lines = _changed_since_head(params.overview.confidence) if has_run else []
     missing = [name for name in plan.missing if plan.trains(name) and name not in plan.outdated]
     if missing:
-        said.append(f"not here, and not needed: the models of {', '.join(missing)}; plain dvc repro trains them")
-    print("".join(f"{line}\n" for line in [*said, *unseen]), end="")
+        lines.append(f"not here, and not needed: the models of {', '.join(missing)}; plain dvc repro trains them")
+    print("".join(f"{line}\n" for line in [*lines, *unseen]), end="")
 
 
 def _run(plan: Plan, params: Params, arguments: argparse.Namespace) -> None:
@@ -80,10 +81,10 @@ def _run(plan: Plan, params: Params, arguments: argparse.Namespace) -> None:
     trains = any(map(plan.trains, plan.outdated))
     address = cluster_address(params.train.kernels) if trains else None
     try:
-        reproduce(plan, lambda: jobs or at_once(), _cpus(address) if address else 0, arguments.verbose)
+        run(plan, lambda: jobs or at_once(), _cpus(address) if address else 0, arguments.verbose)
     except PipelineError:
         if not arguments.targets:
-            Drawing().finish()
+            draw_overview()
         raise
 
 
@@ -101,19 +102,34 @@ def _cpus(address: str) -> int:
         return cluster.cpus()
 
 
-class Drawing:
-    """Draws the overview, in a process of its own, as that takes a second or two."""
+def draw_overview() -> int:
+    """Draws the overview, and prints its table if that has changed. Returns the exit status."""
+    before = COMPARISON.read_bytes() if COMPARISON.exists() else b""
+    done = subprocess.run([sys.executable, "-m", "tools.overview"], stdout=subprocess.PIPE, text=True, check=False)
+    if not done.returncode and COMPARISON.read_bytes() != before:
+        print(done.stdout, end="")
+    return done.returncode
 
-    def __init__(self) -> None:
-        self.before = COMPARISON.read_bytes() if COMPARISON.exists() else b""
-        self.process = subprocess.Popen([sys.executable, "-m", "tools.overview"], stdout=subprocess.PIPE, text=True)
 
-    def finish(self) -> int:
-        """Waits until it is drawn, and prints its table if that has changed. Returns the exit status."""
-        printed, _ = self.process.communicate()
-        if not self.process.returncode and COMPARISON.read_bytes() != self.before:
-            print(printed, end="")
-        return self.process.returncode
+def _changed_since_head(confidence: float) -> list[str]:
+    """Returns a line for each architecture whose results differ from HEAD, then where to look; none without a commit.
+
+    Differences have intervals of this confidence.
+    """
+    head = _commit("HEAD")
+    if not head:
+        return []
+    lines = [change.summary(confidence) for change in changes(head, WORKSPACE) if change.changed]
+    base = next(filter(_commit, BASES), "HEAD")
+    return [*(lines or ["same results as in HEAD"]), f"look at {OVERVIEW}; compare: make review BASE={base}"]
+
+
+def _commit(name: str) -> Revision | None:
+    """Returns the commit of this name, `None` if there is none, or no git."""
+    try:
+        return Revision.find(name)
+    except PipelineError:
+        return None
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ tests/test_dvc_internals.py fails if an upgrade of DVC changes one of them.
 """
 
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dvc.dvcfile import PROJECT_FILE
 from dvc.exceptions import DvcException
@@ -30,62 +29,51 @@ from voluptuous import Invalid
 from stages.support.errors import PipelineError, one_line
 from stages.support.paths import output_path
 from tools.common.lock import LOCK
+from tools.repro.plan import Plan
 
 FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
 
 
-def plan(targets: Sequence[str], allow_missing: bool = False) -> dict[str, Any]:
-    """The stages that `dvc repro` would look at, in its order, as the fields of `tools.repro.plan.Plan`.
+def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
+    """Plans the stages that `dvc repro` would look at, in its order.
 
     Without targets, as `dvc repro`: for the stages of this folder's dvc.yaml, and what they need elsewhere. If
     `allow_missing`, a stage whose outputs are missing, but which has not changed, runs only if another needs them.
     """
-    upstream: dict[str, set[str]] = {}
-    outdated: set[str] = set()
-    recorded: dict[Path, list[str]] = {}
     tqdm.monitor_interval = 0  # else it starts a thread, beside which a process cannot be forked safely
     try:
         with Repo() as repo:
-            graph = get_active_graph(repo.index.graph)
-            chosen = [stage for target in targets or [PROJECT_FILE] for stage in repo.stage.collect(target)]
-            order = plan_repro(graph, chosen)
-            missing = [stage.addressing for stage in order if not all(out.exists for out in stage.outs)]
-            with repo.lock:
-                for stage in order:
-                    waits_for = list(graph.successors(stage))
-                    upstream[stage.addressing] = {dep.addressing for dep in waits_for}
-                    if upstream[stage.addressing] & outdated or stage.changed(allow_missing, waits_for):
-                        outdated.add(stage.addressing)
-                for name in reversed(upstream):  # from those that wait to those that they wait for
-                    outdated |= upstream[name].intersection(missing) if name in outdated else set()
-                for stage in order:
-                    if isinstance(stage, PipelineStage):
-                        _check_outputs(stage, outdated)
-                        lock = Path(stage.path).with_suffix(LOCK.suffix)
-                        recorded.setdefault(lock, []).append(stage.name)
+            return _plan(repo, targets, allow_missing)
     except OSError as error:  # such as a home that is no folder
         raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS}") from error
     except DvcException as error:
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status shows more"
         raise PipelineError(f"{one_line(error)}{cause}") from error
-    return {
-        "upstream": upstream,
-        "outdated": outdated,
-        "written": {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order},
-        "commands": {stage.addressing: _text(stage.cmd) for stage in order},
-        "recorded": recorded,
-        "missing": missing,
-    }
 
 
-def _check_outputs(stage: PipelineStage, outdated: Container[str]) -> None:
-    """Raises `PipelineError` if links lead outputs that the stage is to write out of the repository."""
-    for out in stage.outs if stage.addressing in outdated else ():
-        output_path(os.path.relpath(out.fs_path))
-
-
-def _text(cmd: str | list[str] | None) -> str:
-    return cmd if isinstance(cmd, str) else " ".join(cmd or ())
+def _plan(repo: Repo, targets: Sequence[str], allow_missing: bool) -> Plan:
+    graph = get_active_graph(repo.index.graph)
+    order = plan_repro(graph, [stage for target in targets or [PROJECT_FILE] for stage in repo.stage.collect(target)])
+    missing = [stage.addressing for stage in order if not all(out.exists for out in stage.outs)]
+    upstream: dict[str, set[str]] = {}
+    outdated: set[str] = set()
+    with repo.lock:
+        for stage in order:
+            waits_for = list(graph.successors(stage))
+            upstream[stage.addressing] = {dep.addressing for dep in waits_for}
+            if upstream[stage.addressing] & outdated or stage.changed(allow_missing, waits_for):
+                outdated.add(stage.addressing)
+    for name in reversed(upstream):  # from those that wait to those that they wait for
+        outdated |= upstream[name].intersection(missing) if name in outdated else set()
+    recorded: dict[Path, list[str]] = {}
+    for stage in order:
+        if isinstance(stage, PipelineStage):
+            recorded.setdefault(Path(stage.path).with_suffix(LOCK.suffix), []).append(stage.name)
+            for out in stage.outs if stage.addressing in outdated else ():
+                output_path(os.path.relpath(out.fs_path))  # raises PipelineError if links lead out of the repository
+    written = {stage.addressing: sum(out.meta.size or 0 for out in stage.outs) for stage in order}
+    commands = {stage.addressing: str(stage.cmd or "") for stage in order}
+    return Plan(upstream, outdated, written, commands, missing, recorded)
 
 
 def is_lock(text: str) -> bool:

@@ -9,8 +9,7 @@ import psutil
 
 from stages.support.processes import end_with_parent
 
-# A signal asks a process to end: `kill`, and a terminal that closes (of which Windows sends no signal)
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # of `kill`, and of a terminal that closes
 
 
 def end_when_asked() -> None:
@@ -23,6 +22,6 @@ def end_when_asked() -> None:
 
 
 def _exit(number: int, _: object) -> NoReturn:
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)  # is under way
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)  # is under way
     sys.exit(128 + number)

@@ -5,35 +5,23 @@ milliseconds leaves half of one, which every later command refuses. Nothing is l
 run-cache has what was finished since.
 """
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
 from stages.common.files import write_text
+from stages.support.dvc_cache import Cache
 from stages.support.errors import PipelineError, command
 from tools.common.lock import LOCK
 from tools.common.revision import git
 
 RWLOCK = Path(".dvc/tmp/rwlock")
-
-
-def lock_is_cut(text: str) -> bool:
-    """Whether DVC would refuse this text for a dvc.lock, though no merge has left its marks there."""
-    from tools.repro.dvc_internals import is_lock
-
-    return "\n<<<<<<< " not in text and not is_lock(text)
-
-
-def rwlock_is_cut(text: str) -> bool:
-    """Whether DVC would refuse this text for its rwlock."""
-    try:
-        return not isinstance(json.loads(text), dict)
-    except ValueError:
-        return True
 
 
 def release_rwlock() -> None:
@@ -53,40 +41,36 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
-def mend() -> list[str]:
-    """Mends what is broken; returns a line for each thing done."""
-    done = []
-    if LOCK.exists() and lock_is_cut(LOCK.read_text(encoding="utf-8", errors="replace")):
+def mend() -> Iterator[str]:
+    """Mends what is broken; yields a line for each thing done."""
+    from tools.repro.dvc_internals import is_lock
+
+    text = LOCK.read_text(encoding="utf-8", errors="replace") if LOCK.exists() else None
+    if text is not None and "\n<<<<<<< " not in text and not is_lock(text):  # a merge is left to the user
         try:
             write_text(LOCK, git("show", f"HEAD:./{LOCK}").decode())
-            done.append(f"{LOCK} was cut short; the committed one is back")
+            yield f"{LOCK} was cut short; the committed one is back"
         except PipelineError:
             LOCK.unlink()
-            done.append(f"{LOCK} was cut short and is in no commit; removed")
-    if RWLOCK.exists() and rwlock_is_cut(RWLOCK.read_text(encoding="utf-8", errors="replace")):
+            yield f"{LOCK} was cut short and is in no commit; removed"
+    try:
+        json.loads(RWLOCK.read_text(encoding="utf-8", errors="replace") if RWLOCK.exists() else "{}")
+    except ValueError:
         RWLOCK.unlink()
-        done.append(f"{RWLOCK} was cut short; removed")
-    cache = run_cache()
-    for entry in cache.glob("*/*") if cache else ():
-        if not any(entry.iterdir()):
-            entry.rmdir()
-            done.append(f"{entry} was empty; removed")
-    return done
-
-
-def run_cache() -> Path | None:
-    """The folder of DVC's run-cache, which several projects may share; `None` where DVC fails."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
-    return None if done.returncode else Path(done.stdout.strip()) / "runs"
+        yield f"{RWLOCK} was cut short; removed"
+    with contextlib.suppress(subprocess.CalledProcessError):  # where DVC fails
+        for entry in Cache().folder.parents[1].glob("runs/*/*"):
+            if not any(entry.iterdir()):
+                entry.rmdir()
+                yield f"{entry} was empty; removed"
 
 
 @command
 def main() -> None:
     """Mends dvc.lock and DVC's rwlock; exit status 1 if there was nothing to mend."""
-    done = mend()
-    for line in done:
-        print(f"mended: {line}", file=sys.stderr)
-    sys.exit(0 if done else 1)
+    mended = list(mend())
+    print("".join(f"mended: {line}\n" for line in mended), end="", file=sys.stderr)
+    sys.exit(not mended)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ from pathlib import Path
 from stages.support.errors import PipelineError
 from tools.common.revision import git
 
-NO_SCM = "core.no_scm"
-SET_HERE = Path(".dvc/tmp/no_scm")  # marks that the setting is ours, and to be taken back once there is git
+CONFIG = Path(".dvc/config.local")
 WITHOUT = "everything runs, but no result can be compared with an earlier one"
-NOTICE = f"no git repository: {WITHOUT}; git init starts one"
 
 
 def adapt() -> None:
@@ -18,21 +16,13 @@ def adapt() -> None:
 
     Prints on stderr if there is none, or if git refuses its repository.
     """
-    if any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
-        if SET_HERE.exists():
-            _config("--unset", NO_SCM)
-            SET_HERE.unlink()
-        try:
-            git("rev-parse", "--git-dir")
-        except PipelineError as error:
-            print(f"{WITHOUT}: {error}", file=sys.stderr)
-        return
-    if not SET_HERE.exists():
-        _config(NO_SCM, "true")
-        SET_HERE.parent.mkdir(parents=True, exist_ok=True)
-        SET_HERE.touch()
-    print(NOTICE, file=sys.stderr)
-
-
-def _config(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *arguments], check=True)
+    has_git = any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
+    is_set = CONFIG.exists() and "no_scm = true" in CONFIG.read_text(encoding="utf-8")
+    if has_git == is_set:
+        words = ["--unset", "core.no_scm"] if is_set else ["core.no_scm", "true"]
+        subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *words], check=True)
+    try:
+        git("rev-parse", "--git-dir")
+    except PipelineError as error:
+        reason = f"{WITHOUT}: {error}" if has_git else f"no git repository: {WITHOUT}; git init starts one"
+        print(reason, file=sys.stderr)

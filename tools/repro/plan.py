@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TRAINS = "stages.train"  # the module of stages that train
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -24,27 +22,27 @@ class Plan:
     outdated: set[str]
     written: dict[str, int]
     commands: dict[str, str] = field(default_factory=dict)
-    recorded: dict[Path, list[str]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    recorded: dict[Path, list[str]] = field(default_factory=dict)
 
-    @classmethod
-    def read(cls, targets: Sequence[str], allow_missing: bool = False) -> "Plan":
+    @staticmethod
+    def read(targets: Sequence[str], allow_missing: bool = False) -> "Plan":
         """Plans the targets and what they need, as DVC does. Raises `PipelineError` if DVC cannot.
 
         If `allow_missing`, unchanged stages whose outputs are missing run only if others need them.
         """
         from tools.repro.dvc_internals import plan  # DVC takes half a second to import
 
-        return cls(**plan(targets, allow_missing))
+        return plan(targets, allow_missing)
 
     def trains(self, name: str) -> bool:
         """Whether a stage trains, and so shares out cores among its processes by itself."""
-        return TRAINS in self.commands.get(name, "")
+        return "stages.train" in self.commands.get(name, "")
 
     def dependents(self, name: str) -> set[str]:
-        """The stages that wait for this one, directly or not."""
+        """Returns the stages that wait for this one, directly or not."""
         dependents = {name}
         for stage, waits_for in self.upstream.items():  # upstream first
-            if not waits_for.isdisjoint(dependents):
+            if waits_for & dependents:
                 dependents.add(stage)
         return dependents - {name}

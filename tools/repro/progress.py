@@ -1,11 +1,10 @@
 """Runs what is outdated, and shows how far it is: a bar for each stage that runs, a line for each that has ended."""
 
-import contextlib
 import io
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -16,15 +15,14 @@ from rich.text import Text
 
 from stages.support.errors import PipelineError
 from stages.support.progress import read_events
-from tools.common.lock import read_lock
 from tools.repro.plan import Plan
-from tools.repro.recording import reorder
+from tools.repro.recording import in_order
 from tools.repro.schedule import Schedule, Stage
 
 EVERY = 10  # moments of the schedule: five times a second
 
 
-def reproduce(plan: Plan, jobs: Callable[[], int], on_cluster: int = 0, verbose: bool = False) -> None:
+def run(plan: Plan, jobs: Callable[[], int], on_cluster: int = 0, verbose: bool = False) -> None:
     """Runs what is outdated. For each stage that ended, prints what it did and how long it took.
 
     What a stage printed is shown in full if it failed, or if `verbose`. On a terminal, bars show what runs. `jobs` and
@@ -37,7 +35,7 @@ def reproduce(plan: Plan, jobs: Callable[[], int], on_cluster: int = 0, verbose:
     console = Console(force_terminal=sys.stdout.isatty())  # whatever FORCE_COLOR says
     with (
         tempfile.TemporaryDirectory(prefix="repro-", ignore_cleanup_errors=True) as folder,
-        _in_order(plan),
+        in_order(plan),
         Schedule(plan, jobs, Path(folder), on_cluster) as schedule,
         Live(console=console, auto_refresh=False, transient=True) as live,
     ):
@@ -50,7 +48,9 @@ def reproduce(plan: Plan, jobs: Callable[[], int], on_cluster: int = 0, verbose:
                 live.update(_display(schedule, total), refresh=True)
             moment += 1
     if schedule.failed:
-        raise PipelineError(_failure(schedule))
+        text = f"failed, see above: {', '.join(schedule.failed)}"
+        text += f"; not run, as they depend on it: {', '.join(schedule.not_run)}" if schedule.not_run else ""
+        raise PipelineError(f"{text}; fix it and rerun; finished stages are kept")
 
 
 def _print_end(console: Console, stage: Stage, folder: Path, verbose: bool) -> None:
@@ -61,11 +61,9 @@ def _print_end(console: Console, stage: Stage, folder: Path, verbose: bool) -> N
     did = results[-1] if results else "unchanged, or restored from DVC's cache"
     if status:
         did = f"ended by {signal.Signals(-status).name}" if status < 0 else "failed"
-    _, _, name = stage.name.partition("@")
-    line = Text.assemble(
-        (marks[bool(status)], "red" if status else "green"),
-        f" {stage.name}  {_duration(stage.elapsed())}  {did.removeprefix(f'{name}: ')}".rstrip(),
-    )
+    did = did.removeprefix(f"{stage.name.partition('@')[2]}: ")
+    mark = marks[bool(status)], "red" if status else "green"
+    line = Text.assemble(mark, f" {stage.name}  {_duration(stage.elapsed())}  {did}".rstrip())
     if console.is_terminal:
         line.truncate(console.width, overflow="ellipsis")
     console.print(line, soft_wrap=True)
@@ -76,17 +74,15 @@ def _print_end(console: Console, stage: Stage, folder: Path, verbose: bool) -> N
 
 
 def _display(schedule: Schedule, total: int) -> Group:
-    """How many stages have ended, and a bar for each that runs; none is wider than the terminal."""
+    """Draws how many stages have ended, and a bar for each that runs; none is wider than the terminal."""
     ended = total - len(schedule.waiting) - len(schedule.running) - len(schedule.not_run)
-    columns = [Column(no_wrap=True, overflow="ellipsis") for _ in range(4)]
-    bars = Table.grid(*columns, padding=(0, 1))
+    bars = Table.grid(*(Column(no_wrap=True, overflow="ellipsis") for _ in range(4)), padding=(0, 1))
     for stage in schedule.running:
         seconds = _duration(stage.elapsed())
         epochs = {event["seed"]: event for event in read_events(schedule.folder, stage.name) if "epoch" in event}
         for seed, last in sorted(epochs.items()):
-            done, total_epochs = last["epoch"], last["total"]
-            bar = ProgressBar(total=total_epochs, completed=done, width=16)
-            bars.add_row(f"  {stage.name}-{seed}", bar, f"epoch {done}/{total_epochs}", seconds)
+            bar = ProgressBar(total=last["total"], completed=last["epoch"], width=16)
+            bars.add_row(f"  {stage.name}-{seed}", bar, f"epoch {last['epoch']}/{last['total']}", seconds)
         if not epochs:
             bars.add_row(f"  {stage.name}", ProgressBar(total=None, width=16, pulse=True), "", seconds)
     return Group(Text(f"{ended} of {total} stages", no_wrap=True), bars)
@@ -94,21 +90,3 @@ def _display(schedule: Schedule, total: int) -> Group:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 99.5 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-
-
-def _failure(schedule: Schedule) -> str:
-    text = f"failed, see above: {', '.join(schedule.failed)}"
-    if schedule.not_run:
-        text += f"; not run, as they depend on it: {', '.join(schedule.not_run)}"
-    return f"{text}; fix it and rerun; finished stages are kept"
-
-
-@contextlib.contextmanager
-def _in_order(plan: Plan) -> Iterator[None]:
-    """Puts the entries that are new in a dvc.lock into the order in which `dvc repro` would have written them."""
-    before = {path: list(read_lock(path)) for path in plan.recorded}
-    try:
-        yield
-    finally:
-        for path, names in plan.recorded.items():
-            reorder([*before[path], *names], path)

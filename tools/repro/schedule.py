@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from stages.support.processes import REPRO_FOLDER, end_with_parent
 from stages.support.workers import Slots
@@ -18,11 +17,8 @@ from tools.repro.plan import Plan
 
 DVC = [sys.executable, "-m", "dvc"]
 MOMENT = 0.02  # seconds between two looks at what runs
-PATIENCE = 10  # seconds that stages have to end before they are asked in a stronger way
-KILLING = [signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)]
-IN_GROUPS: dict[str, Any] = (
-    {"process_group": 0, "preexec_fn": end_with_parent} if hasattr(os, "killpg") else {}
-)  # each stage, to be sent signals with all it starts
+PATIENCE = 10  # seconds that stages have to end before the next signal
+KILLING = [signal.SIGTERM, signal.SIGKILL]
 
 
 @dataclass
@@ -33,27 +29,16 @@ class Stage:
     process: subprocess.Popen
     stdout: Path
     stderr: Path
-    slot: int | None = None  # that it has until it ends; those that train take slots for each training
+    slot: int | None  # that it has until it ends; those that train take slots for each training
     started: float = field(default_factory=time.monotonic)
-    seconds: float | None = None  # that it took, once it has ended
 
     def has_ended(self) -> bool:
         """Whether it has ended."""
-        if self.seconds is None and self.process.poll() is not None:
-            self.seconds = time.monotonic() - self.started
-        return self.seconds is not None
+        return self.process.poll() is not None
 
     def elapsed(self) -> float:
-        """Returns the seconds that it took, or has run until now."""
-        return time.monotonic() - self.started if self.seconds is None else self.seconds
-
-    def send(self, number: int) -> None:
-        """Sends a signal to DVC and what it has started; on Windows, ends DVC."""
-        with contextlib.suppress(ProcessLookupError):
-            if IN_GROUPS:
-                os.killpg(self.process.pid, number)
-            elif number != signal.SIGINT:  # which a console sends to all by itself
-                self.process.terminate()
+        """Returns the seconds since its start."""
+        return time.monotonic() - self.started
 
 
 class Schedule:
@@ -92,8 +77,19 @@ class Schedule:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Ends what still runs; after Ctrl-C, as a terminal would, by Ctrl-C first."""
-        self._stop([signal.SIGINT, *KILLING] if error is KeyboardInterrupt else KILLING)
+        """Ends what still runs; after Ctrl-C, as a terminal would, by Ctrl-C first.
+
+        Sends the next signal when patience with the one before is over, or Ctrl-C comes again.
+        """
+        for number in [signal.SIGINT, *KILLING] if error is KeyboardInterrupt else KILLING:
+            with contextlib.suppress(KeyboardInterrupt):
+                last = time.monotonic() + PATIENCE
+                for stage in self.running:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(stage.process.pid, number)
+                while time.monotonic() < last and not all(stage.has_ended() for stage in self.running):
+                    time.sleep(MOMENT)
+            self.running = [stage for stage in self.running if not stage.has_ended()]
 
     def goes_on(self) -> bool:
         """Whether any stage runs or is still to be run."""
@@ -130,15 +126,15 @@ class Schedule:
     def _run(self, name: str, slot: int | None) -> Stage:
         log = self.folder / str(list(self.plan.upstream).index(name))  # a name may hold a path
         stdout, stderr = log.with_suffix(".out"), log.with_suffix(".err")
-        line = [*DVC, "--wait-for-lock", "repro", "--single-item", name]
         with stdout.open("wb") as out, stderr.open("wb") as err:
             process = subprocess.Popen(
-                line,
+                [*DVC, "--wait-for-lock", "repro", "--single-item", name],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                **IN_GROUPS,
+                process_group=0,  # to be sent signals with all that it starts
+                preexec_fn=end_with_parent,
             )
         return Stage(name, process, stdout, stderr, slot)
 
@@ -151,14 +147,3 @@ class Schedule:
             skipped = self.plan.dependents(stage.name)
             self.not_run += [name for name in self.waiting if name in skipped]
             self.waiting = [name for name in self.waiting if name not in skipped]
-
-    def _stop(self, numbers: Sequence[int]) -> None:
-        """Sends running stages these signals, each when patience with the one before is over or Ctrl-C comes again."""
-        for number in numbers:
-            with contextlib.suppress(KeyboardInterrupt):
-                last = time.monotonic() + PATIENCE
-                for stage in self.running:
-                    stage.send(number)
-                while time.monotonic() < last and not all(stage.has_ended() for stage in self.running):
-                    time.sleep(MOMENT)
-            self.running = [stage for stage in self.running if not stage.has_ended()]

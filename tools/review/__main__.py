@@ -24,8 +24,8 @@ CONFIDENCE = 0.95  # where the base's params.yaml has none
 def confidence(base: Revision) -> float:
     """Reads the level of intervals and verdicts from the base, so that the change cannot lower it."""
     try:
-        return Overview.model_validate(base.params()["overview"]).confidence
-    except (PipelineError, LookupError, ValueError):
+        return base.section("overview", Overview).confidence
+    except PipelineError:
         return CONFIDENCE
 
 
@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("head", nargs="?", help="a git revision; the workspace unless given")
     parser.add_argument("--output", type=Path, default=Path("review"), help="folder of review.md and review.html")
     parser.add_argument("--fail-on", nargs="+", choices=GATES, default=[], help="exit with 3 if one fails")
-    parser.add_argument("--pictures", metavar="URL", help="where the head's files can be seen, for review.md")
+    parser.add_argument(
+        "--pictures", metavar="URL", help="show pictures of both commits, URL/COMMIT/PATH, in review.md"
+    )
     arguments = parser.parse_args()
 
     head = Revision.find(arguments.head) if arguments.head else WORKSPACE

@@ -1,17 +1,19 @@
 """Compares two revisions: all that a review shows, before it becomes a page."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from stages.support.errors import PipelineError
-from tools.common.change import WORSE, Change, Comparison
-from tools.common.changes import changes, data_change
+from stages.common.files import read_bytes
+from stages.support.errors import PipelineError, with_hint
+from stages.support.json import read_as
+from tools.common.changes import WORSE, Change, Comparison, changes, data_change
 from tools.common.comparison import stale_tables
+from tools.common.results import REPRODUCED
 from tools.common.revision import Revision, git
 from tools.common.unseen import unseen_by_review
 from tools.review.differences import ValueChange, metrics_differences, params_differences
-from tools.review.reproduced import read_reproduced
 from tools.review.stages import stage_changes, stale
 
 GATES = ("regression", "stale")
@@ -19,37 +21,23 @@ GATES = ("regression", "stale")
 
 @dataclass(frozen=True)
 class Review:
-    """Two revisions compared.
-
-    Attributes:
-        confidence: level of the intervals and of the tests' verdicts.
-        other_data: how the data set differs; if it does, no results are compared. Empty if it does not.
-        architectures: what the change did to each.
-        params, metrics: what differs in them.
-        stages: the stages that differ in dvc.lock, and in what.
-        stale, base_stale: why a side's dvc.lock does not match its params, code and results, a line each.
-        stale_tables: the tables of the overview that do not match the head's results, a line each.
-        unreadable: what is not compared as a file is damaged, or is not what this project writes, a line each.
-        unseen: the places of the head's data set that are not compared with its dvc.lock, a line each.
-        base_ahead: the number of commits that the base has and the head lacks.
-        reproduced: by architecture that was run again, in what it differs from the head's records; "" if in nothing.
-    """
+    """Two revisions compared; each text is a line."""
 
     base: Revision
     head: Revision
-    confidence: float
-    other_data: str
-    architectures: list[Change]
-    params: list[ValueChange]
-    metrics: list[ValueChange]
-    stages: list[tuple[str, str]]
-    stale: list[str]
-    base_stale: list[str]
-    stale_tables: list[str]
-    unreadable: list[str]
-    unseen: list[str]
-    base_ahead: int
-    reproduced: dict[str, str]
+    confidence: float  # of the intervals and of the tests' verdicts
+    architectures: list[Change]  # what the change did to each
+    other_data: str = ""  # how the data set differs; if it does, no results are compared
+    params: list[ValueChange] = field(default_factory=list)
+    metrics: list[ValueChange] = field(default_factory=list)
+    stages: list[tuple[str, str]] = field(default_factory=list)  # that differ in dvc.lock, and in what
+    stale: list[str] = field(default_factory=list)  # why the head's dvc.lock does not match
+    base_stale: list[str] = field(default_factory=list)
+    stale_tables: list[str] = field(default_factory=list)  # of the overview, that do not match the head's results
+    unreadable: list[str] = field(default_factory=list)  # what is not compared, as a file is damaged
+    unseen: list[str] = field(default_factory=list)  # places of the head's data set that are not compared
+    base_ahead: int = 0  # commits that the base has and the head lacks
+    reproduced: dict[str, str] = field(default_factory=dict)  # how each differs that was run again; "" if it does not
 
     @classmethod
     def of(cls, base: Revision, head: Revision, confidence: float) -> "Review":
@@ -65,24 +53,23 @@ class Review:
                 return otherwise
 
         other_data = read(data_change, otherwise="")
-        architectures = changes(base, head)
         metrics, damaged = read(metrics_differences, otherwise=((), ()))
         return cls(
             base,
             head,
             confidence,
+            changes(base, head),
             other_data,
-            architectures,
-            read(params_differences),
-            [] if other_data else metrics,
-            read(stage_changes),
-            stale(head),
-            stale(base),
-            stale_tables(head),
-            list(dict.fromkeys([*unreadable, *damaged])),
-            unseen_by_review(head),
-            int(git("rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit}")),
-            read_reproduced(head),
+            params=read(params_differences),
+            metrics=[] if other_data else metrics,
+            stages=read(stage_changes),
+            stale=stale(head),
+            base_stale=stale(base),
+            stale_tables=stale_tables(head),
+            unreadable=list(dict.fromkeys([*unreadable, *damaged])),
+            unseen=unseen_by_review(head),
+            base_ahead=int(git("rev-list", "--count", f"{head.commit or 'HEAD'}..{base.commit}")),
+            reproduced=read_reproduced(head),
         )
 
     @property
@@ -101,17 +88,11 @@ class Review:
         return [item for item in self.changed if isinstance(item, Comparison)]
 
     @property
-    def shows_reruns(self) -> bool:
-        """Whether one of the changed architectures was run again."""
-        return any(self.rerun(item.name) for item in self.changed)
-
-    @property
     def summaries(self) -> list[str]:
         """A line for each changed architecture, and one for the others."""
-        lines = [
-            ", ".join(filter(None, [item.summary(self.confidence), self.rerun(item.name)])) for item in self.changed
-        ]
-        return lines + ([f"same predictions as in base: {', '.join(self.unchanged)}"] if self.unchanged else [])
+        both = [(item.summary(self.confidence), self.rerun(item.name)) for item in self.changed]
+        same = [f"same predictions as in base: {', '.join(self.unchanged)}"] if self.unchanged else []
+        return [", ".join(filter(None, texts)) for texts in both] + same
 
     def rerun(self, name: str) -> str:
         """Returns whether an architecture was reproduced; empty if it was not run again."""
@@ -135,11 +116,29 @@ class Review:
         """Lists which of these gates fail, and why, a line each."""
         lines = []
         if "regression" in gates:
-            worse = ", ".join(item.name for item in self.architectures if item.verdict(self.confidence) == WORSE)
-            broken = ", ".join(item.name for item in self.architectures if item.broken)
-            lines += [f"significantly worse: {worse}"] if worse else []
-            lines += [f"predictions that cannot be read: {broken}"] if broken else []
+            worse = [item.name for item in self.architectures if item.verdict(self.confidence) == WORSE]
+            broken = [item.name for item in self.architectures if item.broken]
+            lines += [f"significantly worse: {', '.join(worse)}"] if worse else []
+            lines += [f"predictions that cannot be read: {', '.join(broken)}"] if broken else []
         if "stale" in gates:
             lines += [f"dvc.lock does not match params, code or results in {self.head}"] if self.stale else []
             lines += [f"{line} (in {self.head})" for line in self.stale_tables]
         return lines
+
+
+@dataclass
+class _Reproduced:
+    commit: str
+    results: dict[str, str]
+
+
+def read_reproduced(head: Revision, path: Path = REPRODUCED) -> dict[str, str]:
+    """Reads what `make reproduce` found: for each architecture, what differs from its recorded results.
+
+    Returns {} if there is no such file, or if it is about another commit.
+    """
+    if not path.is_file():
+        return {}
+    with with_hint(lambda: "delete it"):
+        outcome = read_as(_Reproduced, read_bytes(path), str(path))
+    return outcome.results if outcome.commit == head.commit else {}

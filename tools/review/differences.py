@@ -1,7 +1,6 @@
 """Lists what differs in the params and metrics of two revisions, as `dvc params diff` and `dvc metrics diff` do."""
 
 import difflib
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,26 +33,24 @@ class ValueChange:
         """Lists the items of both sides, `- ` before old and `+ ` before new ones; empty unless a side is a list."""
         if not any(isinstance(value, list) for value in (self.old, self.new)):
             return []
-        old, new = ([_in_line(item) for item in _listed(value)] for value in (self.old, self.new))
+        old, new = (_listed(value) for value in (self.old, self.new))
         compared = difflib.unified_diff(old, new, n=max(len(old), len(new)), lineterm="")
         return [f"{line[0]} {line[1:]}" for line in list(compared)[3:]]
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: Any) -> list[str]:
+    """Formats each item of a list in a line; a value that is no list as one item."""
     items = value if isinstance(value, list) else [] if value is None else [value]
     more = [f"… and {len(items) - LONGEST:,} more"] if len(items) > LONGEST else []
-    return [*items[:LONGEST], *more]
+    return [*map(_in_line, items[:LONGEST]), *more]
 
 
-def _in_line(item: Any) -> str:
+def _in_line(item: Any, nested: bool = False) -> str:
     """Formats a layer as params.yaml has it, in one line: `Dense: {units: 256, activation: relu}`."""
     if not isinstance(item, dict):
         return _shortened(item)
-    return _shortened(", ".join(f"{key}: {_nested(value)}" for key, value in item.items()))
-
-
-def _nested(value: Any) -> str:
-    return f"{{{_in_line(value)}}}" if isinstance(value, dict) else str(value)
+    text = _shortened(", ".join(f"{key}: {_in_line(value, nested=True)}" for key, value in item.items()))
+    return f"{{{text}}}" if nested else text
 
 
 def _shortened(value: Any) -> str:
@@ -63,30 +60,27 @@ def _shortened(value: Any) -> str:
 
 def _is_number(value: Any) -> bool:
     """Whether a value is a number of a sensible size, and not a bool."""
-    return type(value) in (int, float) and abs(value) < 1e15 and not math.isnan(value)
+    return type(value) in (int, float) and abs(value) < 1e15
 
 
 def params_differences(base: Revision, head: Revision) -> list[ValueChange]:
     """Lists the differences of params.yaml, by key, at most `MOST`."""
-    old, new = (_flat(side.params()) for side in (base, head))
-    return _compared(str(PARAMS_PATH), old, new)[:MOST]
+    return _compared(str(PARAMS_PATH), _flat(base.params()), _flat(head.params()))[:MOST]
 
 
 def metrics_differences(base: Revision, head: Revision) -> tuple[list[ValueChange], list[str]]:
     """Lists the differences of the metrics, by file and key, at most `MOST`; and why files cannot be read."""
     changed, unreadable = [], []
     for path in sorted({str(results.metrics(name)) for side in (base, head) for name in architectures_of(side)}):
-        sides = []
-        for side in (base, head):
-            try:
-                flat = _flat(side.read_json(path))
-            except PipelineError as error:
-                unreadable.append(str(error))
-            else:
-                sides.append({key: value for key, value in flat.items() if _is_number(value)})
-        if len(sides) == 2:
-            changed += _compared(path, *sides)
+        try:
+            changed += _compared(path, *(_numbers(side, path) for side in (base, head)))
+        except PipelineError as error:
+            unreadable.append(str(error))
     return changed[:MOST], unreadable
+
+
+def _numbers(side: Revision, path: str) -> dict[str, Any]:
+    return {key: value for key, value in _flat(side.read_json(path)).items() if _is_number(value)}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -101,9 +95,8 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _compared(path: str, old: dict[str, Any], new: dict[str, Any]) -> list[ValueChange]:
     keys = sorted(key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key])
-    return [ValueChange(path, _shortened(key), _shown(old.get(key)), _shown(new.get(key))) for key in keys]
+    return [ValueChange(path, _shortened(key), *(_shown(side.get(key)) for side in (old, new))) for key in keys]
 
 
 def _shown(value: Any) -> Any:
-    """Shortens a value that is too long to show."""
-    return value if value is None or _is_number(value) or isinstance(value, bool | list) else _shortened(value)
+    return _shortened(value) if isinstance(value, str) else value

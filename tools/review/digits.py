@@ -3,8 +3,6 @@
 import io
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,8 +12,7 @@ from stages.results import tiles
 from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError, unreadable
 from tools.common import results
-from tools.common.change import Comparison
-from tools.common.comparison import read_table
+from tools.common.changes import Comparison
 from tools.common.lock import digests, stages_of
 from tools.common.revision import Revision
 
@@ -89,9 +86,8 @@ def by_pair(digits: list[Digit]) -> list[tuple[str, str]]:
 def error_images(revision: Revision, predictions: list[Predictions]) -> tuple[Images, list[str]]:
     """Reads the images of a revision's errors; and lists why some are missing, a line each.
 
-    Image k of an architecture's picture is that of row k of its table of errors, which the same stage wrote. The
-    picture must be the one in dvc.lock, and the table that of `predictions`, which are those of the revision, so that
-    no image stands beside another's label.
+    Image k of an architecture's picture is that of row k of `Predictions.errors`. The picture must be the one that
+    report made from these predictions, by dvc.lock, so that no image stands beside another's label.
     """
     images: Images = {}
     missing: list[str] = []
@@ -101,12 +97,14 @@ def error_images(revision: Revision, predictions: list[Predictions]) -> tuple[Im
     except PipelineError as error:
         return {}, [f"no pictures of digits of {revision}: {error}"]
     for side in predictions:
-        path = results.errors(side.name)
+        path, entry = results.errors(side.name), stages.get(f"report@{side.name}", {})
+        files = str(path), str(results.predictions(side.name))
+        recorded = {**digests(entry, "deps"), **digests(entry, "outs")}
         try:
             content = revision.read(path)
             if content is None:
                 missing.append(f"{path}: not in {revision}, so these digits have no pictures")
-            elif not (_recorded(stages.get(f"report@{side.name}"), revision, path) and _made_from(side, revision)):
+            elif any(recorded.get(file) != revision.digest(file) for file in files):
                 missing.append(f"{path} in {revision}: not made from its predictions (dvc.lock), so not shown")
             else:
                 with unreadable(f"{path} in {revision}", "a picture of digits"):
@@ -114,15 +112,3 @@ def error_images(revision: Revision, predictions: list[Predictions]) -> tuple[Im
         except PipelineError as error:
             missing.append(f"no pictures of digits of {side.name}: {error}")
     return images, missing
-
-
-def _recorded(entry: dict[str, Any] | None, revision: Revision, path: Path) -> bool:
-    """Whether a stage's entry in dvc.lock has the file's digest."""
-    return digests(entry or {}, "outs").get(str(path)) == revision.digest(str(path))
-
-
-def _made_from(predictions: Predictions, revision: Revision) -> bool:
-    """Whether the table of errors beside a picture, of the same stage, is that of these predictions."""
-    path, columns = results.errors_table(predictions.name), ["index", "label", "prediction"]
-    table = read_table(revision.read(path) or b"", str(path))
-    return set(columns) <= set(table) and table[columns].equals(predictions.errors[columns])

@@ -1,25 +1,23 @@
 """Renders a review as Markdown, for a comment, and as one self-contained HTML page, from the same template."""
 
 import functools
-import io
 import re
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
-from PIL import Image
 
 from stages.results.pictures import png
 from stages.results.predictions import Predictions
+from stages.support.errors import PipelineError
 from tools.common import charts
-from tools.common.change import BETTER, NEW, REMOVED, WORSE, Change, interval, percent
+from tools.common.changes import BETTER, NEW, REMOVED, WORSE, Change, interval, percent
 from tools.common.revision import Revision
 from tools.common.templates import data_uri, html_page, render
 from tools.review.content import Review
 from tools.review.digits import Images, by_pair, error_images, newly_right, newly_wrong
 
 LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
-MOST_PIXELS = 10_000_000  # of a picture
 SHOWN = 60  # digits shown as pictures, at most; all are listed
 MOST_ROWS, LARGEST = 100_000, 1e15  # of a history that is drawn: its rows, and their values
 NO_PICTURE = Markup("")
@@ -28,13 +26,12 @@ NO_PICTURE = Markup("")
 def html(review: Review) -> str:
     """Renders the page, with its pictures in it."""
     images, missing = read_images(review)
-    picture = functools.partial(inline_picture, review.head)
-    text = _text(review, page=True, images=images, missing=missing, picture=picture, curves=inline_curves)
+    text = _text(review, page=True, images=images, missing=missing, picture=inline_picture, curves=inline_curves)
     return html_page(f"Review: {review.head} against {review.base}", text)
 
 
 def markdown(review: Review, url: str | None) -> str:
-    """Renders the comment. It shows the head's pictures if `url` is where the head's files can be seen."""
+    """Renders the comment. It shows the pictures of both sides if `url` is where commits can be seen."""
     link = functools.partial(_link, url)
     text = _text(review, page=False, images={}, missing=[], picture=link, curves=lambda _: NO_PICTURE)
     text = re.sub(r"^#", "###", text, flags=re.MULTILINE)  # smaller headings
@@ -60,18 +57,18 @@ def read_images(review: Review) -> tuple[Images, list[str]]:
 
 
 def inline_picture(revision: Revision, path: str) -> Markup:
-    """Returns a picture in git as a URI; empty if it is missing, damaged or very large."""
+    """Returns a picture in git as a URI; empty if it cannot be read."""
     try:
-        content = revision.read(path) or b""
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
-            is_small = opened.width * opened.height <= MOST_PIXELS
-    except Exception:  # Pillow raises a dozen classes for damaged pictures
+        content = revision.read(path)
+    except PipelineError:
         return NO_PICTURE
-    return data_uri(content) if is_small else NO_PICTURE
+    return data_uri(content) if content else NO_PICTURE
 
 
-def _link(url: str | None, path: str) -> Markup:
-    return Markup(f"{url}/{path}" if url else "")  # noqa: S704 - a URL of --pictures
+def _link(url: str | None, revision: Revision, path: str) -> Markup:
+    """Returns the address of a picture in a commit; empty if it is missing, damaged or very large."""
+    is_shown = url and revision.commit and inline_picture(revision, path)
+    return Markup(f"{url}/{revision.commit}/{path}" if is_shown else "")  # noqa: S704 - a URL of --pictures
 
 
 def inline_curves(change: Change) -> Markup:

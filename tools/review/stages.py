@@ -1,8 +1,8 @@
 """Compares dvc.lock with a revision's params, code and results in git, and with another revision's dvc.lock."""
 
-import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from stages.support.errors import PipelineError
 from stages.support.params import PARAMS_PATH
 from tools.common.definitions import Stage, lookup, stages
 from tools.common.lock import LOCK, digests, entries_of, stages_of
-from tools.common.revision import NO_FILES, Revision
+from tools.common.revision import Revision
+from tools.common.unseen import own_is_missing
 
 PROJECT_FILE = "dvc.yaml"
-LISTED = 4  # stages or files named in a line, at most
+MOST = 4  # stages or files named in a line
 
 
 def stale(revision: Revision) -> list[str]:
@@ -27,69 +28,55 @@ def stale(revision: Revision) -> list[str]:
         params = revision.params()
         defined = stages(revision.read_yaml(PROJECT_FILE), params, f"{PROJECT_FILE} in {revision}")
         recorded = {name: entry for name, entry in entries_of(revision).items() if name in defined}
-        cached = {out for stage in defined.values() for out in stage.outs if out not in stage.in_git}
-        digest = functools.cache(revision.digest)
-        reasons = {
-            name: list(_reasons(stage, recorded.get(name), params, digest, cached)) for name, stage in defined.items()
-        }
     except PipelineError as error:
         return [str(error)]
+    ignored = {out for stage in defined.values() for out in stage.outs if out not in stage.in_git}
+    if own_is_missing(revision):
+        ignored.add(str(OWN))
+
+    @cache
+    def digest(path: str) -> str:
+        if "://" in path:
+            raise PipelineError(f"{path} is a URL, which a review does not ask")
+        if (md5 := revision.digest(path)) is None:
+            raise KeyError(path)
+        return md5
+
+    reasons = {
+        name: list(_reasons(stage, recorded[name], params, digest, ignored)) if name in recorded else [f"not in {LOCK}"]
+        for name, stage in defined.items()
+    }
     for name, reason in _broken_links(recorded):
         reasons[name].append(reason)
-    return [f"{names}: {why}" for names, why in grouped({name: each for name, each in reasons.items() if each})]
+    return [f"{names}: {lines}" for names, lines in grouped(reasons)]
 
 
 def _reasons(
-    stage: Stage,
-    entry: dict[str, Any] | None,
-    params: dict[str, Any],
-    digest: Callable[[str], str | None],
-    cached: set[str],
+    stage: Stage, entry: dict[str, Any], params: dict[str, Any], digest: Callable[[str], str], ignored: set[str]
 ) -> Iterator[str]:
-    """Yields why a stage's entry in dvc.lock does not match; `cached` are outputs that only DVC's cache holds."""
-    if entry is None:
-        yield f"not in {LOCK}"
-        return
+    """Yields why a stage's entry in dvc.lock does not match; does not look at paths that are `ignored`."""
     if entry.get("cmd") != stage.cmd:
         yield "changed command"
     recorded = entry.get("params", {}).get(str(PARAMS_PATH), {})
-    now = {key: value for key in stage.params for value in _looked_up(params, key)}
-    yield from _states(stage.params, recorded, now)
-    for paths, key in ((stage.deps, "deps"), (sorted(stage.in_git), "outs")):
-        now, readable = {}, []
-        for path in paths:
-            if "://" in path:
-                yield f"{path} is a URL, which a review does not ask"
-            elif path not in cached:
-                try:
-                    md5 = digest(path)
-                except PipelineError as error:
-                    if path != str(OWN):
-                        yield str(error)
-                    continue
-                if (path, md5) != (str(OWN), NO_FILES):  # else it is not in git; see tools/common/unseen.py
-                    now |= {path: md5} if md5 else {}
-                    readable.append(path)
-        yield from _states(readable, digests(entry, key), now)
+    yield from _differing(stage.params, recorded, lambda key: lookup(params, key))
+    for paths, kind in ((stage.deps, "deps"), (sorted(stage.in_git), "outs")):
+        yield from _differing([path for path in paths if path not in ignored], digests(entry, kind), digest)
 
 
-def _looked_up(params: dict[str, Any], key: str) -> list[Any]:
-    """Looks up the value of a key of params.yaml, if there is one."""
-    try:
-        return [lookup(params, key)]
-    except (KeyError, IndexError, ValueError):
-        return []
-
-
-def _states(keys: list[str], recorded: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """Yields which of these are in another state than was recorded."""
+def _differing(keys: list[str], recorded: dict[str, Any], read: Callable[[str], Any]) -> Iterator[str]:
+    """Yields what differs of these from what was recorded; `read` raises `LookupError` for what is not there."""
     for key in keys:
-        if key not in now:
+        try:
+            now = read(key)
+        except LookupError:
             yield f"{key} deleted"
-        elif key not in recorded:
-            yield f"{key} new"
-        elif recorded[key] != now[key]:
-            yield f"{key} modified"
+        except PipelineError as error:
+            yield str(error)
+        else:
+            if key not in recorded:
+                yield f"{key} new"
+            elif recorded[key] != now:
+                yield f"{key} modified"
 
 
 def _broken_links(entries: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -107,7 +94,7 @@ def stage_changes(base: Revision, head: Revision) -> list[tuple[str, str]]:
     written = {path for entries in (before, after) for entry in entries.values() for path in digests(entry, "outs")}
     written |= {str(folder) for path in written for folder in Path(path).parents}  # a stage may read a folder
     changes = {}
-    for name in [*after, *(name for name in before if name not in after)]:
+    for name in {**after, **before}:
         if name not in before or name not in after:
             changes[name] = ["added" if name in after else "removed"]
         elif causes := list(_causes(before[name], after[name], written)):
@@ -120,8 +107,7 @@ def _causes(before: dict[str, Any], after: dict[str, Any], written: set[str]) ->
     """Yields what a stage ran on that differs; files that other stages write are together `its inputs`."""
     if before.get("cmd") != after.get("cmd"):
         yield "its command"
-    old, new = (side.get("params", {}).get(str(PARAMS_PATH), {}) for side in (before, after))
-    yield from _unequal(old, new)
+    yield from _unequal(*(side.get("params", {}).get(str(PARAMS_PATH), {}) for side in (before, after)))
     files = _unequal(*(digests(side, "deps") for side in (before, after)))
     yield from (path for path in files if path not in written)
     if not written.isdisjoint(files):
@@ -136,11 +122,10 @@ def grouped(reasons: dict[str, list[str]]) -> list[tuple[str, str]]:
     """Groups stages of one kind (train@…) with the same reasons: pairs of the stages and the reasons."""
     groups = defaultdict(list)
     for stage, lines in reasons.items():
-        more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-        groups[stage.partition("@")[0], ", ".join([*lines[:LISTED], *more])].append(stage)
-    return [(_together(stages), lines) for (_, lines), stages in groups.items()]
-
-
-def _together(stages: list[str]) -> str:
-    kind = stages[0].partition("@")[0]
-    return f"{kind} ({len(stages)} stages)" if len(stages) > LISTED else ", ".join(stages)
+        more = [f"and {len(lines) - MOST} more"] if len(lines) > MOST else []
+        if lines:
+            groups[stage.partition("@")[0], ", ".join([*lines[:MOST], *more])].append(stage)
+    return [
+        (", ".join(names) if len(names) <= MOST else f"{kind} ({len(names)} stages)", lines)
+        for (kind, lines), names in groups.items()
+    ]

@@ -5,7 +5,7 @@ The part about the pipeline comes from `stages.support.params`, the part about K
 
 import argparse
 import json
-from typing import Any
+import re
 
 from stages.common.files import write_text
 from stages.models.models import import_keras
@@ -17,23 +17,12 @@ from tools.schema.keras_classes import keras_definitions
 
 def json_schema() -> str:
     """Returns the JSON Schema of params.yaml, as text with one definition a line."""
-    schema = _with_references(Params.model_json_schema())
+    schema = Params.model_json_schema()
     definitions = schema.pop("$defs") | keras_definitions(import_keras())
     lines = (f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in definitions.items())
     rest = json.dumps(schema, ensure_ascii=False).removeprefix("{")
-    return '{"$defs": {\n' + ",\n".join(lines) + f"\n}},\n{rest}\n"
-
-
-def _with_references(schema: Any) -> Any:
-    """Replaces what `keras_api.one_of` wrote by references to definitions."""
-    if isinstance(schema, list):
-        return [_with_references(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "keras" not in schema:
-        return {key: _with_references(value) for key, value in schema.items()}
-    default = {"default": schema["default"]} if "default" in schema else {}
-    return {"$ref": f"#/$defs/{schema['keras']}"} | default
+    text = '{"$defs": {\n' + ",\n".join(lines) + f"\n}},\n{rest}\n"
+    return re.sub(r'"keras": "(\w+)"', r'"$ref": "#/$defs/\1"', text)  # written by keras_api.OneOf
 
 
 @command

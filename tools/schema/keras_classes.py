@@ -128,7 +128,8 @@ def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> li
         return [{"type": "integer"}, IN_EPOCHS]
     if kind == "schedule" and name == "boundaries":
         return [{"type": "array", "items": {"anyOf": [{"type": "number"}, IN_EPOCHS]}}]
-    if isinstance(default, str) and (options := _options(default, text)):
+    options = list(dict.fromkeys(re.findall(r"\"([a-z_0-9]+)`?\"", text)))
+    if default in options and len(options) > 1:
         return [{"enum": options}]
     words = next(filter(None, map(_words, re.split(r"[,.:] ", text)[:2])), [])
     if re.search(r"\bor an? (list|tuple)", text):
@@ -151,12 +152,6 @@ def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> li
 def _words(text: str) -> list[str]:
     """Returns the types that a part of a description names."""
     return [word for pattern, word in WORDS if re.search(pattern, text, re.IGNORECASE)]
-
-
-def _options(default: str, text: str) -> list[str]:
-    """Returns the texts that a docstring lists for an argument, if its default is among them."""
-    listed = list(dict.fromkeys(re.findall(r"\"([a-z_0-9]+)`?\"", text)))
-    return listed if default in listed and len(listed) > 1 else []
 
 
 def _documented(keras_class: type) -> dict[str, str]:

@@ -1,180 +1,146 @@
 """Searches a space with Optuna: proposes trials, trains them, and ends those that are worse than most at an epoch."""
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import functools
+import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import optuna
+import pandas as pd
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.progress import Progress
 
 from stages.models.identity import custom_identity, shared_identity
 from stages.support.errors import PipelineError
-from tools.sweep.space import Choice, Range, Space
-from tools.sweep.training import DATA, Place, Training, TrainingError, side_by_side
+from stages.support.yaml import to_yaml
+from tools.common.results import TRAINING_DATA
+from tools.sweep.space import Options, Space
+from tools.sweep.training import Train, Training
 
-MISTAKE, SPACE = "mistake", "space"  # what is kept with trials and with the study
-STARTUP = 10  # trials drawn at random, before Optuna learns from those that are there
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
-
-@dataclass
-class Finalist:
-    """A trial that is trained with several seeds.
-
-    Args:
-        trial: its number.
-        block: the architecture.
-        accuracies: on the held-out images, of each seed.
-    """
-
-    trial: int
-    block: dict[str, Any]
-    accuracies: list[float]
-
-    @property
-    def mean(self) -> float:
-        return mean(self.accuracies)
+MISTAKE = "mistake"  # what Optuna keeps with a trial that could not be trained
 
 
-@dataclass
 class Search:
-    """A search, which goes on where an earlier one with the same folder ended.
+    """A search, which goes on where an earlier one of the same space, seed, code and data ended.
 
     Args:
         space: what is searched.
         content: of params.yaml.
-        folder: for Optuna's study, an SQLite file, and the trainings.
-        place: where trainings run.
+        folder: for Optuna's studies, an SQLite file, and the trainings.
+        train: trains side by side.
         progress: shows what has run.
-
-    Raises `PipelineError` if the trials in the folder are of another space, seed, code or data.
     """
 
-    space: Space
-    content: dict[str, Any]
-    folder: Path
-    place: Place
-    progress: Progress
-    lock: threading.Lock = field(default_factory=threading.Lock)  # two threads would be given the same waiting trial
-
-    def __post_init__(self) -> None:
+    def __init__(self, space: Space, content: dict[str, Any], folder: Path, train: Train, progress: Progress) -> None:
+        self.space, self.content, self.folder, self.train, self.progress = space, content, folder, train, progress
+        self.seed, kernels = content["train"]["seeds"][0], content["train"]["kernels"]
+        self.identity = shared_identity(kernels, TRAINING_DATA) + custom_identity(repr(space.block))
+        self.trials: dict[Training, Trial] = {}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        train = self.content["train"]
-        self.identity = shared_identity(train["kernels"], DATA) + custom_identity(repr(self.space.block))
         self.study = optuna.create_study(
-            study_name=self.space.name,
-            storage=f"sqlite:///{self.folder / 'study.db'}",
+            study_name=digest(space.name, repr(space.block), self.seed, kernels, self.identity),
+            storage=f"sqlite:///{folder / 'study.db'}",
             direction="maximize",
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP // 2, n_warmup_steps=1),
         )
-        searched = [repr(self.space.block), train["kernels"], train["seeds"][0], self.identity]
-        if self.study.user_attrs.setdefault(SPACE, searched) != searched:
-            raise PipelineError(
-                f"{self.folder}: expected trials of the same space, seed, kernels, code and data, found others; "
-                "delete the folder, or give the architecture another name"
-            )
-        self.study.set_user_attr(SPACE, searched)
-        for trial in self.study.get_trials(states=[TrialState.RUNNING]):  # an earlier search was killed: run it again
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            self.study.enqueue_trial(trial.params)
         # Another seed after each start: the same would propose once more what is there
-        self.study.sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=len(self.study.trials))
-
-    @property
-    def finished(self) -> list[FrozenTrial]:
-        """The trials that have a result, or that could not be trained."""
-        ended = self.study.get_trials(deepcopy=False, states=FINISHED)
-        return [trial for trial in ended if trial.state != TrialState.FAIL or MISTAKE in trial.user_attrs]
+        self.study.sampler = optuna.samplers.TPESampler(seed=len(self.study.trials))
 
     @property
     def complete(self) -> list[FrozenTrial]:
         """The trials that were trained to the end, best first."""
-        trials = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        trials = self.study.get_trials(states=[TrialState.COMPLETE])
         return sorted(trials, key=lambda trial: -(trial.value or 0))
 
-    def run(self, trials: int) -> None:
-        """Searches until this many trials have ended. Raises `PipelineError` if none of them could be trained."""
-        left = trials - len(self.finished)
-        bar = self.progress.add_task("trials", total=trials, completed=trials - max(left, 0))
-
-        def run(_: int) -> None:
-            self._run_trial()
-            complete = self.complete
-            best = f", best {complete[0].value:.2%}" if complete else ""
-            self.progress.update(bar, advance=1, description=f"trials{best}")
-
-        side_by_side(run, range(left), self.place)
+    def run(self, count: int) -> None:
+        """Searches until there are this many trials. Raises `PipelineError` if none of them could be trained."""
+        ended = sum(trial.state.is_finished() for trial in self.study.trials)
+        self.bar = self.progress.add_task("trials", total=max(count, ended), completed=ended)
+        self.train(self._proposed(count), self._end_epoch, self._end)
         if not self.complete:
-            *_, last = [trial.user_attrs[MISTAKE] for trial in self.finished if MISTAKE in trial.user_attrs]
-            raise PipelineError(f"{self.space.path}: none of {trials} trials could be trained; the last: {last}")
+            *_, last = [trial.user_attrs[MISTAKE] for trial in self.study.trials if MISTAKE in trial.user_attrs]
+            raise PipelineError(f"{self.space.path}: none of {count} trials could be trained; the last: {last}")
 
-    def _run_trial(self) -> None:
-        with self.lock:
-            trial = self.study.ask()
-            block = self.space.filled(lambda path, options: suggest(trial, path, options))
-        training = self._training(block, self.content["train"]["seeds"][0])
+    def _proposed(self, count: int) -> Iterator[Training]:
+        """Yields the trainings of trials: those that a killed search has left, then new ones."""
+        left = self.study.get_trials(states=[TrialState.RUNNING])
+        while left or len(self.study.trials) < count:
+            trial = Trial(self.study, left.pop(0)._trial_id) if left else self.study.ask()
+            training = self._training(self.space.filled(functools.partial(suggest, trial)), self.seed)
+            self.trials[training] = trial
+            if training.accuracy() is None:
+                yield training
+            else:  # the same as of an earlier trial
+                self._end(training, None)
 
-        def report(epoch: int, epochs: int, accuracy: float) -> None:
-            trial.report(accuracy, epoch)
-            if epoch < epochs and trial.should_prune():
-                raise optuna.TrialPruned
+    def _end_epoch(self, training: Training, epoch: int, logs: dict[str, float]) -> bool:
+        """Reports an epoch to Optuna. Returns whether to end the training."""
+        trial = self.trials[training]
+        if "val_accuracy" in logs:  # not of epochs trained earlier, of a training that is resumed
+            trial.report(logs["val_accuracy"], epoch)
+        if epoch == training.epochs or not trial.should_prune():
+            return False
+        self._tell(trial, None, TrialState.PRUNED)
+        return True
 
-        try:
-            self.study.tell(trial, training.run(self.place, report))
-        except optuna.TrialPruned:
-            training.discard()
-            self.study.tell(trial, state=TrialState.PRUNED)
-        except TrainingError as mistake:
-            trial.set_user_attr(MISTAKE, str(mistake))
-            self.study.tell(trial, state=TrialState.FAIL)
+    def _end(self, training: Training, error: PipelineError | None) -> None:
+        trial = self.trials[training]
+        if error:
+            trial.set_user_attr(MISTAKE, str(error))
+        self._tell(trial, training.accuracy(), TrialState.FAIL if error else TrialState.COMPLETE)
 
-    def finalists(self, count: int, seeds: list[int]) -> list[Finalist]:
+    def _tell(self, trial: Trial, accuracy: float | None, state: TrialState) -> None:
+        self.study.tell(trial, accuracy, state)
+        best = f", best {self.complete[0].value:.2%}" if self.complete else ""
+        self.progress.update(self.bar, advance=1, description=f"trials{best}", refresh=True)
+
+    def finalists(self, count: int, seeds: list[int]) -> tuple[pd.DataFrame, dict[int, dict[str, Any]]]:
         """Trains the best trials with several seeds; of several trials that are the same training, one.
 
         Returns:
-            The finalists, best first, without those that could not be trained with one of the seeds.
+            A row for each trial that could be trained with all seeds, best first: the accuracy on the held-out images,
+            the mean and each seed's. And the architectures, by the numbers of their trials.
         """
-        best: dict[Path, tuple[int, dict[str, Any]]] = {}
+        blocks: dict[int, dict[str, Any]] = {}
         for trial in self.complete:
             block = self._block(trial)
-            best.setdefault(self._training(block, seeds[0]).folder, (trial.number, block))
-        ranked = list(best.values())[:count]
-        bar = self.progress.add_task("trainings of finalists", total=len(ranked) * len(seeds))
-
-        def train(item: tuple[dict[str, Any], int]) -> float | None:
-            try:
-                return self._training(*item).run(self.place, lambda *_: None)
-            except TrainingError:
-                return None
-            finally:
-                self.progress.advance(bar)
-
-        trained = iter(side_by_side(train, [(block, seed) for _, block in ranked for seed in seeds], self.place))
-        finalists = [Finalist(*trial, [next(trained) for _ in seeds]) for trial in ranked]
-        whole = [finalist for finalist in finalists if None not in finalist.accuracies]
-        return sorted(whole, key=lambda finalist: -finalist.mean)
+            if len(blocks) < count and repr(block) not in map(repr, blocks.values()):
+                blocks[trial.number] = block
+        trainings = {number: [self._training(block, seed) for seed in seeds] for number, block in blocks.items()}
+        missing = [training for row in trainings.values() for training in row if training.accuracy() is None]
+        bar = self.progress.add_task("trainings of finalists", total=len(missing))
+        self.train(missing, lambda *_: None, lambda *_: self.progress.update(bar, advance=1, refresh=True))
+        rows = {number: [training.accuracy() for training in row] for number, row in trainings.items()}
+        columns = [f"seed {seed}" for seed in seeds]
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float).dropna()
+        table.insert(0, "mean", table.mean(axis=1))
+        return table.rename_axis("trial").sort_values("mean", ascending=False, kind="stable"), blocks
 
     def _block(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Returns a trial's architecture, from the values that Optuna keeps; a copy in its JSON would change some."""
-
-        def picked(path: str, options: Choice | Range) -> Any:
-            value = trial.params[path]
-            return options.labels.index(value) if isinstance(options, Choice) else value
-
-        return self.space.filled(picked)
+        return self.space.filled(lambda path, _: trial.params[path])
 
     def _training(self, block: dict[str, Any], seed: int) -> Training:
-        return Training.of(self.space.alone(self.content, block, [seed]), self.identity, self.folder / "trainings")
+        """Returns a training. The same has the same folder."""
+        params = self.space.alone(self.content, block, seed)
+        name = digest(params["architectures"], params["train"], self.identity)
+        return Training(
+            self.folder / "trainings" / name[:16], self.space.name, seed, block["fit"]["epochs"], to_yaml(params)
+        )
 
 
-def suggest(trial: Trial, path: str, options: Choice | Range) -> Any:
-    """Returns what Optuna proposes: the number of a choice's option, or a number in a range."""
-    if isinstance(options, Choice):
-        return options.labels.index(trial.suggest_categorical(path, options.labels))
-    propose: Callable[..., float] = trial.suggest_int if options.is_whole else trial.suggest_float
-    return propose(path, options.low, options.high, log=options.log)
+def digest(*values: object) -> str:
+    """Returns a name for these values, which are of JSON."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+def suggest(trial: Trial, path: str, options: Options) -> Any:
+    """Returns what Optuna proposes."""
+    match options:
+        case CategoricalDistribution():
+            return trial.suggest_categorical(path, options.choices)
+        case IntDistribution():
+            return trial.suggest_int(path, options.low, options.high, step=options.step, log=options.log)
+    return trial.suggest_float(path, options.low, options.high, step=options.step, log=options.log)

@@ -56,20 +56,17 @@ def mixed() -> dict[str, Any]:
 
 def make_small(folder: Path, targets: Sequence[str]) -> None:
     """Edits a project's params.yaml: few digits, one epoch and seed, the named architectures or a few."""
-    path = folder / PARAMS_PATH
-    params = load_params(path)
-    seeds = params.train.seeds[:1]
-    named = {target.partition("@")[2] for target in targets}
-    content = read_yaml(path)
+    params, content = load_params(folder / PARAMS_PATH), read_yaml(folder / PARAMS_PATH)
     content["data"]["sources"] = [{"dataset": "scikit-learn digits", "places": [DIGITS]}]
-    content["train"]["seeds"] = seeds
+    content["train"]["seeds"] = params.train.seeds[:1]
     architectures = content["architectures"]
-    for name in set(architectures) - (named & set(architectures) or set(representative(params))):
+    named = {target.partition("@")[2] for target in targets} & set(architectures)
+    for name in set(architectures) - (named or set(representative(params))):
         del architectures[name]
     for architecture in architectures.values():
         architecture["fit"]["epochs"] = 1
     architectures[MIXED] = mixed()
-    path.write_text(to_yaml(content))
+    (folder / PARAMS_PATH).write_text(to_yaml(content))
     digits = embedded_digits()
     few = Archive(digits.x_train[:TRAIN], digits.y_train[:TRAIN], digits.x_test[:TEST], digits.y_test[:TEST])
     write_archive(folder / DIGITS, few)

@@ -82,14 +82,11 @@ def _coloured(code: str, *_: Any) -> str:
 def _name_cells(tokens: list[Token]) -> None:
     """Gives each cell the name of its column, which the style shows beside it on a narrow screen."""
     names: list[str] = []
-    column = 0
     for token, following in pairwise(tokens):
         if token.type == "table_open":
             names = []
-        elif token.type == "tr_open":
-            column = 0
         elif token.type == "th_open":
             names.append(following.content)
         elif token.type == "td_open":
-            token.attrSet("data-label", names[column])
-            column += 1
+            token.attrSet("data-label", names[0])
+            names.append(names.pop(0))  # the next column's first

@@ -1,0 +1,200 @@
+"""train.yml and trained.yml: results that CI trained come back as one commit or a patch, and nothing else does."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Project
+from .faults import outputs
+from .workflows import GH, NUMBER, run_job, stand_in
+
+RESULTS = ("dvc.lock", "data/raw", "metrics", "plots")
+MAKE = "#!/bin/sh\nexec python -m tools.repro ${ALLOW_MISSING:+--allow-missing}\n"
+
+
+@pytest.fixture
+def edit(changed: Project, tmp_path: Path) -> Project:
+    """A branch `edit` with params of `changed` on top of `main`, without results, which trained.yml's runner knows."""
+    author = changed.clone(tmp_path / "author")
+    author.run("git", "branch", "-M", "main")
+    author.run("git", "branch", "results")
+    author.run("git", "reset", "-q", "--hard", "HEAD~1")
+    author.run("git", "switch", "-qc", "edit")
+    author.run("git", "checkout", "-q", "results", "--", "params.yaml")
+    author.commit("an edit")
+    author.run("git", "clone", "-q", "--bare", ".", str(tmp_path / "github.git"))
+    bare = Project(tmp_path / "github.git")
+    bare.run("git", "update-ref", f"refs/pull/{NUMBER}/head", "edit")
+    bare.run("git", "symbolic-ref", "HEAD", "refs/heads/main")
+    bare.run("git", "update-ref", "refs/heads/main", "edit~1")
+    bare.run("git", "branch", "-D", "results")
+    bare.run("git", "clone", "-q", ".", str(tmp_path / "runner"))
+    return author
+
+
+@pytest.fixture
+def patch(edit: Project, tmp_path: Path) -> Path:
+    """What train.yml hands over: the results of the edit."""
+    (path := tmp_path / "runner/trained/results.patch").parent.mkdir()
+    path.write_text(edit.run("git", "diff", "--binary", "edit", "results").stdout)
+    return path
+
+
+@pytest.fixture
+def hand_back(edit: Project, tmp_path: Path) -> Callable[..., tuple[list[int], dict[str, str]]]:
+    """Runs trained.yml's first job for a branch of a repository; returns the exit statuses and the outputs."""
+    stand_in("gh", GH, tmp_path / "bin")
+    environment = {
+        "PATH": f"{tmp_path}/bin{os.pathsep}{edit.environment['PATH']}",
+        "GH_LOG": str(tmp_path / "gh.jsonl"),
+    }
+
+    def run(repository: str = "team/mnist", branch: str = "edit") -> tuple[list[int], dict[str, str]]:
+        values = {
+            "github.token": "a token",
+            "github.repository": "team/mnist",
+            "github.event.workflow_run.head_sha": revision(edit, "edit"),
+            "github.event.workflow_run.head_branch": branch,
+            "github.event.workflow_run.head_repository.full_name": repository,
+        }
+        statuses = run_job("trained", "commit", tmp_path / "runner", values, **environment)
+        return statuses, {
+            key.rpartition(".")[2]: text for key, text in values.items() if key.startswith("steps.commit")
+        }
+
+    return run
+
+
+def revision(project: Project, name: str) -> str:
+    return project.run("git", "rev-parse", name).stdout.strip()
+
+
+@pytest.fixture
+def github(edit: Project, tmp_path: Path) -> Project:  # noqa: ARG001  makes it
+    return Project(tmp_path / "github.git")
+
+
+@pytest.mark.usefixtures("patch")
+def test_a_branch_of_this_repository_gets_one_commit_with_the_results_alone(hand_back, edit, github) -> None:
+    statuses, handed = hand_back()
+    commit = revision(github, "edit")
+    assert statuses == [0]
+    assert handed == {"head": commit, "note": f"Trained: {commit} has the results."}
+    assert revision(github, "edit~1") == revision(edit, "edit")
+    assert not edit.run("git", "fetch", "-q", str(github.path), "edit").stdout
+    assert not edit.run("git", "diff", "FETCH_HEAD", "results").stdout, (
+        "all results, deleted ones too, and nothing else"
+    )
+    author, subject = github.run("git", "log", "-1", "--format=%an <%ae>%n%s", "edit").stdout.splitlines()
+    assert author == "github-actions[bot] <41898282+github-actions[bot]@users.noreply.github.com>"
+    assert subject == "Results, trained by CI"
+
+
+@pytest.mark.usefixtures("patch")
+def test_a_fork_gets_a_patch_for_git_am(hand_back, edit, github, tmp_path) -> None:
+    before = github.run("git", "for-each-ref").stdout
+    statuses, handed = hand_back("someone/mnist", "main")  # as a fork's branch may be called
+    assert statuses == [0]
+    assert handed["head"] == revision(edit, "edit"), "what is reviewed is still the pull request"
+    assert "`git am results.patch`" in handed["note"]
+    assert github.run("git", "for-each-ref").stdout == before
+    edit.run("git", "am", "-q", str(tmp_path / "runner/results.patch"))
+    assert not edit.run("git", "diff", "edit", "results").stdout
+
+
+@pytest.mark.usefixtures("patch")
+def test_a_newer_push_is_not_overwritten(hand_back, github, capfd) -> None:
+    newer = github.run("git", "commit-tree", "edit^{tree}", "-p", "edit", "-m", "newer").stdout.strip()
+    github.run("git", "update-ref", "refs/heads/edit", newer)
+    assert hand_back() == ([1], {})
+    assert "the branch was pushed to while this trained; set the label again" in capfd.readouterr().out
+    assert revision(github, "edit") == newer
+
+
+@pytest.mark.usefixtures("patch")
+def test_a_branch_that_is_gone_does_not_come_back(hand_back, github) -> None:
+    github.run("git", "branch", "-D", "edit")
+    assert hand_back() == ([1], {})
+    assert github.run("git", "branch", "--list", "edit").stdout == ""
+
+
+def test_nothing_to_train_is_said(patch, hand_back, edit, github) -> None:
+    patch.write_text("")
+    head = revision(edit, "edit")
+    assert hand_back() == ([0], {"head": head, "note": f"Nothing to train: dvc.lock has the results of {head}."})
+    assert revision(github, "edit") == head
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+def executable(path: Path) -> None:
+    path.write_text("{}")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+HOSTILE = {
+    "a workflow": (".github/workflows/x.yml", "on: push\n", "expected only dvc.lock"),
+    "code": ("stages/x.py", "raise SystemExit\n", "expected only dvc.lock"),
+    "params": ("params.yaml", "{}\n", "expected only dvc.lock"),
+    "git's settings": ("plots/.gitattributes", "* filter=x\n", "expected only dvc.lock"),
+    "a name with a line": ("plots/a\nb.csv", "1\n", "expected only dvc.lock"),
+    "a page": ("plots/x.html", "<script>\n", "expected only dvc.lock"),
+    "a link": ("metrics/x.json", link, "expected a plain file (mode 100644), found mode 120000"),
+    "a program": ("metrics/x.json", executable, "expected a plain file (mode 100644), found mode 100755"),
+    "a large file": ("metrics/x.json", "1" * 5_000_001, "expected at most 5 MB, found 5.0 MB"),
+    "no picture": ("plots/x.png", "<svg>", "expected a PNG picture, found other bytes"),
+    "no text": ("plots/x.csv", "a\0b", "expected text, found other bytes"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_result_is_refused_in_one_line(name, patch, hand_back, edit, github, capfd) -> None:
+    path, content, message = HOSTILE[name]
+    (target := edit.path / path).parent.mkdir(parents=True, exist_ok=True)
+    content(target) if callable(content) else target.write_text(content)
+    edit.run("git", "add", "--force", path)
+    patch.write_text(edit.run("git", "diff", "--cached", "--binary", "edit").stdout)
+    assert hand_back() == ([1], {})
+    line = capfd.readouterr().err.strip()
+    assert message in line
+    assert line.startswith("error: ")
+    assert "\n" not in line
+    assert revision(github, "edit") == revision(edit, "edit")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no patch\n", "git apply: "),
+        ("--- a/metrics/x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n", "git apply: "),
+        ("x" * 50_000_001, "results.patch: expected at most 50 MB, found 50.0 MB"),
+    ],
+)
+def test_a_damaged_patch_is_refused_in_one_line(text, message, patch, hand_back, capfd) -> None:
+    patch.write_text(text)
+    assert hand_back() == ([1], {})
+    assert message in capfd.readouterr().err
+
+
+def test_ci_trains_what_the_edit_changed(edit, hand_back, github, tmp_path) -> None:
+    """train.yml in a fresh clone of the pull request, then trained.yml: the bytes that the author's machine gives."""
+    stand_in("make", MAKE, tmp_path / "bin")
+    here = edit.git_clone(tmp_path / "training")
+    environment = here.environment | {"PATH": f"{tmp_path}/bin{os.pathsep}{here.environment['PATH']}"}
+    values = {"github.event_name != 'push' && '1' || ''": "1"}
+    assert run_job("train", "train", here.path, values, **environment) == [0, 0]
+    (tmp_path / "runner/trained").mkdir()
+    (here.path / "results.patch").rename(tmp_path / "runner/trained/results.patch")
+    statuses, handed = hand_back()
+    assert statuses == [0]
+    assert revision(github, "edit") == handed["head"]
+    trained = github.git_clone(tmp_path / "trained-clone")
+    trained.run("git", "switch", "-q", "edit")
+    expected = edit.git_clone(tmp_path / "expected")
+    expected.run("git", "switch", "-q", "results")
+    assert outputs(trained) == outputs(expected)
