@@ -35,7 +35,7 @@ OWN = '''
 import keras
 
 
-class _Base(keras.layers.Layer):
+class Base(keras.layers.Layer):
     def __init__(self, filters: int, activation="relu", *, rate: float | None = None, size=3, **kwargs):
         super().__init__(**kwargs)
         self.convolution = keras.layers.Conv2D(filters, size, use_bias=False)
@@ -46,7 +46,7 @@ class _Base(keras.layers.Layer):
         return self.activation(self.normalization(self.convolution(inputs)))
 
 
-class Block(_Base):
+class Block(Base):
     """A convolution, normalized."""
 
 
@@ -117,9 +117,8 @@ def parse(architecture: dict[str, Any]) -> Architecture:
 
 MISTAKES = {  # of the first layer: the message
     "Blok": ": unknown name 'Blok'; did you mean 'Block'?",
-    "_Base": f": _Base in {CUSTOM} is no layer; classes there extend a Keras layer, loss or schedule",
-    "Helper": f": Helper in {CUSTOM} is no layer; classes there extend a Keras layer, loss or schedule",
-    "Focal": f": Focal in {CUSTOM} is no layer; classes there extend a Keras layer, loss or schedule",
+    "Helper": f": expected a Keras layer; Helper in {CUSTOM} extends nothing",
+    "Focal": f": expected a Keras layer; Focal in {CUSTOM} extends keras.losses.Loss",
     "Block": ".Block.filters: required key is missing; expected an integer or 'classes'",
     "Block: {filter: 3}": ".Block.filter: unknown key; did you mean 'filters'?",
     "Block: {filters: many}": ".Block.filters: expected an integer or 'classes', found \"many\"",

@@ -41,8 +41,8 @@ def classes() -> dict[str, ast.ClassDef]:
 def custom_definitions(kind: str, keras: dict[str, Schema], integer: list[Schema]) -> dict[str, Schema]:
     """Returns the JSON Schema of the arguments of each class that extends a Keras layer, loss or schedule, by name.
 
-    Names that begin with an underscore are left out. A class without `__init__` has the arguments of the one that it
-    extends; one whose `__init__` takes `**kwargs` may be given them too.
+    A class without `__init__` has the arguments of the one that it extends; one whose `__init__` takes `**kwargs` may
+    be given them too.
 
     Args:
         kind: such as "layer".
@@ -56,7 +56,7 @@ def custom_definitions(kind: str, keras: dict[str, Schema], integer: list[Schema
         extended = next((known[base] for base in map(_name, node.bases) if base in known), None)
         if extended is not None:
             known[name] = _arguments(kind, node, extended, integer)
-    return {name: known[name] for name in classes() if name in known and not name.startswith("_")}
+    return {name: known[name] for name in classes() if name in known}
 
 
 def _name(base: ast.expr) -> str:

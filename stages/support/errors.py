@@ -86,8 +86,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 def anticipated(error: BaseException) -> str | None:
     """Returns the line to print for an anticipated error; `None` if it is a bug, which keeps its traceback.
 
-    Anticipated are `PipelineError`, a full disk, a file or folder that may not be used, too little memory, and any
-    mistake in the code of `CUSTOM`.
+    Anticipated are `PipelineError`, a full disk, a file or folder that may not be used, too little memory, and what the
+    code in `CUSTOM` raises.
     """
     if isinstance(error, PipelineError):
         return str(error)

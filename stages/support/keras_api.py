@@ -9,6 +9,7 @@ Names, arguments, types and defaults are Keras's own (https://keras.io/api/): `m
 installed Keras and writes them to stages/params.schema.json, which is read here, so that a check needs no TensorFlow.
 """
 
+import ast
 import functools
 import json
 import re
@@ -138,7 +139,8 @@ def keras_object(kind: Kind, value: Any, where: str = "") -> KerasObject:
     if name in REFUSED:
         raise located(where, f"{name} is not on offer: {REFUSED[name]}")
     if name not in known and name in classes():
-        raise located(where, f"{name} in {CUSTOM} is no {kind}; classes there extend a Keras layer, loss or schedule")
+        bases = ", ".join(map(ast.unparse, classes()[name].bases)) or "nothing"
+        raise located(where, f"expected a Keras {kind}; {name} in {CUSTOM} extends {bases}")
     if name not in known:
         raise located(where, f"unknown name '{name}'{nearest(name, known)}")
     where = f"{where}.{name}"
