@@ -85,7 +85,7 @@ def test_the_lines_of_the_page_give_a_project_of_ones_own(origin: Project, tmp_p
             started = clone.params.read_text()
             clone.params.write_text(re.sub(r"epochs: \d+", "epochs: 1", started).replace("[10, 11, 12]", "[10]"))
 
-    assert "params.yaml gives all image: {size: [20, 24]}\n" in shown["make start"]
+    assert "so params.yaml has image: {size: [20, 24]}\n" in shown["make start"]
     (source,) = parse_yaml(started.encode(), "")["data"]["sources"]
     assert source == {"dataset": "pets v.1", "places": ["data/own/pets_v_1"], "image": {"size": [20, 24]}}
     assert {path.stem for path in (clone.path / "metrics").glob("*.json")} == {*NAMES}

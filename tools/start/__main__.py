@@ -101,7 +101,7 @@ def main() -> None:
     for path, text in texts.items():
         write_text(path, text)
     if form := source.get("image"):
-        print(f"the pictures differ or are large: params.yaml gives all image: {to_yaml(form, flow=True).strip()}")
+        print(f"the pictures differ or are large, so params.yaml has image: {to_yaml(form, flow=True).strip()}")
     print(f"next: git add -A, git commit, make repro; to go back: git restore . ({place} stays)")
 
 
