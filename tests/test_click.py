@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page
 from stages.common.files import write_json
 from stages.report import draw_worst_errors, write_errors
 from stages.results.predictions import Predictions
+from stages.support.errors import printable
 from stages.support.params import Overview
 from tools.common import results
 from tools.common.changes import Comparison
@@ -29,7 +30,8 @@ from .reviews import of_models, predictions, write_results
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("cat", '<b class="x">dog</b>', "\"' onclick='x'", "a|b*c*", "x" * 200, "</script>", "鳥")
+RAW = ("cat", '<b class="x">dog</b>', "\"' onclick='x'", "a|b\n\n*c*", "x" * 200, "</script>", "鳥")
+NAMES = tuple(map(printable, RAW))
 KEPT, SCREENFUL = 150, 24
 LABEL = np.random.default_rng(0).integers(0, 7, 300)
 
@@ -39,7 +41,7 @@ def of_seeds(name: str, seeds: list[int]) -> Predictions:
     random = [np.random.default_rng(seed) for seed in seeds]
     wrong = [np.where(one.random(300) < 0.5, one.integers(0, 7, 300), LABEL) for one in random]
     probability = np.stack([one.random(300) for one in random]).round(6)
-    return replace(of_models(LABEL, np.stack(wrong), probability, name, classes=7), class_names=NAMES)
+    return replace(of_models(LABEL, np.stack(wrong), probability, name, classes=7), class_names=RAW)
 
 
 FIRST, SECOND = of_seeds("cnn", [1, 2, 3]), of_seeds("vs", [3, 4, 5])
@@ -61,7 +63,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         description = side.read_json(results.DESCRIPTION)
         for name in ("x_train", "x_test"):
             description["arrays"][name]["shape"][1:] = [8, 6, 3]
-        write_json(results.DESCRIPTION, description | {"class_names": NAMES, "photo": True})
+        write_json(results.DESCRIPTION, description | {"class_names": RAW, "photo": True})
         for item in (FIRST, SECOND):
             write_errors(item, images, KEPT, results.errors(item.name))
             draw_worst_errors(item, images, True, 10, results.worst_errors(item.name))
@@ -211,6 +213,8 @@ def test_pictures_are_those_of_their_images_and_others_are_counted(report: Path,
         tiles = page.locator(".view .tile").evaluate_all("(all) => all.map((each) => each.className)")
         without = {index for (index, *_), kind in zip(figures(page), tiles, strict=True) if kind == "tile none"}
         assert without == missing
+        empty = page.locator(".view .none").first
+        assert empty.evaluate("(tile) => getComputedStyle(tile).backgroundImage") == "none", "no other image's picture"
         box = page.locator(".view .tile").first.bounding_box()
         assert (box["width"], box["height"]) == (48, 64)
         for place, (index, *_) in list(enumerate(figures(page)))[:60:9]:
