@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page
 from stages.common.files import write_json
 from stages.report import draw_worst_errors, write_errors
 from stages.results.predictions import Predictions
+from stages.support.errors import printable
 from stages.support.params import Overview
 from tools.common import results
 from tools.common.changes import Comparison
@@ -29,7 +30,8 @@ from .reviews import of_models, predictions, write_results
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("cat", '<b class="x">dog</b>', "\"' onclick='x'", "a|b*c*", "x" * 200, "</script>", "鳥")
+RAW = ("cat", '<b class="x">dog</b>', "\"' onclick='x'", "a|b\n\n*c*", "x" * 200, "</script>", "鳥")
+NAMES = tuple(map(printable, RAW))
 KEPT, SCREENFUL = 150, 24
 LABEL = np.random.default_rng(0).integers(0, 7, 300)
 
@@ -39,7 +41,7 @@ def of_seeds(name: str, seeds: list[int]) -> Predictions:
     random = [np.random.default_rng(seed) for seed in seeds]
     wrong = [np.where(one.random(300) < 0.5, one.integers(0, 7, 300), LABEL) for one in random]
     probability = np.stack([one.random(300) for one in random]).round(6)
-    return replace(of_models(LABEL, np.stack(wrong), probability, name, classes=7), class_names=NAMES)
+    return replace(of_models(LABEL, np.stack(wrong), probability, name, classes=7), class_names=RAW)
 
 
 FIRST, SECOND = of_seeds("cnn", [1, 2, 3]), of_seeds("vs", [3, 4, 5])
@@ -61,7 +63,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         description = side.read_json(results.DESCRIPTION)
         for name in ("x_train", "x_test"):
             description["arrays"][name]["shape"][1:] = [8, 6, 3]
-        write_json(results.DESCRIPTION, description | {"class_names": NAMES, "photo": True})
+        write_json(results.DESCRIPTION, description | {"class_names": RAW, "photo": True})
         for item in (FIRST, SECOND):
             write_errors(item, images, KEPT, results.errors(item.name))
             draw_worst_errors(item, images, True, 10, results.worst_errors(item.name))
@@ -118,10 +120,12 @@ def readings(item: Predictions, label: int | None, prediction: int | None) -> di
 def check(page: Page, item: Predictions, label: int | None, prediction: int | None) -> None:
     """The images of a cell, a row or a column are shown, a screenful at a time, most confident first."""
     expected = readings(item, label, prediction)
+    parts = [] if label is None else [f"label {NAMES[label]}"]
+    parts += [] if prediction is None else [f"read as {NAMES[prediction]}"]
+    images, times = len({index for index, _ in expected}), sum(expected.values())
+    heading = f"{item.name}, {' '.join(parts)}: {images} images, {times} times in 3 seeds. The most confident first."
+    page.get_by_role("status").get_by_text(heading, exact=True).wait_for()
     assert len(figures(page)) == min(SCREENFUL, len(expected)) > 0
-    heading = page.locator(".view [role=status]:not(:empty)").inner_text()
-    images = len({index for index, _ in expected})
-    assert f"{images} image{'s' if images > 1 else ''}, {sum(expected.values())} time" in heading
     show_all(page)
     shown = figures(page)
     wrong = (item.prediction != item.label).sum(axis=0)
@@ -147,25 +151,34 @@ def test_a_cell_a_label_and_a_prediction_show_their_images(report: Path, chromiu
 
         page.locator("[href='#cnn//4']").focus()
         page.keyboard.press("Enter")
-        check(page, FIRST, None, 4)
-        assert page.evaluate("document.activeElement.getAttribute('href')") == "#cnn//4", (
-            "the next key moves from there"
-        )
+        page.get_by_text("cnn, read as xxx").wait_for()
         page.keyboard.press("Shift+Tab")
-        assert page.evaluate("document.activeElement.getAttribute('href')") == "#cnn//3"
+        assert page.locator(":focus").get_attribute("href") == "#cnn//3", "the next key moves from there"
+        check(page, FIRST, None, 4)
         page.locator("[href='#vs/6/']").press("Enter")
         check(page, SECOND, 6, None)
 
         page.go_back()
         check(page, FIRST, None, 4)
         page.get_by_text("close", exact=True).click()
-        assert page.locator(".view figure").count() == 0
+        page.locator(".view figure").first.wait_for(state="detached")
 
 
-@pytest.mark.parametrize("address", ["#cnn/7/1", "#cnn/0", "#mlp/0/1", "#cnn/x/1", "#cnn/vs/mlp", "#cnn/0/1/2", "#%"])
-def test_an_address_of_nothing_shows_the_page_as_it_is(report: Path, chromium, screenshots, address: str) -> None:
-    with opened(chromium, report, "laptop", screenshots, address) as page:
-        assert page.locator(".view figure, .view a").count() == 0
+GO = """
+(address) => new Promise((resolve) => {
+  addEventListener("hashchange", resolve, { once: true });
+  location.hash = address;
+}).then(() => null)
+"""
+
+
+def test_an_address_of_nothing_shows_the_page_as_it_is(report: Path, chromium, screenshots: Path) -> None:
+    with opened(chromium, report, "laptop", screenshots, "#cnn/0/1") as page:
+        for address in ("#cnn/7/1", "#cnn/0", "#mlp/0/1", "#cnn/x/1", "#cnn/vs/mlp", "#cnn/0/1/2", "#%", "#//"):
+            assert page.locator(".view figure").count() > 0
+            page.evaluate(GO, address)
+            assert page.locator(".view figure, .view a").count() == 0
+            page.evaluate(GO, "#cnn/0/1")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -174,7 +187,7 @@ def test_an_address_opens_a_view_that_fits_the_screen(report: Path, chromium, sc
         check(page, SECOND, 4, 2)
         assert page.locator(".view [role=status]:not(:empty)").bounding_box()["y"] >= 0
         for address in ("#cnn//", "#cnn/vs/vs"):
-            page.evaluate("(address) => { location.hash = address }", address)
+            page.evaluate(GO, address)
             assert page.locator(".view figure").count() >= SCREENFUL
             assert page.evaluate("document.scrollingElement.scrollWidth") == SIZES[size]["width"]
             page.screenshot(path=screenshots / f"click-{size}-{len(address)}.png")
@@ -200,6 +213,8 @@ def test_pictures_are_those_of_their_images_and_others_are_counted(report: Path,
         tiles = page.locator(".view .tile").evaluate_all("(all) => all.map((each) => each.className)")
         without = {index for (index, *_), kind in zip(figures(page), tiles, strict=True) if kind == "tile none"}
         assert without == missing
+        empty = page.locator(".view .none").first
+        assert empty.evaluate("(tile) => getComputedStyle(tile).backgroundImage") == "none", "no other image's picture"
         box = page.locator(".view .tile").first.bounding_box()
         assert (box["width"], box["height"]) == (48, 64)
         for place, (index, *_) in list(enumerate(figures(page)))[:60:9]:
@@ -215,6 +230,7 @@ def test_two_architectures_side_by_side(report: Path, chromium, screenshots: Pat
         one.select_option("vs")
         other.select_option("cnn")
         page.get_by_text("show", exact=True).press("Enter")
+        page.get_by_text("vs and cnn: images that only one of them gets right.").wait_for()
         assert page.url.endswith("#vs/vs/cnn")
         show_all(page, ".pair > :first-child")
         show_all(page, ".pair > :last-child")
@@ -229,6 +245,7 @@ def test_two_architectures_side_by_side(report: Path, chromium, screenshots: Pat
             rows = {row.Index: f"{NAMES[row.label]} read as {NAMES[row.prediction]}" for row in errors.itertuples()}
             assert {index: text for index, text, *_ in figures(page, within)} == rows
         page.goto(f"{report.as_uri()}#cnn/vs/vs")
+        page.get_by_text("cnn and vs: images that only one of them gets right.").wait_for()
         assert page.locator("select").first.input_value() == "cnn"
 
 
@@ -250,6 +267,7 @@ def test_a_cell_of_a_review_shows_what_changed(project: Project, chromium: Brows
     label, prediction = np.argwhere(matrix == matrix.max())[0]
     with opened(chromium, project.path / "review/review.html", "laptop", screenshots) as page:
         page.locator(f"[href='#cnn/{label}/{prediction}']").click()
+        page.get_by_text(f"cnn, label {label} read as {prediction}: ").wait_for()
         show_all(page)
         expected = {
             (index, "now" if side is now else "in base")

@@ -3,9 +3,11 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -83,6 +85,52 @@ def test_common_counts_the_models_that_are_wrong() -> None:
     assert common[["index", "wrong", "many", "one"]].to_numpy().tolist() == [[0, 4, "8 (3/3)", 8], [3, 1, "1 (1/3)", 7]]
     assert lookups.common(SEEDS, 4)["index"].tolist() == [0]
     assert lookups.titles(common, ["many", "one"]) == ["0: l=5\np=8,8", "3: l=7\np=1,7"]
+
+
+NAMES = ["cat", "7", *"abc", "a very long name of a dog", "six", "a(2/3)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [(None, None), ("cat", 0), ("0", 0), ("7", 1), ("5", 5), ("a very long name of a dog", 5), ("a(2/3)", 7)],
+)
+def test_a_class_is_chosen_by_its_name_or_its_number(text: str | None, number: int | None) -> None:
+    assert lookups.class_number("--label", text, NAMES) == number
+    assert lookups.class_number("--label", "7", range(10)) == 7
+
+
+def test_classes_have_their_names_in_tables_and_titles() -> None:
+    one, many = (replace(MODELS["one"], class_names=(*NAMES, "i", "j")), SEEDS["many"])
+    many = replace(many, class_names=one.class_names)
+    rows = lookups.named(lookups.errors({"many": many}), many.names)
+    assert rows[["label", "prediction"]].to_numpy().tolist() == [["a very long name of a dog", "i"], ["a(2/3)", "7"]]
+    assert lookups.titles(rows, ()) == ["a ve… dog → i\n0, 3 seeds, 50.0%", "a(2/3) → 7\n3, 1 seed, 99.0%"]
+    common = lookups.named(lookups.common({"many": many, "one": one}, 1), many.names)
+    assert common[["label", "many", "one"]].to_numpy().tolist() == [
+        ["a very long name of a dog", "i (3/3)", "b"],
+        ["a(2/3)", "7 (1/3)", "7"],
+    ]
+    assert lookups.titles(common, ["many", "one"]) == ["0: a very l…of a dog\np=i,b", "3: a(2/3)\np=7,7"]
+    both = lookups.named(pd.DataFrame({"prediction": [0], "second": [6]}), NAMES)
+    assert both.to_numpy().tolist() == [["cat", "six"]]
+    assert lookups.named(rows.head(0).assign(label=[], prediction=[]), NAMES).empty
+
+
+def test_look_ups_by_names_and_photos(project: Project) -> None:
+    names = [f"class \x1b{number}" for number in range(10)]
+    project.edit_json("data/prepared/test/dataset.json", lambda file: file.update(class_names=names, photo=True))
+    project.edit_json("metrics/predictions/cnn.json", lambda file: file.update(class_names=names))
+    every = recorded(project, "cnn")
+    label, prediction, _ = next(row for row in every if row[0] != row[1])
+    expected = sum(row[:2] == (label, prediction) for row in every)
+    named = "errors", "--architecture", "cnn", "--label", names[label], "--prediction", prediction
+    printed = digits(project, *named, "--output", project.path / "errors.png")
+    assert f"{expected} error{'s' if expected > 1 else ''}\n" in printed
+    assert f"class \\x1b{label} class \\x1b{prediction}" in printed
+    line = "error: --label: no class 'class 3'; did you mean 'class \\x1b3'?\n"
+    assert digits(project, "errors", "--label", "class 3", status=1) == line
+    line = "error: classify: expected a data set of drawn digits, found photos (tiny digits)\n"
+    assert digits(project, "classify", "7.png", status=1) == line
 
 
 def recorded(project: Project, name: str, seed: int = 10) -> list[tuple[int, int, float]]:

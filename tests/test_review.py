@@ -79,7 +79,7 @@ def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewed: tuple
         assert np.array_equal(255 - shown, np.round(255 * images[int(index), ..., 0]))
     some = next(iter(np.flatnonzero(before.right[0] & ~after.right[0])))
     old, new = before.prediction[0, some], after.prediction[0, some]
-    assert f"label {after.label[some]}<br>{old} → {new}<br>" in html
+    assert f'label {after.label[some]}</div><div class="cut">{old} → {new}</div>' in html
     assert 'alt="Accuracy and loss of mlp_256 over the epochs, in base and now"' in html
 
 

@@ -124,7 +124,7 @@ def change_rows(change: Comparison) -> list[list[Any]]:
     how many seeds give it, before and now.
     """
     base, head = (_readings(side).set_index(READING) for side in (change.base, change.head))
-    both = head.join(base, how="outer", lsuffix="_head", rsuffix="_base")
+    both = head.add_suffix("_head").join(base.add_suffix("_base"), how="outer")
     before, now = (both[f"given_{side}"].fillna(0).astype(int) for side in ("base", "head"))
     counts = [len(side.seeds) for side in (change.base, change.head)]
     changed = before * counts[1] != now * counts[0]

@@ -32,9 +32,11 @@ def classes() -> list[int] | list[str]:
 
 def class_number(option: str, text: str | None, names: Sequence[int | str]) -> int | None:
     """Returns the number of a class, for its name or its number. Raises `PipelineError` if there is no such class."""
-    known = [str(name) for name in names]
-    if text is None or text in known:
-        return None if text is None else known.index(text)
+    if text is None:
+        return None
+    known, text = [str(name) for name in names], printable(text)
+    if text in known:
+        return known.index(text)
     if text.isdecimal() and int(text) < len(known):
         return int(text)
     raise PipelineError(f"{option}: no class '{text}'{nearest(text, known)}")

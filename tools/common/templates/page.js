@@ -36,8 +36,8 @@
   function figure(row) {
     const [index, label, prediction, probability] = row;
     const small = make("span", { class: "soft" }, `#${index} · ${(100 * probability).toFixed(1)}%`, make("br", {}), note(row));
-    const caption = make("figcaption", {}, `${names[label]} read as ${names[prediction]}`, make("br", {}), small);
-    return make("figure", { tabindex: -1 }, picture(row), caption);
+    const what = make("div", { class: "cut" }, `${names[label]} read as ${names[prediction]}`);
+    return make("figure", { tabindex: -1 }, picture(row), make("figcaption", {}, what, small));
   }
 
   // The images of the rows, a screenful at a time, and which of them have no picture.

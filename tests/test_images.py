@@ -1,0 +1,91 @@
+"""The images of a page in one picture, and the rows that its script reads, without a browser."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.results import tiles
+from tools.common.changes import Comparison
+from tools.common.images import Sheet, change_rows, error_rows
+from tools.common.templates import html_page
+
+from .reviews import of_models
+
+LABEL = np.array([0, 1, 2])
+BASE = of_models(
+    LABEL, np.array([[0, 2, 2], [1, 2, 2], [0, 0, 2]]), np.array([[0.5, 0.6, 1], [0.9, 0.9, 1], [1, 0.7, 1]])
+)
+ONE = of_models(LABEL, np.array([0, 2, 1]), np.array([0.5, 0.6, 0.7]))
+
+
+def test_errors_have_a_row_for_each_wrong_prediction_most_confident_first() -> None:
+    assert error_rows(BASE) == [
+        # index, label, prediction, mean probability, seeds that give it, seeds that get the image wrong
+        [0, 0, 1, 0.9, 1, 1],
+        [1, 1, 2, 0.75, 2, 3],
+        [1, 1, 0, 0.7, 1, 3],
+    ]
+    assert error_rows(of_models(LABEL, LABEL, np.ones(3))) == []
+
+
+def test_changes_add_up_to_the_matrix_that_shows_them() -> None:
+    change = Comparison("net", BASE, ONE)
+    assert change_rows(change) == [
+        [2, 2, 2, 1, "3 of 3 → 0 of 1 seeds"],
+        [0, 0, 1, 0.9, "1 of 3 → 0 of 1 seeds"],
+        [1, 1, 0, 0.7, "1 of 3 → 0 of 1 seeds"],
+        [2, 2, 1, 0.7, "0 of 3 → 1 of 1 seeds"],
+        [1, 1, 2, 0.6, "2 of 3 → 1 of 1 seeds"],
+        [0, 0, 0, 0.5, "2 of 3 → 1 of 1 seeds"],
+    ]
+    matrix = np.zeros((10, 10))
+    for _, label, prediction, _, note in change_rows(change):
+        before, of_base, now, of_head = map(int, re.findall(r"\d+", note))
+        matrix[label, prediction] += now / of_head - before / of_base
+    np.testing.assert_allclose(matrix, change.confusion_difference(), atol=1e-12)
+    same_size = Comparison("net", BASE, of_models(LABEL, np.array([[0, 2, 2]] * 3), np.ones(3)))
+    assert {row[4] for row in change_rows(same_size)} == {"2 → 3 seeds", "1 → 0 seeds"}
+    other = of_models(LABEL, np.array([0, 1, 1]), np.ones(3))
+    assert [row[2:] for row in change_rows(Comparison("net", ONE, other))] == [[1, 1, "now"], [2, 0.6, "in base"]]
+    assert change_rows(Comparison("net", ONE, ONE)) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "scaling"),
+    [
+        ((8, 8), (64, 64), "pixelated"),
+        ((32, 64, 3), (64, 32), "pixelated"),
+        ((80, 40, 3), (48, 96), "pixelated"),
+        ((300, 200), (64, 96), "auto"),
+        ((1, 1000), (96, 1), "auto"),
+    ],
+)
+def test_images_are_shown_in_their_proportions(shape: tuple[int, ...], size: tuple[int, int], scaling: str) -> None:
+    images = {index: np.full(shape, index, np.uint8) for index in (3, 30, 5)} | {9: np.zeros((2, 2), np.uint8)}
+    sheet = Sheet.of(images, [30, 3, 3, 9, 77])
+    assert (sheet.places, sheet.size) == ({3: 0, 30: 1}, size), "one of another size, and one that is missing"
+    assert f"image-rendering: {scaling};" in sheet.style
+    joined = np.asarray(Image.open(io.BytesIO(sheet.png)))
+    assert tiles.split(joined, *shape[:2])[:2].reshape(2, -1).tolist() == [[3] * np.prod(shape), [30] * np.prod(shape)]
+
+
+def test_an_image_has_its_place_in_rows_of_25() -> None:
+    images = {index: np.zeros((8, 8), np.uint8) for index in range(100, 160)}
+    sheet = Sheet.of(images, images)
+    places = [sheet.position(index) for index in (100, 124, 125, 159, 160)]
+    assert places == ["0px 0px", "-1536px 0px", "0px -64px", "-576px -128px", ""]
+    assert "background-size: 1600px auto;" in sheet.style
+    assert Sheet.of({}, [1]).places == {}
+
+
+def test_data_of_the_script_cannot_end_its_element() -> None:
+    names = ["</script><b>", "<!--", "\x1b[31m"]
+    page = html_page("title", "text", data=Sheet.of({}, []).script_data(names, 1, {"net": []}))
+    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', page)
+    assert json.loads(data)["names"] == ["</script><b>", "<!--", "\\x1b[31m"]
+    assert page.count("</script>") == 2
+    assert "<script" not in html_page("title", "text")
