@@ -103,7 +103,7 @@ def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch:
 )
 def test_the_seed_and_the_epoch_decide_the_order_of_the_images(seed: int, epoch: int, order: list) -> None:
     numbers, fit = np.arange(8, dtype=np.float32), architecture(epochs=1, batch_size=3).fit
-    given = list(batches(numbers.reshape(8, 1, 1, 1), np.eye(8), fit, seed, variable(epoch)))
+    given = list(batches(numbers.reshape(8, 1, 1, 1), np.eye(8, dtype=np.float32), fit, seed, variable(epoch)))
     assert [images.numpy().ravel().tolist() for images, _ in given] == order
     assert [labels.numpy().argmax(axis=1).tolist() for _, labels in given] == order
 

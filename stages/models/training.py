@@ -1,7 +1,6 @@
 """Trains an architecture with one seed; writes the model, its history and a summary."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from stages.models.checkpoint import CHECKPOINTS, Checkpoint
 from stages.models.models import fuse_update, import_keras, make_deterministic, model_summary, save_model
 from stages.support.architecture import Architecture, EarlyStopping, Fit
 from stages.support.params import mistake
+from stages.support.workers import EndEpoch
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +27,6 @@ STEPS_AT_ONCE = 100  # per call of TensorFlow, during which Ctrl-C waits: a seco
 VALIDATION_BATCH = 1000  # images; not part of a recipe, as only time and memory depend on it
 
 Row = tuple[int, str, str, str]  # epoch from 1, split, metric, value
-EndEpoch = Callable[[int, dict[str, float]], None]  # is called with the epoch from 1, and what Keras logs of it
 
 
 def batches(images: np.ndarray, labels: np.ndarray, fit: Fit, seed: int, epoch: "tf.Variable") -> "tf.data.Dataset":

@@ -24,7 +24,7 @@ from stages.support.resources import short_of_memory
 FORK = "fork" if sys.platform == "linux" else "spawn"  # macOS has libraries that a fork breaks
 MOMENT = 0.1  # seconds between two looks for a free slot
 
-EndEpoch = Callable[[int, dict[str, float]], None]
+EndEpoch = Callable[[int, dict[str, float]], None]  # is called with the epoch from 1, and what Keras logs of it
 Train = Callable[[Any, EndEpoch], None]  # trains with a seed, and calls back after each epoch
 EpochOfSeed = Callable[[Any, int, dict[str, float]], bool | None]  # gets the seed, the epoch from 1, and the logs
 End = Callable[[Any, PipelineError | None], None]  # gets the seed, and why it could not be trained
