@@ -34,6 +34,10 @@ settings.register_profile("the same examples in every run", derandomize=True, de
 settings.load_profile("the same examples in every run")
 
 TINY_PARAMS = (ROOT / "tests/tiny.yaml").read_text()
+ARTIFACT = """
+artifacts:
+  mlp-256: {path: "data/models/mlp_256/${train.seeds[0]}.keras", type: model}
+"""
 
 
 def tiny_archive(train: int = 300, test: int = 100) -> Archive:
@@ -179,6 +183,8 @@ def build(folder: Path) -> None:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
+    wiring = project.path / "dvc.yaml"
+    wiring.write_text(wiring.read_text().partition("\nartifacts:")[0] + ARTIFACT)
     project.write_params(parse_yaml(TINY_PARAMS.encode(), "TINY_PARAMS"))
     write_archive(project.path / "data/own/digits.npz", tiny_archive())
     project.run("git", "init", "-q")

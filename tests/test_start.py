@@ -118,9 +118,9 @@ def test_it_deletes_nothing_before_it_is_sure(origin: Project, tmp_path: Path) -
         done = origin.run(*START, str(data), check=False)
         assert done.returncode == 1
         assert re.fullmatch(rf"error: {message}\n", done.stderr.splitlines(keepends=True)[-1])
-        assert origin.run("git", "status", "--porcelain", "--ignored").stdout.count("\n") == len(made)
+        assert origin.run("git", "status", "--porcelain", "--ignored").stdout == before
 
-    made: list[str] = []
+    before = origin.run("git", "status", "--porcelain", "--ignored").stdout
     for name in ("nothing there", "a file"):
         refused(tmp_path / name, rf".*{name}: expected a folder of pictures or a \.npz file; run: make start DATA=.*")
     refused(tmp_path / "torn.npz", r".*torn\.npz: not a data set: .*")
@@ -129,10 +129,10 @@ def test_it_deletes_nothing_before_it_is_sure(origin: Project, tmp_path: Path) -
     status, shown = on_terminal(origin, *START, str(pictures), typed="n\n")
     assert (status, shown.endswith("delete these? [y/N] nothing deleted\r\n")) == (0, True)
     shutil.copytree(pictures, origin.path / "data/own/pets")
-    made.append("data/own/pets")
+    before = origin.run("git", "status", "--porcelain", "--ignored").stdout
     refused(pictures, r"data/own/pets: is there already; run: make start DATA=data/own/pets; or delete it first")
     (origin.path / "notes.txt").touch()
-    made.append("notes.txt")
+    before = origin.run("git", "status", "--porcelain", "--ignored").stdout
     refused(pictures, r"uncommitted changes, such as notes\.txt; commit or stash them; .*")
 
 
