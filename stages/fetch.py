@@ -105,7 +105,7 @@ def read_place(place: str, source: Source) -> Archive:
         if path.is_dir():
             return read_folder(path, source.image, source.test_share)
         if not path.is_file():
-            raise PipelineError(f"{path}: no such file or folder")
+            raise PipelineError(f"{path}: no such file")
     return read_archive(path, first_label=source.first_label)
 
 

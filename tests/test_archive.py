@@ -74,8 +74,10 @@ BAD = {  # the arrays that differ, or the content, and the message
     "method": (lambda _: marked(10, 99), "not a data set: x_train.npy is compressed in a way that NumPy does not use"),
     "header": (lambda content: content.replace(b"'descr': '|u1'", b"'descr': (((((("), "not a data set: "),
     "pickled": ({"y_test": np.array([{}] * 100)}, "not a data set: y_test.npy does not hold object (100,)"),
-    "float images": ({"x_test": np.zeros((100, 8, 8))}, "x_test: expected uint8 images (n, height, width) of at most"),
-    "colour images": ({"x_train": images(9, 8, 8, 3)}, "x_train: expected uint8 images"),
+    "five axes": (
+        {"x_train": images(9, 8, 8, 3, 1)},
+        "x_train: expected uint8 images (n, height, width) or (n, height, width, 3)",
+    ),
     "no images": ({"x_train": images(0, 8, 8), "y_train": labels(0, count=0)}, "x_train: expected uint8 images"),
     "other size": ({"x_test": images(100, 9, 9)}, "x_test: expected images of (8, 8) as in x_train, found (9, 9)"),
     "too few labels": (
@@ -126,8 +128,10 @@ def test_missing_arrays_are_named(tmp_path: Path) -> None:
         np.savez(tmp_path / "bad.npz", **present)
         with pytest.raises(PipelineError) as caught:
             read_archive(tmp_path / "bad.npz")
-        expected = f"expected the arrays x_train, y_train, x_test, y_test, found {names}"
-        assert str(caught.value) == f"{tmp_path / 'bad.npz'}: {expected}"
+        expected = (
+            f"expected the arrays x_train, y_train, x_test, y_test, found {names}; see 'Archives' in docs/data.md"
+        )
+        assert str(caught.value).startswith(f"{tmp_path / 'bad.npz'}: {expected}")
 
 
 def test_what_a_small_file_would_unpack_to_is_refused_before_it_is_read(tmp_path: Path, monkeypatch) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from stages.common.prepared import Dataset
-from stages.data.archive import write_archive
+from stages.data.archive import MEMBERS, read_archive, write_archive
 from stages.fetch import fetch
 from stages.models.building import build_model, load_model
 from stages.models.checkpoint import Checkpoint
@@ -135,13 +136,28 @@ def test_a_search_space_in_docs_runs(path: Path, end: int, tmp_path: Path) -> No
 
 def test_a_source_in_docs_is_read_where_the_page_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (text,) = filter(SOURCE.match, BLOCK.findall((ROOT / "docs/data.md").read_text()))
+    text, pets = filter(SOURCE.match, BLOCK.findall((ROOT / "docs/data.md").read_text()))
     first = "    - dataset: MNIST\n"
-    Path("params.yaml").write_text(TUTORIALS.read_text().replace(first, text + first))
+    Path("params.yaml").write_text(TUTORIALS.read_text().replace(first, text + pets + first))
     write_archive(Path("data/own/my.npz"), tiny_archive())
-    archive, source, place = fetch(load_params().data.sources)
+    sources = load_params().data.sources
+    archive, source, place = fetch(sources)
     assert (source.dataset, place) == ("my digits", "data/own/my.npz")
     assert len(archive.x_test) == len(tiny_archive().x_test)
+    for number in range(6):
+        (path := Path(f"data/own/pets/{number % 2}/{number}.png")).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (30 + number, 40), number).save(path)
+    assert fetch(sources[1:])[0].x_train.shape[1:] == (64, 64, 3)
+
+
+def test_the_conversion_in_docs_gives_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data/own").mkdir(parents=True)
+    arrays = {name: getattr(tiny_archive(), name) for name in MEMBERS}
+    np.savez("their.npz", **arrays | {key: arrays[key] / 127.5 - 1 for key in ("x_train", "x_test")})
+    (code,) = PYTHON.findall((ROOT / "docs/data.md").read_text())
+    exec(code, {"numpy": np})  # noqa: S102
+    assert read_archive(Path("data/own/my.npz")).sha256() == tiny_archive().sha256()
 
 
 @pytest.mark.parametrize("where", CONSOLES.keys() - NOT_RUN.keys())

@@ -94,7 +94,7 @@ def pixel(tmp_path: Path, **form: object) -> np.ndarray:
     for name in ("a", "b"):
         for shade in range(3):
             draw(tmp_path / name / f"{shade}.png", (shade, 0, 0))
-    archive = read(tmp_path, **{"size": (4, 6), "mode": "RGB"} | form)
+    archive = read(tmp_path, **{"size": [4, 6], "mode": "RGB"} | form)
     images = np.concatenate([archive.x_train, archive.x_test])
     (index,) = np.flatnonzero(images[:, -1, -1, 1] > 50)
     return images[index]
@@ -132,8 +132,8 @@ def test_sizes_and_colours_that_differ_need_a_form(tmp_path: Path) -> None:
     assert f"{tmp_path}/cat/large.png (40 × 60, RGB)" in line
     assert f"{tmp_path}/dog/grey.png (4 × 6, L)" in line
     assert line.endswith("; give all the same with image: {size: [4, 6], mode: RGB} of the source")
-    assert read(tmp_path, size=(4, 6), mode="RGB").x_train.shape[1:] == (4, 6, 3)
-    assert read(tmp_path, size=(8, 5), mode="L").x_train.shape[1:] == (8, 5)
+    assert read(tmp_path, size=[4, 6], mode="RGB").x_train.shape[1:] == (4, 6, 3)
+    assert read(tmp_path, size=[8, 5], mode="L").x_train.shape[1:] == (8, 5)
 
 
 def text(path: Path) -> None:

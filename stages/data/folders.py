@@ -140,7 +140,8 @@ def _split(pictures: list[Picture], share: float) -> tuple[list[Picture], list[P
 def _common_form(folder: Path, pictures: list[Picture], form: ImageForm) -> tuple[tuple[int, int], str]:
     """Returns height and width, and the mode, that all pictures get."""
     sizes, modes = Counter(picture.size for picture in pictures), Counter(picture.mode for picture in pictures)
-    size, mode = form.size or sizes.most_common(1)[0][0], form.mode or modes.most_common(1)[0][0]
+    size = (form.size[0], form.size[1]) if form.size else sizes.most_common(1)[0][0]
+    mode = form.mode or modes.most_common(1)[0][0]
     others = [
         item for item in pictures if (not form.size and item.size != size) or (not form.mode and item.mode != mode)
     ]
@@ -158,7 +159,7 @@ def _common_form(folder: Path, pictures: list[Picture], form: ImageForm) -> tupl
     if (total := len(pictures) * size[0] * size[1] * len(mode)) > MAX_BYTES:
         expected = f"at most {MAX_BYTES:,} bytes of pixels"
         raise PipelineError(f"{folder}: expected {expected}, found {total:,}", "give a smaller image.size")
-    return (size[0], size[1]), mode
+    return size, mode
 
 
 def _load(pictures: list[Picture], size: tuple[int, int], mode: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The places of a data set, and whether DVC sees what changes there."""
 
+import os
 from pathlib import Path
 
 from stages.support.params import Source
@@ -14,9 +15,10 @@ def is_own(place: str) -> bool:
     DVC follows no link to a folder.
     """
     path = Path(place)
-    folders = [path, *path.parents] if path.is_dir() or not path.suffix else path.parents
+    folders = path.parents if path.suffix == ".npz" else [path, *path.parents]
     behind_link = any(OWN in folder.parents and folder.is_symlink() for folder in folders)
-    return path.suffix in (".npz", "") and OWN in path.parents and ".." not in path.parts and not behind_link
+    is_seen = path.suffix in (".npz", "") or os.path.isdir(path)  # noqa: PTH112  never raises an error
+    return is_seen and OWN in path.parents and ".." not in path.parts and not behind_link
 
 
 def unseen(source: Source, used: str) -> list[str]:

@@ -33,7 +33,7 @@ MOST_MODELS = 10_000  # DVC takes seconds to plan a few hundred
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
-Side = Annotated[int, Field(ge=1, le=1000)]  # pixels
+Size = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=2, max_length=2)]  # pixels
 
 
 def _no_name_twice(names: list[str]) -> list[str]:
@@ -50,7 +50,7 @@ Names = Annotated[list[NonEmpty], Field(min_length=2), AfterValidator(_no_name_t
 class ImageForm(Section):
     """The form that all pictures of a folder get."""
 
-    size: tuple[Side, Side] | None = Field(None, description="height and width, in pixels; pictures are scaled to it")
+    size: Size | None = Field(None, description="height and width, in pixels; pictures are scaled to it")
     mode: Literal["L", "RGB"] | None = Field(None, description="'L' for grey, 'RGB' for colours")
 
 

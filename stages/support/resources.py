@@ -18,8 +18,7 @@ from stages.support.params import mistake
 RAY_ADDRESS = "RAY_ADDRESS"  # Ray's environment variable: the cluster that trains
 CGROUPS = Path("/sys/fs/cgroup")  # where Linux shows control groups, of version 1 or 2
 OWN = Path("/proc/self/cgroup")  # lists those of this process
-TENSORFLOW = 8e8  # bytes that a training takes with hardly any images
-COPIES = 3  # of the training images in memory: the mapped file, and two of TensorFlow's
+TENSORFLOW = 8e8  # bytes that a training takes, besides the images, of which all trainings share one copy
 MNIST_BYTES = 60_000 * 28 * 28 * 4  # of its training images
 # Of a control group: its limit, a file or a figure in memory.stat; the file of its use; and the prefix in memory.stat
 # of figures that include the groups in it
@@ -40,12 +39,7 @@ def trainings_at_once(images: int = MNIST_BYTES, root: Path = CGROUPS, own: Path
         root: where control groups are shown.
         own: lists those of this process.
     """
-    return max(1, min(cores(root, own), int(free_memory(root, own) / training_memory(images))))
-
-
-def training_memory(images: int) -> float:
-    """Returns the bytes that a training needs: 1.4e9 with MNIST, 3.8e9 with as many images of 64 x 64 pixels."""
-    return TENSORFLOW + COPIES * images
+    return max(1, min(cores(root, own), int((free_memory(root, own) - images) / TENSORFLOW)))
 
 
 def cores(root: Path = CGROUPS, own: Path = OWN) -> int:
