@@ -30,6 +30,8 @@ def test_errors_have_a_row_for_each_wrong_prediction_most_confident_first() -> N
         [1, 1, 0, 0.7, 1, 3],
     ]
     assert error_rows(of_models(LABEL, LABEL, np.ones(3))) == []
+    (row,) = error_rows(of_models(np.array([1]), np.array([[0], [0]]), np.array([1.7e308])))
+    assert row == [0, 1, 0, 1, 2, 2], "a stranger's file has no number that JSON lacks"
 
 
 def test_changes_add_up_to_the_matrix_that_shows_them() -> None:

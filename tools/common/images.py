@@ -141,7 +141,7 @@ def _readings(predictions: Predictions) -> pd.DataFrame:
             "index": np.tile(np.arange(len(predictions.label)), seeds),
             "label": np.tile(predictions.label, seeds),
             "prediction": predictions.prediction.ravel(),
-            "probability": predictions.probability.ravel(),
+            "probability": predictions.probability.ravel().clip(0, 1),
         }
     )
     groups = table.groupby(READING)["probability"]
