@@ -74,7 +74,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for name in ("cnn", "vs")
         }
         write_json(Path("dvc.lock"), {"stages": entries})
-        overview = OverviewPage(read_description(WORKSPACE), [FIRST, SECOND], [], Overview(confidence=0.95), 5)
+        published = {"dataset": "tiny digits", "accuracy": {"cnn": 0.123, "vs": 0.5}}
+        settings = Overview(confidence=0.95, published=published)
+        overview = OverviewPage(read_description(WORKSPACE), [FIRST, SECOND], [], settings, 5)
         overview.draw()
         Path("plots/report.html").write_text(overview.page(""))
     return folder / "plots/report.html"
@@ -95,7 +97,7 @@ def figures(page: Page, within: str = ".view") -> list[tuple[int, str, float, st
     """The images shown: index, what is read as what, probability in percent, note."""
     texts = page.locator(f"{within} figcaption").evaluate_all("(all) => all.map((each) => each.innerText)")
     rows = [text.split("\n") for text in texts]
-    pairs = [re.fullmatch(r"#(\d+) · ([\d.]+)%", row[1]).groups() for row in rows]
+    pairs = [re.fullmatch(r"#(\d+)\s·\s([\d.]+)%", row[1]).groups() for row in rows]
     return [
         (int(index), row[0], float(share), " ".join(row[2:]))
         for row, (index, share) in zip(rows, pairs, strict=True)
@@ -190,6 +192,10 @@ def test_an_address_opens_a_view_that_fits_the_screen(report: Path, chromium, sc
             page.evaluate(GO, address)
             assert page.locator(".view figure").count() >= SCREENFUL
             assert page.evaluate("document.scrollingElement.scrollWidth") == SIZES[size]["width"]
+            hidden = "(boxes) => boxes.map((box) => box.scrollWidth - box.clientWidth)"
+            assert page.locator(".cards .scroll, .matrix .scroll").evaluate_all(hidden) == [0, 0, 0], (
+                "nothing is cut off"
+            )
             page.screenshot(path=screenshots / f"click-{size}-{len(address)}.png")
 
 
