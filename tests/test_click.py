@@ -287,3 +287,4 @@ def test_a_cell_of_a_review_shows_what_changed(project: Project, chromium: Brows
         assert sum(1 if note == "now" else -1 for *_, note in shown) == matrix[label, prediction]
         assert len({row[0] for row in change_rows(change)}) > len(shown), "the rest is behind other cells"
         assert page.locator(".view .tile:not(.none)").count() > 0
+        assert "plots/errors/cnn.png in workspace: not made from its predictions (dvc.lock)" in page.content()
