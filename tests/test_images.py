@@ -15,11 +15,10 @@ from tools.common.templates import html_page
 
 from .reviews import of_models
 
-LABEL = np.array([0, 1, 2])
-BASE = of_models(
-    LABEL, np.array([[0, 2, 2], [1, 2, 2], [0, 0, 2]]), np.array([[0.5, 0.6, 1], [0.9, 0.9, 1], [1, 0.7, 1]])
-)
-ONE = of_models(LABEL, np.array([0, 2, 1]), np.array([0.5, 0.6, 0.7]))
+LABEL = np.array([0, 1, 2, 3])
+PROBABILITY = np.array([[0.5, 0.6, 1, 1], [0.9, 0.9, 1, 1], [1, 0.7, 1, 1]])
+BASE = of_models(LABEL, np.array([[0, 2, 2, 3], [1, 2, 2, 3], [0, 0, 2, 3]]), PROBABILITY)
+ONE = of_models(LABEL, np.array([0, 2, 1, 3]), np.array([0.5, 0.6, 0.7, 1]))
 
 
 def test_errors_have_a_row_for_each_wrong_prediction_most_confident_first() -> None:
@@ -29,7 +28,7 @@ def test_errors_have_a_row_for_each_wrong_prediction_most_confident_first() -> N
         [1, 1, 2, 0.75, 2, 3],
         [1, 1, 0, 0.7, 1, 3],
     ]
-    assert error_rows(of_models(LABEL, LABEL, np.ones(3))) == []
+    assert error_rows(of_models(LABEL, LABEL, np.ones(4))) == []
     (row,) = error_rows(of_models(np.array([1]), np.array([[0], [0]]), np.array([1.7e308])))
     assert row == [0, 1, 0, 1, 2, 2], "a stranger's file has no number that JSON lacks"
 
@@ -49,9 +48,9 @@ def test_changes_add_up_to_the_matrix_that_shows_them() -> None:
         before, of_base, now, of_head = map(int, re.findall(r"\d+", note))
         matrix[label, prediction] += now / of_head - before / of_base
     np.testing.assert_allclose(matrix, change.confusion_difference(), atol=1e-12)
-    same_size = Comparison("net", BASE, of_models(LABEL, np.array([[0, 2, 2]] * 3), np.ones(3)))
+    same_size = Comparison("net", BASE, of_models(LABEL, np.array([[0, 2, 2, 3]] * 3), np.ones(4)))
     assert {row[4] for row in change_rows(same_size)} == {"2 → 3 seeds", "1 → 0 seeds"}
-    other = of_models(LABEL, np.array([0, 1, 1]), np.ones(3))
+    other = of_models(LABEL, np.array([0, 1, 1, 3]), np.ones(4))
     assert [row[2:] for row in change_rows(Comparison("net", ONE, other))] == [[1, 1, "now"], [2, 0.6, "in base"]]
     assert change_rows(Comparison("net", ONE, ONE)) == []
 
@@ -76,11 +75,11 @@ def test_images_are_shown_in_their_proportions(shape: tuple[int, ...], size: tup
 
 
 def test_an_image_has_its_place_in_rows_of_25() -> None:
-    images = {index: np.zeros((8, 8), np.uint8) for index in range(100, 160)}
+    images = {index: np.zeros((8, 4), np.uint8) for index in range(100, 160)}
     sheet = Sheet.of(images, images)
     places = [sheet.position(index) for index in (100, 124, 125, 159, 160)]
-    assert places == ["0px 0px", "-1536px 0px", "0px -64px", "-576px -128px", ""]
-    assert "background-size: 1600px auto;" in sheet.style
+    assert places == ["0px 0px", "-768px 0px", "0px -64px", "-288px -128px", ""]
+    assert "background-size: 800px auto;" in sheet.style
     assert Sheet.of({}, [1]).places == {}
 
 

@@ -23,7 +23,10 @@
     const what = `test image ${index}, label ${names[label]}, read as ${names[prediction]}`;
     const tile = make("span", { class: "tile", role: "img", "aria-label": what });
     if (place === undefined) tile.classList.add("none");
-    else tile.style.backgroundPosition = `${-(place % columns) * size[0]}px ${-Math.floor(place / columns) * size[1]}px`;
+    else {
+      const [row, column] = [Math.floor(place / columns), place % columns];
+      tile.style.backgroundPosition = `${-column * size[0]}px ${-row * size[1]}px`;
+    }
     return tile;
   }
 
@@ -35,7 +38,8 @@
 
   function figure(row) {
     const [index, label, prediction, probability] = row;
-    const small = make("span", { class: "soft" }, `#${index} · ${(100 * probability).toFixed(1)}%`, make("br", {}), note(row));
+    const which = `#${index}\u00a0·\u00a0${(100 * probability).toFixed(1)}%`;
+    const small = make("span", { class: "soft" }, which, make("br", {}), note(row));
     const what = make("div", { class: "cut" }, `${names[label]} read as ${names[prediction]}`);
     return make("figure", { tabindex: -1 }, picture(row), make("figcaption", {}, what, small));
   }
@@ -50,7 +54,7 @@
       grid.append(...chosen.slice(shown, shown + SCREENFUL).map(figure));
       const left = chosen.length - grid.children.length;
       more.hidden = left === 0;
-      more.textContent = `show ${Math.min(left, SCREENFUL)} more of ${left}`;
+      more.textContent = left > SCREENFUL ? `show ${SCREENFUL} of ${left} more` : `show ${left} more`;
       return grid.children[shown];
     }
     add();
@@ -77,12 +81,14 @@
     view.append(...images(chosen), make("a", { href: `#${name}` }, "close"));
   }
 
-  // The rows of images that `better` gets right and `worse` wrong: their share of right seeds differs by more than half.
+  // The rows of images that `better` gets right and `worse` wrong: the share of right seeds differs by more than half.
   function newlyRight(better, worse) {
     const wrong = new Map(architectures.get(better).map((row) => [row[0], row[5]]));
     const given = new Map();
     for (const row of architectures.get(worse)) {
-      if (2 * (row[5] - (wrong.get(row[0]) || 0)) > seeds && row[4] > (given.get(row[0])?.[4] || 0)) given.set(row[0], row);
+      const [index, , , , count, seedsWrong] = row;
+      const gained = seedsWrong - (wrong.get(index) || 0);
+      if (2 * gained > seeds && count > (given.get(index)?.[4] || 0)) given.set(index, row);
     }
     return [...given.values()].sort((one, other) => other[3] - one[3] || one[0] - other[0]);
   }
