@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from stages.results import tables
-from stages.results.pictures import confusion_matrix, digit_sheet, png, save
+from stages.results.pictures import confusion_matrix, image_sheet, png, save
 from stages.support.errors import printable
 from tools.common import charts
 
@@ -35,11 +35,11 @@ def place_of(text: Text) -> Bbox:
 
 def figures(name: str) -> list[Figure]:
     """All pictures whose heading names the data set."""
-    counts = tables.confusion(np.arange(3), np.arange(3)[np.newaxis], 3)
+    counts = tables.confusion(np.arange(3), np.arange(3)[np.newaxis], range(3))
     row = {"accuracy": 0.9, "low": 0.8, "high": 0.95, "confidence": 0.95, "published": np.nan}
     curve = {"epoch": [1], "split": "train", "metric": charts.CURVES[0], "value": 1.0}
     return [
-        digit_sheet(np.zeros((2, 8, 8)), ["l=0", "l=1"], f"{name}: training images from index 0"),
+        image_sheet(np.zeros((2, 8, 8)), ["l=0", "l=1"], f"{name}: training images from index 0"),
         confusion_matrix(counts, counts, f"cnn on {name}: confusion matrix of the test images"),
         charts.comparison(pd.DataFrame({"architecture": ["cnn"]} | row), f"Architectures on {name}"),
         charts.training_curves(pd.DataFrame({"architecture": "cnn"} | curve), f"Training on {name}"),
@@ -59,7 +59,7 @@ def test_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
         assert not heading.get_parse_math()
 
     path = printable(f"{name}.png")
-    figure = digit_sheet(np.zeros((1, 8, 8)), [path], "cnn")
+    figure = image_sheet(np.zeros((1, 8, 8)), [path], "cnn")
     png(figure)
     (title,) = figure.axes[0].texts
     assert (title.get_text(), title.get_parse_math()) == (path, False)

@@ -9,7 +9,7 @@ from stages.results import tables
 PREDICTIONS = pd.DataFrame(
     {"label": [0, 0, 0, 1, 1, 2], "prediction": [0, 1, 1, 1, 0, 2], "probability": [0.9, 0.8, 0.6, 0.7, 0.8, 1.0]}
 )
-COUNTS = tables.confusion(PREDICTIONS["label"].to_numpy(), PREDICTIONS["prediction"].to_numpy(), classes=4)
+COUNTS = tables.confusion(PREDICTIONS["label"].to_numpy(), PREDICTIONS["prediction"].to_numpy(), classes=range(4))
 
 
 def test_confusion_has_labels_as_rows_and_every_class() -> None:
