@@ -122,7 +122,8 @@ def test_a_digit_is_boxed_and_centred_like_mnist(shape: tuple[int, int]) -> None
 BAD_PLACES = {
     "text.npz": "not a data set: File is not a zip file",
     "names.npz": "found x\\n\\x1b[31mtrain",
-    "folder": "no such file",
+    "folder": "expected folders of 2 to 256 classes",
+    "nowhere.npz": "no such file",
     "ftp://127.0.0.1/mnist.npz": "cannot download: No connection adapters were found",
     "file:///etc/passwd": "cannot download: No connection adapters were found",
     "http://[::1/mnist.npz": "cannot download",
