@@ -12,6 +12,7 @@ import pytest
 from stages.data import download
 from stages.data.archive import write_archive
 from stages.fetch import fetch, read_place
+from stages.support.params import Source
 
 from .conftest import tiny_archive
 from .test_fetch import source
