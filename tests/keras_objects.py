@@ -29,6 +29,7 @@ OWN_EXAMPLES = {
     "RandomColorJitter": {"brightness_factor": 0.5, "contrast_factor": 0.5},  # by default, it changes nothing
     "RandomPosterization": {"factor": 4},
 }
+COLOUR = {"branches": [[], *([{"Rescaling": {"scale": scale}}] for scale in (0.5, 0.2))]}  # of grey images
 # what a layer takes that does not take images, by the end of its name
 SHAPES = {"ConvLSTM1D": [6, 6, 4], "ConvLSTM2D": [2, 3, 6, 4], "ConvLSTM3D": [2, 3, 3, 2, 4], "3D": [4, 3, 3, 4]}
 SHAPES |= {end: [12, 12] for end in ("1D", "GRU", "LSTM", "SimpleRNN")}
@@ -63,6 +64,8 @@ def example(kind: Kind, name: str) -> dict[str, Any]:
 
 def _before(name: str) -> list[Any]:
     """The layers that make an image of what a layer takes."""
+    if name in ("RandomColorDegeneration", "RandomHue", "RandomSaturation"):
+        return [{"Concatenate": COLOUR}]
     if name.startswith("Rand") or name in ("AugMix", "AutoContrast", "Equalization", "Solarization"):
         return []  # augmentations take images
     if name == "RepeatVector":

@@ -45,7 +45,6 @@ _REASONS = {
     "it does not take images as numbers": "CategoryEncoding Discretization Embedding HashedCrossing Hashing InputLayer "
     "IntegerLookup Masking MelSpectrogram ReversibleEmbedding STFT STFTSpectrogram StringLookup TextVectorization",
     "it changes labels together with images": "CutMix MixUp MaxNumBoundingBoxes",
-    "it takes images in colour": "RandomColorDegeneration RandomHue RandomSaturation",
     "labels are one-hot here; use CategoricalCrossentropy": "CategoricalGeneralizedCrossEntropy Circle CTC "
     "SparseCategoricalCrossentropy",
     "in batches of any size, Keras puts the first image, distorted, in place of others": "RandomElasticTransform",
