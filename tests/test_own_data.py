@@ -6,11 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from stages.data.archive import write_archive
 from stages.data.places import unseen
 from stages.support.params import Source
 from tools.common.revision import Revision
+from tools.common.surroundings import copy_own_data
+from tools.common.unseen import unseen_by_review
 from tools.review.stages import stale
 
 from .conftest import Project, tiny_archive
@@ -93,6 +96,26 @@ def test_what_dvc_add_tracks_reaches_a_clone_and_its_review(project: Project, tm
     tracked.write_text(tracked.read_text().replace("md5: ", "md5: 0", 1))
     (clone.path / OWN).unlink()
     assert stale(Revision("clone", None, clone.path)) == ["fetch: data/own modified"]
+
+
+def test_a_folder_that_dvc_add_tracks_reaches_a_clone(project: Project, tmp_path: Path) -> None:
+    for number in range(30):
+        (path := project.path / f"data/own/pets/{number % 3}/{number}.png").parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+    read_from(project, "data/own/pets")
+    project.run("dvc", "add", "-q", "data/own/pets")
+    project.repro("fetch")
+    project.commit("tracked by DVC")
+    assert "fetch: data/own modified" not in stale(Revision("here", None, project.path))
+    clone = project.git_clone(tmp_path / "clone")
+    reason = "data/own/pets.dvc in clone: git does not have the list of files of this folder"
+    assert unseen_by_review(Revision("clone", None, clone.path)) == [f"not looked at: data/own/pets: {reason}"]
+    assert "fetch: data/own modified" not in stale(Revision("clone", None, clone.path))
+    clone.run("dvc", "cache", "dir", "--local", str(project.path / ".dvc/cache"))
+    clone.run("dvc", "checkout", "-q", "data/own/pets.dvc")
+    assert "data/own" not in clone.run("dvc", "status", "fetch").stdout
+    (clone.path / "data/own/pets/0/0.png").unlink()
+    assert "fetch: data/own modified" in stale(Revision("clone", None, clone.path))
 
 
 def test_a_file_that_is_there_and_damaged_is_an_error_and_no_earlier_copy_stands_in(project: Project) -> None:
@@ -187,6 +210,22 @@ def test_a_review_says_that_git_does_not_have_the_file(project: Project) -> None
     project.run("dvc", "commit", "--force", "-q", "fetch")
     project.commit("pinned")
     assert "not looked at" not in review(project, "HEAD~1", "HEAD")
+
+
+def test_a_copy_of_the_project_has_the_own_data_and_writes_nothing_behind_links(tmp_path: Path, monkeypatch) -> None:
+    here, copy, away = tmp_path / "here", tmp_path / "copy", tmp_path / "away"
+    for name in ("a.npz", "pets/cat/1.png", "link/c.npz", "kept.npz"):
+        (here / "data/own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / "data/own" / name).write_text("here")
+    (copy / "data/own").mkdir(parents=True)
+    away.mkdir()
+    (copy / "data/own/link").symlink_to(away)
+    (copy / "data/own/kept.npz").write_text("there")
+    monkeypatch.chdir(here)
+    copy_own_data(copy)
+    texts = {str(path.relative_to(copy / "data/own")): path.read_text() for path in copy.rglob("*.*") if path.is_file()}
+    assert texts == {"a.npz": "here", "pets/cat/1.png": "here", "kept.npz": "there"}
+    assert not any(away.iterdir())
 
 
 def test_reproduce_takes_data_that_git_ignores(project: Project) -> None:

@@ -172,7 +172,9 @@ class Revision:
         ignored = _ignored(rules.read_text("utf-8") if rules.exists() else "")
         md5s = {name: self._md5(f"{path}/{name}") for name in names if not ignored.match_file(f"{path}/{name}")}
         for name in [name for name in md5s if name.endswith(".dvc")]:  # in git in place of what `dvc add` tracks
-            md5s.setdefault(name.removesuffix(".dvc"), self._tracked_md5(f"{path}/{name}"))
+            tracked = name.removesuffix(".dvc")
+            if not any(other == tracked or other.startswith(f"{tracked}/") for other in md5s):
+                md5s[tracked] = self._tracked_md5(f"{path}/{name}")
         files = [{"md5": md5s[name], "relpath": name} for name in sorted(md5s)]
         return _md5(json.dumps(files).encode()) + ".dir"
 
@@ -183,9 +185,12 @@ class Revision:
         return _md5(self.read(path) or b"")
 
     def _tracked_md5(self, path: str) -> str:
-        """Reads the MD5 that `dvc add` recorded in a .dvc file."""
+        """Reads the MD5 that `dvc add` recorded for a file; raises `PipelineError` for a folder."""
         with unreadable(f"{path} in {self}", "what dvc add writes"):
-            return str(self.read_yaml(path)["outs"][0]["md5"])
+            md5 = str(self.read_yaml(path)["outs"][0]["md5"])
+        if md5.endswith(".dir"):
+            raise PipelineError(f"{path} in {self}: git does not have the list of files of this folder")
+        return md5
 
     def _names(self, folder: str) -> list[str] | None:
         """Lists the paths of all files in a folder, relative to it; `None` if it is no folder."""

@@ -164,7 +164,7 @@ def emulated_python(folder: Path, processor: str) -> Path:
 
 def copy_own_data(to: Path) -> None:
     """Copies one's own data sets, which git ignores, into a copy of the project."""
-    for path in OWN.rglob("*.npz"):
+    for path in OWN.rglob("*"):
         copy = to / path
         if path.is_file() and not copy.exists() and copy.parent.resolve() == to.resolve() / path.parent:
             copy.parent.mkdir(parents=True, exist_ok=True)
