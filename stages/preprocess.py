@@ -4,13 +4,9 @@ Writes float32 images in [0, 1] and one-hot labels, for training and for testing
 """
 
 import argparse
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from stages.common.files import read_bytes
 from stages.common.prepared import IMAGES, LABELS, Dataset, write_npy
@@ -20,7 +16,7 @@ from stages.support.dvc_cache import made_by
 from stages.support.errors import PipelineError, command
 from stages.support.params import load_params, mistake
 from stages.support.paths import output_path
-from stages.support.progress import finish
+from stages.support.progress import finish, with_bar
 from stages.support.versions import check_versions
 
 CHUNK = 4096  # images; 12.8 MB of float32 at 28 x 28
@@ -53,8 +49,7 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 def prepare(images: np.ndarray, labels: np.ndarray, dataset: Dataset, pixel_max: float, folder: Path) -> None:
     """Writes the files of a split into `folder`, from uint8 images, as in the archive, and labels (n,)."""
     chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
-    bar: dict[str, Any] = {"console": Console(stderr=True), "transient": True, "disable": not sys.stderr.isatty()}
-    scaled = (scale_images(images[chunk], pixel_max) for chunk in track(chunks, f"{folder.name} images", **bar))
+    scaled = (scale_images(images[chunk], pixel_max) for chunk in with_bar(chunks, f"{folder.name} images"))
     write_npy(folder / IMAGES, scaled, (len(images), *dataset.image))
     encoded = (one_hot(labels[chunk], dataset.classes) for chunk in chunks)
     write_npy(folder / LABELS, encoded, (len(labels), dataset.classes))

@@ -76,11 +76,9 @@ def _size(path: str, mode: str, blob: str) -> int:
     size = int(git("cat-file", "-s", blob))
     _limit(path, size, LARGEST)
     content = git("cat-file", "blob", blob)
-    is_kind = content.startswith(PNG) if path.endswith(".png") else _is_text(content)
-    if not is_kind:
-        raise PipelineError(
-            f"{path}: expected {'a PNG picture' if path.endswith('.png') else 'text'}, found other bytes"
-        )
+    is_picture = path.endswith(".png")
+    if not (content.startswith(PNG) if is_picture else _is_text(content)):
+        raise PipelineError(f"{path}: expected {'a PNG picture' if is_picture else 'text'}, found other bytes")
     return size
 
 

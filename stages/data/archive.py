@@ -21,8 +21,7 @@ from stages.data import forms
 from stages.support.errors import PipelineError, unreadable
 from stages.support.json import read_as
 
-MEMBERS = "x_train", "y_train", "x_test", "y_test"  # in the order of the file
-NAMES = "class_names"  # a further one, if the classes have names
+MEMBERS = tuple(forms.NAMES)  # in the order of the file
 MAX_BYTES = 2**31  # of the arrays together; MNIST has 55 MB
 MAX_SIDE = 1000  # pixels
 MAX_HEADER = 1000  # characters; NumPy writes 118
@@ -80,7 +79,7 @@ def read_archive(file: Path | BinaryIO, name: str = "", first_label: int = 0) ->
             raise PipelineError(f"{where}: expected arrays of at most {MAX_BYTES:,} bytes together, found {total:,}")
         arrays = {key: _read_member(container, info) for key, info in infos.items()}
     notes = [f"{member} as {key}" for key, member in members.items() if member != key]
-    class_names = tuple(map(str, arrays.pop(NAMES, np.array([])).ravel()))
+    class_names = tuple(map(str, arrays.pop(forms.CLASS_NAMES, np.array([])).ravel()))
     forms.convert(arrays, first_label, where, notes)
     _check(arrays, where)
     if notes:
@@ -134,7 +133,7 @@ def write_archive(path: Path, archive: Archive) -> None:
     """Writes the archive canonically: the same arrays give the same bytes."""
     arrays: dict[str, Any] = {name: np.ascontiguousarray(getattr(archive, name)) for name in MEMBERS}
     if archive.class_names:
-        arrays[NAMES] = np.array(archive.class_names)
+        arrays[forms.CLASS_NAMES] = np.array(archive.class_names)
     with replacing(path) as partial, partial.open("wb") as stream:
         np.savez(stream, **arrays)
 

@@ -6,17 +6,15 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
-from rich.console import Console
-from rich.progress import track
 
 from stages.common.prepared import MAX_CLASSES
 from stages.data.archive import MAX_BYTES, MAX_SIDE, Archive
 from stages.support.errors import PipelineError, one_line, printable
 from stages.support.params import ImageForm
+from stages.support.progress import with_bar
 
 FORMATS = "PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -174,8 +172,7 @@ def _common_form(folder: Path, pictures: list[Picture], form: ImageForm) -> tupl
 def _load(pictures: list[Picture], size: tuple[int, int], mode: str) -> np.ndarray:
     """Decodes pictures: uint8 (n, height, width), or with 3 channels."""
     images = np.empty((len(pictures), *size, *([3] if mode == "RGB" else [])), np.uint8)
-    bar: dict[str, Any] = {"console": Console(stderr=True), "transient": True, "disable": not sys.stderr.isatty()}
-    for index, picture in enumerate(track(pictures, "pictures", **bar)):
+    for index, picture in enumerate(with_bar(pictures, "pictures")):
         try:
             images[index] = _decode(picture.path, size, mode)
         except Exception as error:  # as above

@@ -6,13 +6,13 @@ import numpy as np
 
 from stages.support.errors import PipelineError
 
-NAMES = {
+NAMES = {  # of each array: its own, and those that other files use
     "x_train": ("x_train", "X_train", "train_images", "train_x", "train_X", "images_train"),
     "y_train": ("y_train", "Y_train", "train_labels", "train_y", "train_Y", "labels_train"),
     "x_test": ("x_test", "X_test", "test_images", "test_x", "test_X", "images_test"),
     "y_test": ("y_test", "Y_test", "test_labels", "test_y", "test_Y", "labels_test"),
 }
-OPTIONAL = "class_names"
+CLASS_NAMES = "class_names"  # a further array, if the classes have names
 CHANNELS = 1, 3  # of an image: grey, and red, green, blue
 HINT = "see 'Archives' in docs/data.md for how to convert it"
 
@@ -32,7 +32,7 @@ def find_members(present: Sequence[str], where: str) -> dict[str, str]:
             actual = f"both {' and '.join(matching)}" if matching else listed or "none"
             raise unexpected(where, f"the arrays {', '.join(NAMES)}", actual)
         members[key] = matching[0]
-    return members | ({OPTIONAL: OPTIONAL} if OPTIONAL in present else {})
+    return members | ({CLASS_NAMES: CLASS_NAMES} if CLASS_NAMES in present else {})
 
 
 def convert(arrays: dict[str, np.ndarray], first_label: int, where: str, notes: list[str]) -> None:

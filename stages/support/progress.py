@@ -3,15 +3,25 @@
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    track,
+)
 
 from stages.support.processes import DVC_STAGE, REPRO_FOLDER
+
+T = TypeVar("T")
 
 
 def events_file(folder: Path, stage: str) -> Path:
@@ -34,6 +44,11 @@ def read_events(folder: Path, stage: str) -> list[dict[str, Any]]:
     path = events_file(folder, stage)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]  # the last may be cut
+
+
+def with_bar(items: Sequence[T], what: str) -> Iterable[T]:
+    """Yields the items, and shows a bar on a terminal meanwhile."""
+    return track(items, what, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 def finish(result: str) -> None:
