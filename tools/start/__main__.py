@@ -61,7 +61,7 @@ def edited(archive: Archive, source: dict[str, Any], counts: str) -> dict[Path, 
     texts = {page: page.read_text(encoding="utf-8") for page in (*Path().glob("*.md"), *Path("docs").glob("*.md"))}
     template = Template(Path(__file__).with_name("README.md").read_text(encoding="utf-8"))
     readme = template.substitute(name=escaped(source["dataset"]), counts=counts)
-    texts[README] = readme + "".join(texts[README].partition("## Layout")[1:])
+    texts[README] = readme + "".join(texts[README].partition("## Documentation")[1:])
     texts = {page: re.sub(MARKED, "", text) for page, text in texts.items() if str(page) not in GONE}
     texts[DVC_YAML] = with_lines(DVC_YAML.read_text(encoding="utf-8"), "artifacts").rstrip() + "\n"
     lines = "".join(f"      {to_yaml({key: value}, flow=True).strip()[1:-1]}\n" for key, value in source.items())
