@@ -15,8 +15,8 @@ from pathlib import Path
 from stages.support.errors import PipelineError, command, one_line
 
 MB = 1_000_000
-LARGEST = 5 * MB  # bytes of one file; those of MNIST have up to 0.35 MB
-MOST = 50 * MB  # bytes of the patch, and of all files that it changes
+MAX_FILE = 5 * MB  # bytes of one file; those of MNIST have up to 0.35 MB
+MAX_PATCH = 50 * MB  # bytes of the patch, and of all files that it changes
 NAME = r"[\w-][\w.-]*"
 RESULTS = rf"dvc\.lock|data/raw/{NAME}\.json|metrics/({NAME}/)*{NAME}\.(json|md)|plots/({NAME}/)*{NAME}\.(csv|json|png)"
 DELETED, PLAIN_FILE = "000000", "100644"
@@ -39,7 +39,7 @@ def make_commit(patch: Path, parent: str) -> str:
     It has the parent's date, so that the same results always give the same commit. Raises `PipelineError` if the patch
     does not apply to the parent, or changes anything but results.
     """
-    _limit(str(patch), patch.stat().st_size, MOST)
+    _limit(str(patch), patch.stat().st_size, MAX_PATCH)
     if not patch.stat().st_size:
         return ""
     with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +47,7 @@ def make_commit(patch: Path, parent: str) -> str:
         git("read-tree", parent, **index)
         git("apply", "--cached", str(patch.resolve()), **index)
         tree = git("write-tree", **index).decode().strip()
-    _limit(str(patch), sum(_size(*change) for change in _changes(parent, tree)), MOST)
+    _limit(str(patch), sum(_size(*change) for change in _changes(parent, tree)), MAX_PATCH)
     date = git("show", "--no-patch", "--format=%cI", parent).decode().strip()
     who = {
         f"GIT_{role}_{key}": value
@@ -74,7 +74,7 @@ def _size(path: str, mode: str, blob: str) -> int:
     if mode != PLAIN_FILE:
         raise PipelineError(f"{path}: expected a plain file (mode {PLAIN_FILE}), found mode {mode}")
     size = int(git("cat-file", "-s", blob))
-    _limit(path, size, LARGEST)
+    _limit(path, size, MAX_FILE)
     content = git("cat-file", "blob", blob)
     is_picture = path.endswith(".png")
     if not (content.startswith(PNG) if is_picture else _is_text(content)):

@@ -17,7 +17,7 @@ from stages.support.params import mistake
 
 RAY_ADDRESS = "RAY_ADDRESS"  # Ray's environment variable: the cluster that trains
 CGROUPS = Path("/sys/fs/cgroup")  # where Linux shows control groups, of version 1 or 2
-OWN = Path("/proc/self/cgroup")  # lists those of this process
+OWN_CGROUPS = Path("/proc/self/cgroup")  # lists those of this process
 TENSORFLOW = 8e8  # bytes that a training takes, besides the images, of which all trainings share one copy
 MNIST_BYTES = 60_000 * 28 * 28 * 4  # of its training images
 # Of a control group: its limit, a file or a figure in memory.stat; the file of its use; and the prefix in memory.stat
@@ -31,7 +31,7 @@ LIMITS = (
 RECLAIMED = ("active_file", "inactive_file")  # in memory.stat: what the kernel takes back when memory is short
 
 
-def trainings_at_once(images: int = MNIST_BYTES, root: Path = CGROUPS, own: Path = OWN) -> int:
+def trainings_at_once(images: int = MNIST_BYTES, root: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
     """Returns how many trainings to run side by side: one per core, or as many as memory allows, but at least one.
 
     Args:
@@ -42,7 +42,7 @@ def trainings_at_once(images: int = MNIST_BYTES, root: Path = CGROUPS, own: Path
     return max(1, min(cores(root, own), int((free_memory(root, own) - images) / TENSORFLOW)))
 
 
-def cores(root: Path = CGROUPS, own: Path = OWN) -> int:
+def cores(root: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
     """Returns the processor cores that this process may use; a part of one counts as one."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([usable, *(math.ceil(quota) for quota in _quotas(root, own))]))
@@ -57,13 +57,13 @@ def _quotas(root: Path, own: Path) -> Iterator[float]:
                     yield int(quota) / int(period)
 
 
-def total_memory(root: Path = CGROUPS, own: Path = OWN) -> int:
+def total_memory(root: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
     """Returns the bytes of memory that this process may use, those already in use among them."""
     limits = [limit for limit, _ in _memory_limits(root, own)]
     return min([psutil.virtual_memory().total, *_ulimits(), *limits])
 
 
-def free_memory(root: Path = CGROUPS, own: Path = OWN) -> int:
+def free_memory(root: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
     """Returns the bytes of memory that are left for this process and those that it starts."""
     left = [limit - used for limit, used in _memory_limits(root, own)]
     return max(0, min([psutil.virtual_memory().available, *_ulimits(), *left]))

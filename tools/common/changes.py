@@ -17,7 +17,7 @@ from tools.common.revision import Revision
 from tools.common.statistics import Difference, accuracy_interval, difference, holm
 
 MAJORITY = 0.5  # an image is fixed or broken if the share of seeds that get it right changes by more
-DECIMALS = 6  # of probabilities, where the base's params.yaml has none
+DEFAULT_DECIMALS = 6  # of probabilities, where the base's params.yaml has none
 SAME_PREDICTIONS = "same predictions"
 SAME = "no evidence of a change"
 BETTER, WORSE = "evidence of a change for the better", "evidence of a change for the worse"
@@ -58,7 +58,7 @@ class Comparison(Change):
     base: Predictions
     head: Predictions
     several: int = 0  # architectures whose predictions differ, for which p is adjusted
-    decimals: int = DECIMALS  # of the recorded probabilities
+    decimals: int = DEFAULT_DECIMALS  # of the recorded probabilities
 
     @property
     def changed(self) -> bool:
@@ -189,7 +189,7 @@ def data_change(base: Revision, head: Revision) -> str:
 def changes(base: Revision, head: Revision) -> list[Change]:
     """Compares all architectures in either side's params.yaml, by name; p is adjusted over those that differ."""
     before = after = set(architectures_of(base))
-    other_data, decimals = "", DECIMALS
+    other_data, decimals = "", DEFAULT_DECIMALS
     with suppress(PipelineError):  # of another version of this project
         decimals = base.section("evaluate", Evaluate).decimals
     try:

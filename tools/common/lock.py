@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from stages.support.dvc_cache import LOCK
 from stages.support.errors import PipelineError
 from stages.support.notation import explain
 from stages.support.yaml import read_yaml
 from tools.common.predictions import architectures_of
 from tools.common.revision import Revision
 
-LOCK = Path("dvc.lock")
 # As DVC writes it anew: its version, then one block an entry. Comments, other sections and longer names are not simple.
 SIMPLE = re.compile(r"schema: '2\.0'\nstages:\n(?:  [\w@.-]+:\n(?:    .*\n)+)*")
 

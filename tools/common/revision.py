@@ -25,7 +25,7 @@ from stages.support.yaml import parse_yaml
 MAX_TOTAL = 4_000_000_000  # bytes read of one commit, together
 MAX_FILES = 20_000  # in a folder
 MAX_SECONDS = 300  # for one git command
-FILES, FOLDER = ("100644", "100755"), "040000"  # modes in git; others are of links
+FILE_MODES, FOLDER_MODE = ("100644", "100755"), "040000"  # modes in git; others are of links
 OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_LITERAL_PATHSPECS": "1"}  # reads what is here, by the path as it is written
 _read_bytes: Counter[str] = Counter()  # of each commit
 T = TypeVar("T", bound=Section)
@@ -80,8 +80,8 @@ def _read(commit: str, path: str) -> bytes | None:
     if entry is None:
         return None
     mode, digest, size = entry
-    if mode not in FILES:
-        kind = "folder" if mode == FOLDER else "link"
+    if mode not in FILE_MODES:
+        kind = "folder" if mode == FOLDER_MODE else "link"
         raise PipelineError(f"{path} in {commit[:7]}: expected a file, found a {kind}")
     _check_size(size, f"{path} in {commit[:7]}")
     _read_bytes[commit] += size
@@ -201,7 +201,7 @@ class Revision:
                 self._check_count(len(paths), folder)
                 return [str(path.relative_to(root)) for path in paths if path.is_file()] if root.is_dir() else None
         entry = _entry(self.commit, folder)
-        if entry is None or entry[0] != FOLDER:
+        if entry is None or entry[0] != FOLDER_MODE:
             return None
         files: list[str] = []
         folders = [folder]
@@ -209,7 +209,7 @@ class Revision:
             listed = git("ls-tree", "-z", self.commit, "--", f"{inner}/", **OFFLINE).decode(errors="replace")
             for line in listed.split("\0")[:-1]:
                 described, _, path = line.partition("\t")
-                (folders if described.startswith(FOLDER) else files).append(path)
+                (folders if described.startswith(FOLDER_MODE) else files).append(path)
             self._check_count(len(folders) + len(files), folder)
         return [path.removeprefix(f"{folder}/") for path in files]
 

@@ -21,7 +21,7 @@ from tools.common.results import OVER_ALL
 from tools.common.revision import git
 
 # Variables that would make git, DVC, Keras or matplotlib ignore the run's home, or Python its folder
-STEERING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "PYTHONSAFEPATH", "XDG_")
+REDIRECTING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "PYTHONSAFEPATH", "XDG_")
 OWN_FOLDERS = "[cache]\n    dir = cache\n[core]\n    site_cache_dir = {}\n"  # the first relative to .dvc
 
 # Another user's settings, which would change pictures, models and line endings if the project used them
@@ -76,7 +76,9 @@ class Run:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(STEERING) and name not in FIXED}
+        kept = {
+            name: text for name, text in os.environ.items() if not name.startswith(REDIRECTING) and name not in FIXED
+        }
         return kept | {
             "PATH": search_path(),
             "HOME": str(self.home),

@@ -15,9 +15,9 @@ from tools.common import results
 from tools.common.arguments import number
 from tools.digits import lookups, models
 
-LISTED = 25  # default number of rows printed and digits drawn
-MOST_SHOWN = 100  # maximum number of digits in a picture
-NAME = 18  # characters of a file's name above its digit
+DEFAULT_COUNT = 25  # default number of rows printed and digits drawn
+MAX_DRAWN = 100  # maximum number of digits in a picture
+MAX_FILE_NAME = 18  # characters of a file's name above its digit
 
 
 def print_first(rows: pd.DataFrame, count: int, noun: str, which: str = "") -> None:
@@ -36,7 +36,7 @@ def draw(
     """Draws the images of the first rows, if `--output` is given."""
     if arguments.output:
         rows = rows.head(arguments.count)
-        shown = rows.head(MOST_SHOWN)
+        shown = rows.head(MAX_DRAWN)
         chosen, dataset = images[shown["index"].to_numpy(dtype=int)], Dataset.read(results.TEST_DATA)
         titles, heading = lookups.titles(shown, names), f"{dataset.dataset}: {heading}"
         write(chosen, titles, heading, arguments.output, len(rows), dataset.photo)
@@ -45,7 +45,7 @@ def draw(
 def write(images: np.ndarray, titles: list[str], heading: str, path: Path, total: int, photo: bool = False) -> None:
     """Writes a picture of images, (n, height, width[, channels]), and prints its path, and of how many these are."""
     save(image_sheet(images, titles, heading, photo), path)
-    print(f"{path} (first {MOST_SHOWN} of {total:,})" if total > MOST_SHOWN else path)
+    print(f"{path} (first {MAX_DRAWN} of {total:,})" if total > MAX_DRAWN else path)
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -133,9 +133,9 @@ def classify(arguments: argparse.Namespace) -> None:
         print(f"{heading}:")
         print_table(rows if any(notes) else rows.drop(columns="note"))
         if arguments.output:
-            shown = rows.head(MOST_SHOWN).to_dict("records")
-            titles = [f"{row['file'][-NAME:]}\n{row['prediction']}, {row['probability']:.1%}" for row in shown]
-            write(np.stack(images[:MOST_SHOWN]), titles, heading, arguments.output, len(rows))
+            shown = rows.head(MAX_DRAWN).to_dict("records")
+            titles = [f"{row['file'][-MAX_FILE_NAME:]}\n{row['prediction']}, {row['probability']:.1%}" for row in shown]
+            write(np.stack(images[:MAX_DRAWN]), titles, heading, arguments.output, len(rows))
     if len(pictures) < len(arguments.file):
         sys.exit(1)
 
@@ -156,10 +156,10 @@ def arguments() -> argparse.Namespace:
         return added
 
     output, several, seed = (argparse.ArgumentParser(add_help=False) for _ in range(3))
-    output.add_argument("--output", type=Path, metavar="PNG", help=f"also draw at most {MOST_SHOWN} digits")
+    output.add_argument("--output", type=Path, metavar="PNG", help=f"also draw at most {MAX_DRAWN} digits")
     listed = argparse.ArgumentParser(add_help=False, parents=[output])
     listed.add_argument(
-        "--count", type=number(1), default=LISTED, metavar="N", help=f"show at most N (default: {LISTED})"
+        "--count", type=number(1), default=DEFAULT_COUNT, metavar="N", help=f"show at most N (default: {DEFAULT_COUNT})"
     )
     several.add_argument("--architecture", nargs="+", default=[], metavar="NAME", help="architectures (default: all)")
     seed.add_argument("--seed", type=number(0), metavar="S", help="of the model (default: the first of train.seeds)")

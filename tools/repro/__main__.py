@@ -24,7 +24,7 @@ from tools.repro.mend import mend, release_rwlock
 from tools.repro.plan import Plan
 from tools.repro.progress import run
 
-BASES = ("origin/main", "main")
+REVIEW_BASES = ("origin/main", "main")
 
 
 @command
@@ -120,7 +120,7 @@ def _changed_since_head(confidence: float) -> list[str]:
     if not head:
         return []
     lines = [change.summary(confidence) for change in changes(head, WORKSPACE) if change.changed]
-    base = next(filter(_commit, BASES), "HEAD")
+    base = next(filter(_commit, REVIEW_BASES), "HEAD")
     return [*(lines or ["same results as in HEAD"]), f"look at {OVERVIEW}; compare: make review BASE={base}"]
 
 

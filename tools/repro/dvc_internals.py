@@ -31,7 +31,7 @@ from stages.support.paths import output_path
 from tools.common.lock import LOCK
 from tools.repro.plan import Plan
 
-FOLDERS = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
+FOLDERS_HINT = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
 
 
 def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
@@ -45,7 +45,7 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
         with Repo() as repo:
             return _plan(repo, targets, allow_missing)
     except OSError as error:  # such as a home that is no folder
-        raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS}") from error
+        raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS_HINT}") from error
     except DvcException as error:
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status shows more"
         raise PipelineError(f"{one_line(error)}{cause}") from error

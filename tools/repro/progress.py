@@ -19,7 +19,7 @@ from tools.repro.plan import Plan
 from tools.repro.recording import in_order
 from tools.repro.schedule import Schedule, Stage
 
-EVERY = 10  # moments of the schedule: five times a second
+REDRAW_EVERY = 10  # moments of the schedule: five times a second
 
 
 def run(plan: Plan, jobs: Callable[[], int], on_cluster: int = 0, verbose: bool = False) -> None:
@@ -44,7 +44,7 @@ def run(plan: Plan, jobs: Callable[[], int], on_cluster: int = 0, verbose: bool 
         while schedule.goes_on():
             for stage in schedule.step():
                 _print_end(console, stage, Path(folder), verbose)
-            if console.is_terminal and moment % EVERY == 0:
+            if console.is_terminal and moment % REDRAW_EVERY == 0:
                 live.update(_display(schedule, total), refresh=True)
             moment += 1
     if schedule.failed:

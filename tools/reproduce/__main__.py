@@ -29,7 +29,7 @@ from tools.repro.plan import Plan
 
 NOT_REPRODUCED = 3
 SHARED = "data set"  # the space keeps it apart from names of architectures
-LISTED = 4  # maximum number of file names in a line
+MAX_LISTED = 4  # maximum number of file names in a line
 
 
 def check_environment(head: Revision) -> None:
@@ -102,8 +102,8 @@ def differences(here: Revision, head: Revision) -> dict[str, list[str]]:
 
 def describe(name: str, paths: list[str], here: Revision, head: Revision) -> str:
     """Describes which files differ, and by how much predictions and accuracy differ."""
-    more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
-    parts = [f"differs in {', '.join(paths[:LISTED])}{more}"]
+    more = f" and {len(paths) - MAX_LISTED} more" if len(paths) > MAX_LISTED else ""
+    parts = [f"differs in {', '.join(paths[:MAX_LISTED])}{more}"]
     old, new = (read_predictions(side, name) for side in (head, here))
     if old and new:
         models = dict(zip(old.seeds, old.models, strict=True))

@@ -18,7 +18,7 @@ from tools.review.content import GATES, Review
 from tools.review.page import html, markdown
 
 GATE_FAILED = 3
-CONFIDENCE = 0.95  # where the base's params.yaml has none
+DEFAULT_CONFIDENCE = 0.95  # where the base's params.yaml has none
 
 
 def confidence(base: Revision) -> float:
@@ -26,7 +26,7 @@ def confidence(base: Revision) -> float:
     try:
         return base.section("overview", Overview).confidence
     except PipelineError:
-        return CONFIDENCE
+        return DEFAULT_CONFIDENCE
 
 
 @command

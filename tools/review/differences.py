@@ -10,8 +10,8 @@ from tools.common import results
 from tools.common.predictions import architectures_of
 from tools.common.revision import Revision
 
-LONGEST = 200  # characters of a value, and items of a list, that are shown
-MOST = 500  # differences shown
+MAX_LENGTH = 200  # characters of a value, or items of a list, that are shown
+MAX_DIFFERENCES = 500  # shown
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class ValueChange:
 def _listed(value: Any) -> list[str]:
     """Formats each item of a list in a line; a value that is no list as one item."""
     items = value if isinstance(value, list) else [] if value is None else [value]
-    more = [f"… and {len(items) - LONGEST:,} more"] if len(items) > LONGEST else []
-    return [*map(_in_line, items[:LONGEST]), *more]
+    more = [f"… and {len(items) - MAX_LENGTH:,} more"] if len(items) > MAX_LENGTH else []
+    return [*map(_in_line, items[:MAX_LENGTH]), *more]
 
 
 def _in_line(item: Any, nested: bool = False) -> str:
@@ -55,7 +55,7 @@ def _in_line(item: Any, nested: bool = False) -> str:
 
 def _shortened(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"
 
 
 def _is_number(value: Any) -> bool:
@@ -64,19 +64,19 @@ def _is_number(value: Any) -> bool:
 
 
 def params_differences(base: Revision, head: Revision) -> list[ValueChange]:
-    """Lists the differences of params.yaml, by key, at most `MOST`."""
-    return _compared(str(PARAMS_PATH), _flat(base.params()), _flat(head.params()))[:MOST]
+    """Lists the differences of params.yaml, by key, at most `MAX_DIFFERENCES`."""
+    return _compared(str(PARAMS_PATH), _flat(base.params()), _flat(head.params()))[:MAX_DIFFERENCES]
 
 
 def metrics_differences(base: Revision, head: Revision) -> tuple[list[ValueChange], list[str]]:
-    """Lists the differences of the metrics, by file and key, at most `MOST`; and why files cannot be read."""
+    """Lists the differences of metrics, by file and key, at most `MAX_DIFFERENCES`; and why files cannot be read."""
     changed, unreadable = [], []
     for path in sorted({str(results.metrics(name)) for side in (base, head) for name in architectures_of(side)}):
         try:
             changed += _compared(path, *(_numbers(side, path) for side in (base, head)))
         except PipelineError as error:
             unreadable.append(str(error))
-    return changed[:MOST], unreadable
+    return changed[:MAX_DIFFERENCES], unreadable
 
 
 def _numbers(side: Revision, path: str) -> dict[str, Any]:

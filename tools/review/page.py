@@ -18,9 +18,9 @@ from tools.common.templates import data_uri, html_page, render
 from tools.review.content import Review
 from tools.review.digits import by_pair, newly_right, newly_wrong
 
-LONGEST = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
-SHOWN = 60  # digits shown as pictures, at most; all are listed
-MOST_ROWS, LARGEST = 100_000, 1e15  # of a history that is drawn: its rows, and their values
+MAX_COMMENT = 60_000  # characters of the Markdown; GitHub takes 65,536 in a comment
+MAX_DRAWN = 60  # digits shown as pictures, at most; all are listed
+MAX_ROWS, MAX_VALUE = 100_000, 1e15  # of a history that is drawn: its rows, and their values
 NO_PICTURE = Markup("")
 
 
@@ -40,15 +40,15 @@ def markdown(review: Review, url: str | None) -> str:
     link = functools.partial(_link, url)
     text = _text(review, page=False, sheet=None, missing=[], picture=link, curves=lambda _: NO_PICTURE)
     text = re.sub(r"^#", "###", text, flags=re.MULTILINE)  # smaller headings
-    if len(text) <= LONGEST:
+    if len(text) <= MAX_COMMENT:
         return text
-    return text[:LONGEST].rpartition("\n")[0] + "\n\n… cut here: too long for a comment. The HTML page has all of it.\n"
+    return text[:MAX_COMMENT].rpartition("\n")[0] + "\n\n… cut: too long for a comment. The HTML page has all of it.\n"
 
 
 def _text(review: Review, **mode: Any) -> str:
     sections = [item for item in review.changed if not item.note or item.note == NEW]
     words = {"percent": percent, "interval": interval, "better": BETTER, "worse": WORSE, "removed": REMOVED}
-    digits = {"newly_wrong": newly_wrong, "newly_right": newly_right, "by_pair": by_pair, "shown": SHOWN}
+    digits = {"newly_wrong": newly_wrong, "newly_right": newly_right, "by_pair": by_pair, "shown": MAX_DRAWN}
     return render("review.md.j2", review=review, sections=sections, **words, **digits, **mode)
 
 
@@ -85,6 +85,6 @@ def inline_curves(change: Change) -> Markup:
 
 
 def _curves(side: Predictions | None) -> pd.DataFrame | None:
-    if side is None or len(side.history) > MOST_ROWS or max(abs(row[-1]) for row in side.history) >= LARGEST:
+    if side is None or len(side.history) > MAX_ROWS or max(abs(row[-1]) for row in side.history) >= MAX_VALUE:
         return None
     return side.curves

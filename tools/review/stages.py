@@ -15,7 +15,7 @@ from tools.common.revision import Revision
 from tools.common.unseen import own_is_missing
 
 PROJECT_FILE = "dvc.yaml"
-MOST = 4  # stages or files named in a line
+MAX_LISTED = 4  # stages or files named in a line
 
 
 def stale(revision: Revision) -> list[str]:
@@ -122,10 +122,10 @@ def grouped(reasons: dict[str, list[str]]) -> list[tuple[str, str]]:
     """Groups stages of one kind (train@…) with the same reasons: pairs of the stages and the reasons."""
     groups = defaultdict(list)
     for stage, lines in reasons.items():
-        more = [f"and {len(lines) - MOST} more"] if len(lines) > MOST else []
+        more = [f"and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []
         if lines:
-            groups[stage.partition("@")[0], ", ".join([*lines[:MOST], *more])].append(stage)
+            groups[stage.partition("@")[0], ", ".join([*lines[:MAX_LISTED], *more])].append(stage)
     return [
-        (", ".join(names) if len(names) <= MOST else f"{kind} ({len(names)} stages)", lines)
+        (", ".join(names) if len(names) <= MAX_LISTED else f"{kind} ({len(names)} stages)", lines)
         for (kind, lines), names in groups.items()
     ]

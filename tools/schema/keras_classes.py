@@ -21,7 +21,7 @@ LEFT_OUT = re.compile(
 MERGING = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
 COUNTS = ("filters", "units")  # arguments that may be the number of classes
 STEPS = ("decay_steps", "first_decay_steps", "warmup_steps")  # arguments of schedules that may be in epochs
-PIXELS = [0, 1]  # the range of normalised images, for `value_range`; Keras's default is 0 to 255
+VALUE_RANGE = [0, 1]  # the range of normalised images, for `value_range`; Keras's default is 0 to 255
 IN_EPOCHS = {"type": "string", "pattern": EPOCHS.pattern}
 PYTHON = {int: "number", float: "number", str: "string", tuple: "array", list: "array"}
 WORDS = (
@@ -123,7 +123,7 @@ def _choices(kind: Kind, name: str, default: Any, text: str, needed: bool) -> li
     if name == "data_format":
         return [{"enum": ["channels_last", "channels_first"]}, {"type": "null"}]
     if name == "value_range":
-        return [{"enum": [PIXELS]}]
+        return [{"enum": [VALUE_RANGE]}]
     if kind == "schedule" and name in STEPS:
         return [{"type": "integer"}, IN_EPOCHS]
     if kind == "schedule" and name == "boundaries":

@@ -11,8 +11,8 @@ from stages.data.folders import Picture
 
 SIDE = 64  # pixels of the longer side that pictures are scaled to, so that a first run takes minutes
 DENSE_SIDE = 32  # pixels; with more, a dense layer has millions of parameters
-SMALL = 8  # pixels that convolutions and pooling end at
-SEEN = 60_000  # images that a training sees, over all epochs
+FINAL_SIDE = 8  # pixels that convolutions and pooling end at
+IMAGES_SEEN = 60_000  # images that a training sees, over all epochs
 
 
 def choose_form(pictures: Sequence[Picture]) -> dict[str, Any]:
@@ -33,9 +33,9 @@ def architectures(archive: Archive) -> str:
     count, height, width, *channels = archive.x_train.shape
     held_out = set(archive.y_train[int(count * 0.8) :].tolist())  # lacks a class if images are sorted by label
     split = ", validation_split: 0.2" if len(held_out) == archive.classes else ""
-    epochs, batch = min(max(SEEN // count, 5), 40), 128 if count >= 10_000 else 32
+    epochs, batch = min(max(IMAGES_SEEN // count, 5), 40), 128 if count >= 10_000 else 32
     convolutions, filters, shorter = "", 16, min(_within(2 * SIDE, height, width))
-    while shorter > SMALL or not convolutions:
+    while shorter > FINAL_SIDE or not convolutions:
         convolutions += f"      - Conv2D: {{filters: {filters}, kernel_size: 3, padding: same, activation: relu}}\n"
         convolutions += "      - MaxPooling2D: {pool_size: 2}\n" if shorter > 1 else ""
         filters, shorter = min(2 * filters, 64), shorter // 2

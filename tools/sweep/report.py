@@ -11,9 +11,9 @@ import pandas as pd
 import yaml
 
 from stages.common.files import write_text
+from stages.support.yaml import WIDTH
 from tools.sweep.search import Search
 
-WIDTH = 118  # of a line of the block, as params.yaml has
 PICTURES = {
     "optimization_history": "Accuracy on held-out images, trial by trial",
     "intermediate_values": "Accuracy after each epoch; short curves were ended early",

@@ -16,8 +16,8 @@ from stages.support.notation import explain, found_value
 from stages.support.params import Params
 from stages.support.yaml import read_yaml
 
-DIGITS = 3  # significant ones of a float, so that the winner can be read
-LABEL = 15  # characters
+SIGNIFICANT_DIGITS = 3  # of a float, so that the winner can be read
+MAX_LABEL = 15  # characters
 KERAS_NAME = r"'([A-Z]\w+)'"
 
 Options = CategoricalDistribution | IntDistribution | FloatDistribution
@@ -33,7 +33,7 @@ def _label(index: int, option: Any) -> Any:
     """Returns an option as Optuna takes it: of mappings and lists, the number and the Keras objects in it."""
     if not isinstance(option, dict | list):
         return option
-    return textwrap.shorten(f"{index}: {' '.join(re.findall(KERAS_NAME, str(option)))}", LABEL, placeholder=" …")
+    return textwrap.shorten(f"{index}: {' '.join(re.findall(KERAS_NAME, str(option)))}", MAX_LABEL, placeholder=" …")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Space:
             number = pick(path, limits)
             if isinstance(limits, IntDistribution):
                 return number
-            return min(max(float(f"{number:.{DIGITS}g}"), limits.low), limits.high)
+            return min(max(float(f"{number:.{SIGNIFICANT_DIGITS}g}"), limits.low), limits.high)
         return {key: self._fill(item, f"{path}.{key}" if path else str(key), pick) for key, item in value.items()}
 
     def _choice(self, value: dict[str, Any], path: str) -> CategoricalDistribution:

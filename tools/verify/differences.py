@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-SHOWN = 16  # bytes of each side
+SHOWN_BYTES = 16  # bytes of each side
 
 Names = tuple[str, str]  # what to call the two sides
 
@@ -52,8 +52,8 @@ def _byte_difference(first: bytes, second: bytes, names: Names) -> list[str]:
     offset = int(places[0]) if len(places) else common
     line = "" if b"\0" in first + second else f", line {first[:offset].count(10) + 1}"
     lines = [f"{len(first):,} and {len(second):,} bytes, {count:,} different, the first at offset {offset:,}{line}"]
-    for name, shown in zip(names, (first[offset:][:SHOWN], second[offset:][:SHOWN]), strict=True):
+    for name, shown in zip(names, (first[offset:][:SHOWN_BYTES], second[offset:][:SHOWN_BYTES]), strict=True):
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in shown)
-        dump = f"{shown.hex(' '):{3 * SHOWN - 1}}  {text}" if shown else "(its end)"
+        dump = f"{shown.hex(' '):{3 * SHOWN_BYTES - 1}}  {text}" if shown else "(its end)"
         lines.append(f"{name:{max(map(len, names))}}  {dump}")
     return lines

@@ -10,7 +10,7 @@ from stages.data.places import OWN
 from stages.support.params import PARAMS_PATH, Params, load_params
 from stages.support.yaml import parse_yaml, read_yaml, to_yaml
 
-DIGITS = str(OWN / "digits.npz")
+DIGITS_PATH = str(OWN / "digits.npz")
 TRAIN, TEST = 240, 60  # images; an emulated processor trains some hundred times slower
 MIXED = "mixed"
 MIXTURE = """\
@@ -57,7 +57,7 @@ def mixed() -> dict[str, Any]:
 def make_small(folder: Path, targets: Sequence[str]) -> None:
     """Edits a project's params.yaml: few digits, one epoch and seed, the named architectures or a few."""
     params, content = load_params(folder / PARAMS_PATH), read_yaml(folder / PARAMS_PATH)
-    content["data"]["sources"] = [{"dataset": "scikit-learn digits", "places": [DIGITS]}]
+    content["data"]["sources"] = [{"dataset": "scikit-learn digits", "places": [DIGITS_PATH]}]
     content["train"]["seeds"] = params.train.seeds[:1]
     architectures = content["architectures"]
     named = {target.partition("@")[2] for target in targets} & set(architectures)
@@ -69,4 +69,4 @@ def make_small(folder: Path, targets: Sequence[str]) -> None:
     (folder / PARAMS_PATH).write_text(to_yaml(content))
     digits = embedded_digits()
     few = Archive(digits.x_train[:TRAIN], digits.y_train[:TRAIN], digits.x_test[:TEST], digits.y_test[:TEST])
-    write_archive(folder / DIGITS, few)
+    write_archive(folder / DIGITS_PATH, few)
