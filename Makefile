@@ -40,7 +40,7 @@ sweep: $(TRAINS) ## search for the best architecture of a space with Optuna: mak
 test: $(DEV) ## install the environment, then run all tests
 	python -m pytest --numprocesses auto --dist worksteal
 
-check: $(DEV) ## check lint, format, types, and that generated files are up to date
+check: $(DEV) ## check lint, format, types, workflows, and that generated files are up to date
 	ruff check .
 	ruff format --check .
 	mypy
@@ -67,7 +67,7 @@ clean: ## remove the environment and tool output; keeps data, models, metrics, p
 	rm -rf $(VENV) dvc_plots review preview .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-clean-results: $(RUN) ## list the results that no stage of dvc.yaml writes any more, ask, and delete them; does not ask: YES=1
+clean-results: $(RUN) ## list the results that no stage of dvc.yaml writes, and delete them if you agree; without a question: YES=1
 	@python -m tools.clean $(if $(YES),--yes)
 
 help: ## list the targets

@@ -40,7 +40,7 @@ def opened(
     faults = []
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else faults.append(asked.url))
+    page.on("request", lambda sent: None if sent.url.startswith(("file:", "data:")) else faults.append(sent.url))
     page.route(lambda url: not url.startswith(("file:", "data:")), lambda route: route.abort())
     page.goto(path.as_uri() + address)
     page.evaluate("Promise.all(window.charts || []).then(() => null)")

@@ -1,4 +1,4 @@
-"""Real faults for real processes: what tests/test_faults.py strikes the tiny project with."""
+"""Real faults in real processes, for tests/test_faults.py."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What messages say to do leads out: the damage is real, and the commands that are printed are run."""
+"""The advice in messages works: the damage is real, and the commands that they print are run."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Every page that a reviewer opens, in a real browser without a network: charts drawn, nothing asked for outside.
+"""Every page that a reviewer opens, in a real browser without a network: charts drawn, nothing requested from outside.
 
 Screenshots go to the folder `--screenshots DIR`.
 """

@@ -19,15 +19,15 @@ from .test_fetch import source
 
 
 class Server(BaseHTTPRequestHandler):
-    """Answers each path in its own way; `asked` has the names of the paths, `content` a good archive."""
+    """Answers each path in its own way; `requested` has the names of the paths, `content` a good archive."""
 
-    asked: list[str]
+    requested: list[str]
     content: bytes
 
     def do_GET(self) -> None:
         name = self.path.strip("/").partition(".")[0]
-        self.asked.append(name)
-        is_second = self.asked.count(name) == 2
+        self.requested.append(name)
+        is_second = self.requested.count(name) == 2
         match name:
             case "missing":
                 self.send_error(404)
@@ -68,7 +68,7 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     write_archive(tmp_path / "good.npz", tiny_archive())
-    Server.asked, Server.content = [], (tmp_path / "good.npz").read_bytes()
+    Server.requested, Server.content = [], (tmp_path / "good.npz").read_bytes()
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     httpd.daemon_threads = True
     httpd.handle_error = lambda *_: None  # the client has gone
@@ -82,7 +82,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 def test_a_download_that_fails_or_is_cut_is_tried_again(server: str, name: str, times: int) -> None:
     place = f"{server}/{name}.npz"
     assert read_place(place, Source(dataset="tiny", places=[place])).sha256() == tiny_archive().sha256()
-    assert Server.asked == [name] * times
+    assert Server.requested == [name] * times
 
 
 @pytest.mark.parametrize(
@@ -109,4 +109,4 @@ def test_a_bad_server_is_one_line_and_the_next_place_serves(
     printed = capsys.readouterr().err
     assert printed.startswith(f"skipped: {url}: {reason}")
     assert printed.count("\n") == 1
-    assert Server.asked == [name] * times
+    assert Server.requested == [name] * times

@@ -1,4 +1,4 @@
-"""Whichever process of `make repro` is asked to end or killed, all end; nothing stays behind, and a next run completes.
+"""If any process of `make repro` is ended or killed, all end; nothing stays behind, and the next run completes.
 
 Plain `dvc repro` leaves a stage running if DVC alone is killed; here it ends as well.
 """
@@ -141,5 +141,5 @@ def test_ctrl_c_again_ends_a_stage_that_does_not_heed_it(endless: Project) -> No
 
 @pytest.mark.parametrize(("nohup", "status"), [([], 128 + HUP), (["nohup"], 0)])
 def test_nohup_is_heeded(nohup: list[str], status: int) -> None:
-    code = "from tools.repro.ending import *; end_when_asked(); signal.raise_signal(signal.SIGHUP)"
+    code = "from tools.repro.ending import *; exit_on_signals(); signal.raise_signal(signal.SIGHUP)"
     assert subprocess.run([*nohup, sys.executable, "-c", code], cwd=ROOT, stdout=-3, stderr=-3).returncode == status

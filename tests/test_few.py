@@ -1,4 +1,4 @@
-"""Results of which there is nothing or one: no figure is made up, no NaN is written, no warning is shown."""
+"""None or one of something (images, seeds, errors): no figure is made up, no NaN is written, no warning is shown."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Kernels are the project's choice, whatever the environment; where they cannot be, a line says so."""
+"""The project chooses the kernels, whatever the environment; where it cannot, it prints a line."""
 
 import json
 import os

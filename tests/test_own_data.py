@@ -1,4 +1,4 @@
-"""One's own data sets: what DVC sees in data/own/; what is said of data that it does not see."""
+"""One's own data sets: what DVC sees in data/own/; what is printed about data that it does not see."""
 
 import json
 import re

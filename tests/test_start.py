@@ -55,11 +55,11 @@ def draw(folder: Path, count: int = 12) -> Path:
 
 def dead_links(folder: Path) -> list[str]:
     """The links of README and docs that lead nowhere."""
-    found = []
+    dead = []
     for page in (*folder.glob("*.md"), *folder.glob("docs/*.md")):
         links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-        found += [f"{page.name}: {link}" for link in links if not (page.parent / link).exists()]
-    return found
+        dead += [f"{page.name}: {link}" for link in links if not (page.parent / link).exists()]
+    return dead
 
 
 def test_the_lines_of_the_page_give_a_project_of_ones_own(origin: Project, tmp_path: Path) -> None:

@@ -130,12 +130,12 @@ def search(project: Project, monkeypatch: pytest.MonkeyPatch, train: Trainer, te
 
 def test_a_trial_that_is_worse_than_most_is_ended_early(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracies = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.1, *(0.90, 0.99)]
-    found = search(project, monkeypatch, Trainer(accuracies.__getitem__))
-    found.run(10)
-    states = [trial.state for trial in found.study.trials]
+    sweep = search(project, monkeypatch, Trainer(accuracies.__getitem__))
+    sweep.run(10)
+    states = [trial.state for trial in sweep.study.trials]
     assert states == [TrialState.COMPLETE] * 9 + [TrialState.PRUNED]
-    assert list(found.study.trials[9].intermediate_values) == [1]
-    finalists, blocks = found.finalists(2, [10, 11])
+    assert list(sweep.study.trials[9].intermediate_values) == [1]
+    finalists, blocks = sweep.finalists(2, [10, 11])
     assert list(blocks) == [8, 7], "the best that were not ended"
     assert list(finalists.index) == [7, 8], "by their means"
     assert finalists.loc[7].tolist() == [pytest.approx(0.98, rel=1e-12), 0.97, 0.99]

@@ -167,12 +167,12 @@ def test_the_scripts_review_a_pull_request_and_keep_one_comment(pull_request, gh
         environment = {"GH_LOG": str(log), "GH_COMMENTS": json.dumps(comments)}
         assert run_job("review", "comment", artefact, values, **gh | environment) == [0]
         sent.append([json.loads(line) for line in log.read_text().splitlines()])
-    for (asked, written), expected in zip(
+    for (requested, written), expected in zip(
         sent,
         (["POST", "repos/team/mnist/issues/7/comments"], ["PATCH", "repos/team/mnist/issues/comments/3"]),
         strict=True,
     ):
-        assert asked[:2] == ["GET", "repos/team/mnist/issues/7/comments"]
+        assert requested[:2] == ["GET", "repos/team/mnist/issues/7/comments"]
         assert written[:2] == expected
         assert written[2].startswith("<!-- review.yml -->\n\n### Review: ")
         assert "| cnn | 100.00 %<br>" in written[2]
@@ -206,9 +206,9 @@ def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_requ
     values |= {key: results_only for key, value in values.items() if value == head}
     gh["GH_PULLS"] = gh["GH_PULLS"].replace(head, results_only)
     assert run_job("reproduce", "reproduce", runner, values, **gh) == [0, 3, 0]
-    told = (tmp_path / "summary.md").read_text()
-    assert "    cnn: NOT reproduced: differs in metrics/predictions/cnn.json; predictions: " in told
-    assert "mlp_256" not in told
+    summary = (tmp_path / "summary.md").read_text()
+    assert "    cnn: NOT reproduced: differs in metrics/predictions/cnn.json; predictions: " in summary
+    assert "mlp_256" not in summary
 
     assert run_job("review", "review", runner, values, **gh)[:3] == [0, 0, 3]
     review = (runner / "review/review.md").read_text()

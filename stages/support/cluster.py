@@ -2,7 +2,7 @@
 
 A node needs Python, the locked requirements and Ray, and no shared disk. Code and params.yaml go with the task, and the
 prepared images to each node once. A node whose processor or library versions would give other bytes is refused by name.
-Which node trains what, and again when a node dies, is up to Ray.
+Ray chooses the node of each training, and another one if that dies.
 """
 
 import contextlib

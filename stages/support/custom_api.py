@@ -65,29 +65,30 @@ def _name(base: ast.expr) -> str:
 
 
 def _arguments(kind: str, node: ast.ClassDef, extended: Schema, integer: list[Schema]) -> Schema:
-    init = next((each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), None)
+    functions = (item for item in node.body if isinstance(item, ast.FunctionDef))
+    init = next((function for function in functions if function.name == "__init__"), None)
     if init is None:
         return extended
     given = init.args
     positional = [*given.posonlyargs, *given.args]
     defaults = [*[None] * (len(positional) - len(given.defaults)), *given.defaults, *given.kw_defaults]
     _, *parameters = zip([*positional, *given.kwonlyargs], defaults, strict=True)  # the first is `self`
-    own = {each.arg: {"anyOf": _choices(each, integer)} for each, _ in parameters}
+    own = {argument.arg: {"anyOf": _choices(argument, integer)} for argument, _ in parameters}
     if "branches" in own:
         raise PipelineError(f"{CUSTOM}, line {init.lineno}: an argument named 'branches' holds layers; rename it")
     filled_in = {"decay_steps"} if kind == "schedule" else set()  # by the steps of the training
-    required = [each.arg for each, default in parameters if default is None and each.arg not in filled_in]
+    required = [argument.arg for argument, value in parameters if value is None and argument.arg not in filled_in]
     return _schema((extended["properties"] if given.kwarg else {}) | own, required)
 
 
 def _choices(argument: ast.arg, integer: list[Schema]) -> list[Schema]:
-    """Returns the types that an argument may have, by its name or annotation; all, if these do not say it."""
+    """Returns the types that an argument may have, by its name or annotation; by default, all types."""
     for kind in OBJECTS:
         if argument.arg == kind or argument.arg.endswith(f"_{kind}"):
             return [{"$ref": f"#/$defs/{kind}"}, {"type": "null"}]
     annotation = ast.unparse(argument.annotation) if argument.annotation else ""
-    types = [TYPES.get(each.partition("[")[0].strip()) for each in annotation.split("|")]
-    known = [{"type": each} for each in (TYPES.values() if None in types else types)]
+    types = [TYPES.get(part.partition("[")[0].strip()) for part in annotation.split("|")]
+    known = [{"type": name} for name in (TYPES.values() if None in types else types)]
     return known + (integer if {"type": "integer"} in known else [])
 
 

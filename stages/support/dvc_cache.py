@@ -34,7 +34,7 @@ def recorded(path: Path) -> str | None:
 
 
 class Cache:
-    """DVC's cache, wherever it is configured to be. Asks DVC once."""
+    """DVC's cache, wherever it is configured to be."""
 
     def __init__(self) -> None:
         done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=True)
@@ -48,15 +48,15 @@ class Cache:
         """Returns the MD5 of each file of a folder by its path; {} if the cache has no such folder, or damaged."""
         try:
             content: list[dict[str, Any]] = json.loads(self.path(md5).read_bytes())
-            return {str(entry["relpath"]): str(entry["md5"]) for entry in content}
+            return {str(file["relpath"]): str(file["md5"]) for file in content}
         except (OSError, ValueError, LookupError, TypeError):
             return {}
 
     def of_earlier_runs(self, outs: Iterable[Path]) -> Iterator[str]:
         """Yields the MD5 that the run cache has of these outputs, and of the files in those that are folders."""
-        for entry in self.folder.parents[1].glob("runs/*/*/*"):
+        for run in self.folder.parents[1].glob("runs/*/*/*"):
             with contextlib.suppress(OSError, PipelineError, LookupError, TypeError):  # which DVC deletes
-                for out in read_yaml(entry)["outs"]:
+                for out in read_yaml(run)["outs"]:
                     if Path(out["path"]) in outs:
                         yield out["md5"]
                         yield from self.listing(out["md5"]).values()

@@ -1,4 +1,4 @@
-"""Shows what a stage does: text and bars on a terminal; and data for `make repro`, if that runs the stage."""
+"""Shows what a stage does: text and bars on a terminal, events for `make repro`."""
 
 import json
 import os

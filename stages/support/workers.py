@@ -39,7 +39,7 @@ def raise_error(_: Any, error: PipelineError | None) -> None:
 class Slots:
     """Slots of a machine: as many trainings and other stages run at once as there are.
 
-    Each is a file. Who holds a lock on it has the slot, until it lets go or ends, however that is.
+    Each is a file. The process that locks it has the slot until it unlocks the file or ends.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""Deletes results that params.yaml no longer names (`make clean-results`)."""
+"""Deletes results that no stage of dvc.yaml writes (`make clean-results`)."""

@@ -26,7 +26,7 @@ def number(least: float, kind: type = int, most: float = math.inf) -> Callable[[
 
 
 def confirmed(question: str, without: str) -> bool:
-    """Asks on the terminal. Raises `PipelineError`, with the command that does not ask, if there is none."""
+    """Asks on the terminal. If there is none, raises `PipelineError` with the command that needs no answer."""
     if not sys.stdin.isatty():
         raise PipelineError(f"no terminal to ask on; to delete these, run: {without}")
     try:

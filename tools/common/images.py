@@ -1,4 +1,4 @@
-"""The test images that a page shows: from git alone, in one picture, and what its script (page.js) reads of them."""
+"""Joins the test images of a page into one picture, from git alone, and lists what its script (page.js) reads."""
 
 import io
 from collections.abc import Iterable
@@ -118,7 +118,7 @@ def error_rows(predictions: Predictions) -> list[list[Any]]:
 
 
 def change_rows(change: Comparison) -> list[list[Any]]:
-    """Lists the images and predictions, right ones too, that not as many seeds give as before, most confident first.
+    """Lists the predictions that more or fewer seeds give than before, right ones too, most confident first.
 
     A row has the image's index, label, a prediction, its mean probability (in the base, if no seed gives it now), and
     how many seeds give it, before and now.

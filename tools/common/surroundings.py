@@ -20,7 +20,7 @@ from tools.common.git import git
 from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVER_ALL
 
-# Variables that would make git, DVC, Keras or matplotlib ignore the run's home, or Python its folder
+# Variables that redirect git, DVC, Keras or matplotlib away from the run's home, or Python from its folder
 REDIRECTING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "PYTHONSAFEPATH", "XDG_")
 OWN_FOLDERS = "[cache]\n    dir = cache\n[core]\n    site_cache_dir = {}\n"  # the first relative to .dvc
 
@@ -184,7 +184,7 @@ def copy_project(to: Path) -> None:
 
 
 def remove_results(project: Path, entries: Iterable[dict[str, Any]], where: object) -> None:
-    """Removes dvc.lock, what its entries say that stages wrote, and the overview, from a copy of the project.
+    """Removes the results from a copy of the project: dvc.lock, the outputs in its entries, and the overview.
 
     Raises `PipelineError`, which names `where` the entries stand, if they lead elsewhere.
     """

@@ -1,4 +1,4 @@
-"""Lists the places of the data set that nothing compares with the recorded results: DVC or git does not have them."""
+"""Lists the places of the data set whose changes DVC or a review cannot see."""
 
 from stages.data.places import OWN, is_own, unseen
 from stages.support.errors import PipelineError, printable

@@ -50,7 +50,7 @@ def with_table(readme: str, table: str) -> str:
 
 @command
 def main() -> None:
-    """Update the results table and picture of README.md from the overview."""
+    """Updates the results table and picture of README.md from the overview."""
     argparse.ArgumentParser(prog="python -m tools.overview.readme", description=main.__doc__).parse_args()
     comparison = OverviewPage.read(load_params()).tables[COMPARISON]
     write_text(README, with_table(README.read_text(encoding="utf-8"), results_table(comparison)))

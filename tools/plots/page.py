@@ -49,7 +49,7 @@ def page() -> str:
 
 @command
 def main() -> None:
-    """Write the page that DVC's charts are shown in."""
+    """Writes the page that DVC's charts are shown in."""
     parser = argparse.ArgumentParser(prog="python -m tools.plots.page", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
     if not parser.parse_args().check:

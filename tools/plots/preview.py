@@ -33,7 +33,7 @@ def specs(base: Revision | None) -> dict[str, dict]:
 
 @command
 def main() -> None:
-    """Draw DVC's charts of the workspace as PNG files."""
+    """Draws DVC's charts of the workspace as PNG files."""
     parser = argparse.ArgumentParser(prog="python -m tools.plots.preview", description=main.__doc__)
     parser.add_argument("base", nargs="?", help="a git revision; draws only charts that differ, before and after")
     name = parser.parse_args().base

@@ -1,6 +1,6 @@
-"""`make repro`: what `dvc repro` does, faster and to the same bytes, then the overview and what has changed.
+"""Runs the pipeline as `dvc repro` does, faster and to the same bytes, and draws the overview (`make repro`).
 
-DVC runs one stage after the other. Here those that do not wait for one another go side by side, each as `dvc repro
+DVC runs one stage after the other. Here, stages that do not wait for one another run side by side, each as `dvc repro
 --single-item`. Trainings and other stages share the cores of this machine.
 """
 
@@ -19,7 +19,7 @@ from tools.common.results import COMPARISON, OVERVIEW, TRAINING_DATA, overview_i
 from tools.common.revision import WORKSPACE, Revision
 from tools.common.unseen import unseen_by_dvc
 from tools.repro import no_git
-from tools.repro.ending import end_when_asked
+from tools.repro.ending import exit_on_signals
 from tools.repro.mend import mend, release_rwlock
 from tools.repro.plan import Plan
 from tools.repro.progress import run
@@ -38,11 +38,11 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="show all that each stage prints")
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="run only these stages and what they need")
     arguments = parser.parse_args()
-    end_when_asked()
+    exit_on_signals()
     release_rwlock()
     try:
         _reproduce(arguments)
-    except PipelineError as error:  # runs once more if what a killed DVC has left broken could be mended
+    except PipelineError as error:  # runs once more if what a killed DVC left broken could be mended
         mended = list(mend())
         if not mended:
             raise

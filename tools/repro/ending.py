@@ -1,4 +1,4 @@
-"""Ends `make repro` when a signal asks it to, or when make has died; its schedule ends what it started."""
+"""Ends `make repro` on SIGTERM and SIGHUP, and when make has ended; the schedule then ends the stages."""
 
 import os
 import signal
@@ -12,8 +12,8 @@ from stages.support.processes import end_with_parent
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # of `kill`, and of a terminal that closes
 
 
-def end_when_asked() -> None:
-    """Has this process exit if a signal asks it to end; not one that it was started to ignore, as by nohup."""
+def exit_on_signals() -> None:
+    """Makes this process exit on these signals, except one that it was started to ignore, as by nohup."""
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _exit)
@@ -23,5 +23,5 @@ def end_when_asked() -> None:
 
 def _exit(number: int, _: object) -> NoReturn:
     for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN)  # is under way
+        signal.signal(other, signal.SIG_IGN)  # as it already exits
     sys.exit(128 + number)

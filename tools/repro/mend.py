@@ -25,9 +25,9 @@ RWLOCK = Path(".dvc/tmp/rwlock")
 
 
 def release_rwlock() -> None:
-    """Removes DVC's rwlock if all processes that hold it have ended, though nobody may have waited for them.
+    """Removes DVC's rwlock if all processes that hold it have ended, or are zombies.
 
-    DVC takes such a zombie for alive. In a container without an init, a killed DVC stays one.
+    DVC takes a zombie for alive. In a container without an init, a killed DVC stays one.
     """
     holders = re.findall(r'"pid": (\d+)', RWLOCK.read_text(errors="replace")) if RWLOCK.exists() else []
     if holders and all(_has_ended(int(pid)) for pid in holders):

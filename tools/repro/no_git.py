@@ -1,4 +1,4 @@
-"""A project without git, as a ZIP download is: DVC runs there too, once its setting `core.no_scm` says so."""
+"""Lets DVC run in a project without git, such as a ZIP download, by its setting `core.no_scm`."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which stages there are, which of them may have to run, and what each waits for."""
+"""Lists the stages: which of them may have to run, and which each waits for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class Plan:
         written: bytes that each wrote when it last ran, as dvc.lock has it: a stage with much to write takes long.
         commands: what each runs; "" for a file that `dvc add` tracks, which runs nothing.
         missing: stages of which an output is missing in the workspace, in order.
-        recorded: by dvc.lock, of which a project has one beside each dvc.yaml, the names of its entries in order.
+        recorded: the names of the entries of each dvc.lock, in order; there is one beside each dvc.yaml.
     """
 
     upstream: dict[str, set[str]]

@@ -17,7 +17,7 @@ from stages.support.errors import PipelineError
 from stages.support.progress import read_events
 from tools.repro.plan import Plan
 from tools.repro.recording import in_order
-from tools.repro.schedule import Schedule, Stage
+from tools.repro.schedule import Schedule, StartedStage
 
 REDRAW_EVERY = 10  # moments of the schedule: five times a second
 
@@ -53,7 +53,7 @@ def run(plan: Plan, jobs: Callable[[], int], on_cluster: int = 0, verbose: bool 
         raise PipelineError(f"{text}; fix it and rerun; finished stages are kept")
 
 
-def _print_end(console: Console, stage: Stage, folder: Path, verbose: bool) -> None:
+def _print_end(console: Console, stage: StartedStage, folder: Path, verbose: bool) -> None:
     """Prints what a stage did that has ended."""
     status = stage.process.returncode
     marks = ("✓", "✗") if console.encoding.startswith("utf") else ("done:", "FAILED:")

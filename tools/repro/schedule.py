@@ -22,8 +22,8 @@ KILLING = [signal.SIGTERM, signal.SIGKILL]
 
 
 @dataclass
-class Stage:
-    """A stage that runs or has ended: DVC's process, and the files that it and the stage print into."""
+class StartedStage:
+    """A stage that was started: DVC's process, and the files that it and the stage print into."""
 
     name: str
     process: subprocess.Popen
@@ -46,8 +46,8 @@ class Schedule:
 
     Args:
         plan: the stages.
-        jobs: gives how many trainings and other stages may run at once on this machine; called whenever none runs, as
-            the data may be others then.
+        jobs: returns how many trainings and other stages may run at once on this machine; called whenever none runs,
+            as the data may have changed.
         folder: an empty folder for slots, progress, what the stages print, and their temporary files.
         on_cluster: how many trainings may run at once on a cluster; 0 if there is none.
     """
@@ -69,7 +69,7 @@ class Schedule:
         # First those on which most others wait, of these first the heaviest; worked out once, as there may be hundreds
         rank = {name: (len(plan.dependents(name)), plan.written[name]) for name in waiting}
         self.waiting = sorted(waiting, key=rank.__getitem__, reverse=True)
-        self.running: list[Stage] = []
+        self.running: list[StartedStage] = []
         self.failed: list[str] = []
         self.not_run: list[str] = []
 
@@ -95,7 +95,7 @@ class Schedule:
         """Whether any stage runs or is still to be run."""
         return bool(self.waiting or self.running)
 
-    def step(self) -> list[Stage]:
+    def step(self) -> list[StartedStage]:
         """Starts what can be started, waits a moment, and returns the stages that have ended.
 
         What depends on a stage that failed is not run; the rest goes on.
@@ -123,7 +123,7 @@ class Schedule:
             self.waiting.remove(name)
             self.running.append(self._run(name, slot))
 
-    def _run(self, name: str, slot: int | None) -> Stage:
+    def _run(self, name: str, slot: int | None) -> StartedStage:
         log = self.folder / str(list(self.plan.upstream).index(name))  # a name may hold a path
         stdout, stderr = log.with_suffix(".out"), log.with_suffix(".err")
         with stdout.open("wb") as out, stderr.open("wb") as err:
@@ -136,9 +136,9 @@ class Schedule:
                 process_group=0,  # to be sent signals with all that it starts
                 preexec_fn=end_with_parent,
             )
-        return Stage(name, process, stdout, stderr, slot)
+        return StartedStage(name, process, stdout, stderr, slot)
 
-    def _end(self, stage: Stage) -> None:
+    def _end(self, stage: StartedStage) -> None:
         self.running.remove(stage)
         if stage.slot is not None:
             os.close(stage.slot)

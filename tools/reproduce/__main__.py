@@ -135,7 +135,7 @@ def reproduce(head: Revision, fork: Revision | None, options: Sequence[str]) -> 
 
 @command
 def main() -> None:
-    """Rerun a commit and compare the output with its recorded results, byte for byte."""
+    """Reruns a commit and compares the output with its recorded results, byte for byte."""
     statuses = "exit status: 0 reproduced, 1 error, 2 wrong usage, 3 not reproduced"
     parser = argparse.ArgumentParser(prog="python -m tools.reproduce", description=main.__doc__, epilog=statuses)
     parser.add_argument("commit", nargs="?", default="HEAD", help="a git revision (default: HEAD)")

@@ -40,7 +40,9 @@ fit: {epochs: 1, batch_size: 50, validation_split: 0.2}
 
 def representative(params: Params) -> list[str]:
     """Chooses a few architectures that together use every kind of Keras object in params.yaml."""
-    kinds = {name: {item.name for _, item in recipe.objects()} for name, recipe in params.architectures.items()}
+    kinds = {
+        name: {item.name for _, item in architecture.objects()} for name, architecture in params.architectures.items()
+    }
     chosen: list[str] = []
     missing = set().union(*kinds.values())
     while missing:
