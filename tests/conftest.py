@@ -209,7 +209,7 @@ def with_commit(factory: pytest.TempPathFactory, base: Project, name: str, chang
 
 @pytest.fixture(scope="session", autouse=True)
 def _signals_as_on_a_terminal() -> None:
-    """nohup, and `&` in a script, have a command and all that it starts ignore some."""
+    """Restores the signals that nohup, or `&` in a script, made the tests ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for usual in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(usual, signal.SIG_DFL)

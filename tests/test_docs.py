@@ -77,7 +77,7 @@ def consoles() -> dict[str, str]:
 PRINTED, CONSOLES = printed(), consoles()
 
 
-def with_(block: str, folder: Path) -> Params:
+def with_architecture(block: str, folder: Path) -> Params:
     """The params of a file to which a block was added."""
     path = folder / "params.yaml"
     path.write_text(with_block(TUTORIALS.read_text(), block))
@@ -116,12 +116,12 @@ def check_it_runs(name: str, params: Params, folder: Path) -> None:
 @pytest.mark.parametrize("where", PRINTED)
 def test_an_architecture_in_docs_runs_as_printed(where: str, tmp_path: Path) -> None:
     text = PRINTED[where]
-    check_it_runs(name_of(text), with_(text, tmp_path), tmp_path)
+    check_it_runs(name_of(text), with_architecture(text, tmp_path), tmp_path)
 
 
 def test_docs_give_the_number_of_parameters(tmp_path: Path) -> None:
     text = PRINTED["docs/architectures.md: cnn_best"]
-    model = build_model("cnn_best", with_(text, tmp_path).architecture("cnn_best"), DATASET)
+    model = build_model("cnn_best", with_architecture(text, tmp_path).architecture("cnn_best"), DATASET)
     assert f"# {model.count_params():,} parameters\n" in text
 
 

@@ -213,4 +213,4 @@ def test_a_pull_request_is_run_again_and_the_review_says_what_came_out(pull_requ
     assert run_job("review", "review", runner, values, **gh)[:3] == [0, 0, 3]
     review = (runner / "review/review.md").read_text()
     assert "| **NOT reproduced** |" in review
-    assert "Run again, the commit did not give the results that it records" in review
+    assert "A rerun of the commit did not give the results that it records" in review

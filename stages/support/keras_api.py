@@ -119,7 +119,7 @@ def definitions(kind: Kind) -> dict[str, dict[str, Any]]:
 
 @functools.cache
 def custom(kind: Kind) -> dict[str, dict[str, Any]]:
-    """Returns the same of the objects in stages/models/custom.py. Raises `PipelineError` if Keras has one's name."""
+    """Returns the same of the classes in stages/models/custom.py. Raises `PipelineError` if one has a name of Keras."""
     keras = definitions(kind)
     own = custom_definitions(kind, keras, INTEGER.get(kind, []))
     if taken := [name for name in own if name in keras or name in REFUSED]:

@@ -1,7 +1,7 @@
 """Reads YAML strictly, as the values that DVC reads, and writes YAML that both read back.
 
-PyYAML follows YAML 1.1, DVC YAML 1.2, in which `1e-3` is a number, and `on`, `yes` and `1:30` are text. So PyYAML is
-given the patterns of ruamel.yaml, with which DVC reads; that one crashes on files with deep nesting.
+PyYAML follows YAML 1.1, DVC YAML 1.2, in which `1e-3` is a number, and `on`, `yes` and `1:30` are text. So PyYAML
+gets the patterns of ruamel.yaml, which is DVC's reader. That one itself crashes on files with deep nesting.
 """
 
 import re

@@ -50,8 +50,8 @@ class Difference:
 def accuracy_interval(right: np.ndarray, confidence: float) -> tuple[float, float]:
     """Computes an interval around a recipe's mean accuracy, for other seeds and other test images.
 
-    With one seed, or if all models are right on all images, or wrong, it is Wilson's, for other test images alone. Else
-    the variance of the mean is `between / seeds + shared`, as in `difference`. For one image it is NaN then.
+    With one seed, or if all models get all images right, or all wrong, it is Wilson's, for other test images alone.
+    Else the variance of the mean is `between / seeds + shared`, as in `difference`; with one image, the interval is NaN.
 
     Args:
         right: whether each seed's model is right on each test image, bool (seeds, images).

@@ -13,7 +13,7 @@ from tools.common.changes import Comparison
 class Digit:
     """A test image that became right or wrong, for more than half of the seeds.
 
-    `old` and `new` are the predictions that most seeds give, of those that get it wrong where it is wrong.
+    `old` and `new` are the predictions that most seeds give; on the side that is wrong, that most wrong seeds give.
     `probability` is that of the wrong one. `seeds_wrong` counts the seeds that get it wrong, as `0 → 2`; if the sides
     have not as many seeds, as `0 of 1 → 2 of 3`.
     """

@@ -24,7 +24,7 @@ MISTAKE = "mistake"  # what Optuna keeps with a trial that could not be trained
 
 
 class Search:
-    """A search, which goes on where an earlier one of the same space, seed, code and data ended.
+    """A search. Continues an earlier one of the same space, seed, code and data.
 
     Args:
         space: what is searched.
@@ -132,7 +132,7 @@ class Search:
 
 
 def digest(*values: object) -> str:
-    """Returns a name for these values, which are of JSON."""
+    """Returns a name for these JSON values: their SHA-256."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
