@@ -131,7 +131,7 @@ def test_a_search_space_in_docs_runs(path: Path, end: int, tmp_path: Path) -> No
     space = Space.read(path)
     space.check(parse_yaml(TUTORIALS.read_bytes(), ""))
     block = space.filled(lambda _, options: ends(options)[end])
-    check_it_runs(space.name, with_(block_text(space.name, block), tmp_path), tmp_path)
+    check_it_runs(space.name, with_architecture(block_text(space.name, block), tmp_path), tmp_path)
 
 
 def test_a_source_in_docs_is_read_where_the_page_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

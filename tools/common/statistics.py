@@ -51,7 +51,7 @@ def accuracy_interval(right: np.ndarray, confidence: float) -> tuple[float, floa
     """Computes an interval around a recipe's mean accuracy, for other seeds and other test images.
 
     With one seed, or if all models get all images right, or all wrong, it is Wilson's, for other test images alone.
-    Else the variance of the mean is `between / seeds + shared`, as in `difference`; with one image, the interval is NaN.
+    Else the variance of the mean is `between / seeds + shared`, as in `difference`. With one image, it is NaN then.
 
     Args:
         right: whether each seed's model is right on each test image, bool (seeds, images).
