@@ -100,7 +100,7 @@ class Project:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         if self.is_forked and (command[0] == "dvc" or command[:2] == ("python", "-m")):
-            done = forked.run(command, self.path, self.environment)
+            done = forked.run(self, *command)
         else:
             options = {"cwd": self.path, "env": self.environment, "text": True, "capture_output": True}
             done = subprocess.run(command, **options, check=False)

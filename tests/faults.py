@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import psutil
 from stages.support.yaml import read_yaml, to_yaml
 from tools.common.lock import digests, read_lock
 
-from .conftest import Project, made_once
+from .conftest import ROOT, Project
 
+MAKE = ("make", "-f", str(ROOT / "Makefile"), "-o", ".venv/installed", "repro")  # as if the environment were there
 # What Python imports at its start if it is on the path: limits the files that the stage writes, and it alone
 LIMIT = """\
 import resource, sys
@@ -60,17 +62,12 @@ def make_stale(project: Project, stage: str) -> None:
             shutil.rmtree(run.parent)
 
 
-def duration(project: Project, stage: str) -> float:
-    """Returns the seconds that `dvc repro` takes to run one stale stage; measured once, for all workers."""
-
-    def measure(folder: Path) -> None:
-        copy = project.clone(folder / "project")
-        make_stale(copy, stage)
-        start = time.monotonic()
-        copy.ordinary.repro()
-        (folder / "seconds").write_text(str(time.monotonic() - start))
-
-    return float((made_once(project.path.parent / f"timed-{stage}", measure) / "seconds").read_text())
+def wait_until(seen: Callable[[], object]) -> None:
+    """Waits for what must be seen; not for ever, as it may never be."""
+    last = time.monotonic() + 240
+    while not seen():
+        assert time.monotonic() < last, "never seen"
+        time.sleep(0.05)
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -18,8 +18,7 @@ from stages.support.errors import PipelineError
 from stages.support.resources import cluster_address
 
 from .conftest import ROOT, Project
-from .faults import is_alive, outputs
-from .test_ending import wait_until
+from .faults import is_alive, outputs, wait_until
 from .test_space import SIMPLE
 
 TRAIN = ("python", "-m", "tools.repro", "train@cnn")
@@ -153,15 +152,15 @@ def test_a_cluster_that_cannot_be_used_is_one_line(address: str, kernels: str, m
     assert cluster_address(kernels) is None
 
 
-# Prints why each address on its command line cannot be used. A process of its own, as gRPC and Ray's nodes, which
-# other tests start by forks, do not go together in one
+# Prints why each address on its command line cannot be used, of which the first never answers. A process of its own, as
+# gRPC and Ray's nodes, which other tests start by forks, do not go together in one
 TRY = """\
 import sys
 from stages.support.errors import PipelineError
-from stages.support.cluster import Cluster
-for address in sys.argv[1:]:
+from stages.support import cluster
+for address, cluster.PATIENCE in zip(sys.argv[1:], [0.1] + [cluster.PATIENCE] * 9):
     try:
-        Cluster(address)
+        cluster.Cluster(address)
     except PipelineError as error:
         print(error)
 """
@@ -183,8 +182,8 @@ def test_another_service_at_the_address_is_one_line() -> None:
     ):
         threading.Thread(target=dashboard.serve_forever, daemon=True).start()
         reasons = {
-            f"127.0.0.1:{dashboard.server_port}": "Failed parsing HTTP/2",
             f"127.0.0.1:{silent.getsockname()[1]}": "Deadline Exceeded",
+            f"127.0.0.1:{dashboard.server_port}": "Failed parsing HTTP/2",
             f"127.0.0.1:{grpc.stdout.readline().strip()}": "Method not found",
             "127.0.0.1:1": "Connection refused",
             "127.0.0.1": "",

@@ -8,18 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from .conftest import ROOT, Project
-from .faults import outputs
+from .faults import MAKE, outputs, wait_until
 
 REPRO = ("python", "-m", "tools.repro", "--jobs", "2")
-MAKE = ("make", "-f", str(ROOT / "Makefile"), "-o", ".venv/installed", "repro")  # as if the environment were there
 ENDLESS = """\
     import tempfile, time
     Path(tempfile.mkdtemp(), "left").touch()
@@ -34,14 +31,6 @@ time.sleep(1000)
 """
 # What the command line of each has
 PARTS = {"tools.repro": "-m tools.repro --jobs", "stage": "-m stages.report", "dvc": "-m dvc --wait-for-lock"}
-
-
-def wait_until(seen: Callable[[], object]) -> None:
-    """Waits for what must be seen; not for ever, as it may never be."""
-    last = time.monotonic() + 240
-    while not seen():
-        assert time.monotonic() < last, "never seen"
-        time.sleep(0.05)
 
 
 def at_work(folder: Path, part: str = "") -> list[psutil.Process]:
@@ -98,7 +87,6 @@ CASES = {
     "the terminal": (MAKE, "terminal", [HUP]),
     "tools.repro, twice": (REPRO, "tools.repro", [TERM, TERM]),
     "tools.repro, killed": (REPRO, "tools.repro", [KILL]),
-    "dvc": (REPRO, "dvc", [TERM]),
     "dvc, killed": (REPRO, "dvc", [KILL]),
     "stage, killed": (REPRO, "stage", [KILL]),
 }

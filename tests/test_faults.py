@@ -8,7 +8,6 @@ runs it; the test then says so in a warning.)
 """
 
 import random
-import re
 import time
 import warnings
 from pathlib import Path
@@ -19,7 +18,6 @@ from .conftest import Project
 from .faults import (
     BackgroundRepro,
     as_an_ordinary_user,
-    duration,
     file_size,
     lock,
     make_stale,
@@ -27,6 +25,7 @@ from .faults import (
     with_largest_file,
 )
 
+SECONDS = 6  # about as long as one stage takes; a fault that comes too late strikes nothing
 STAGES = ("fetch", "preprocess", "train@mlp_256", "evaluate@mlp_256", "report@mlp_256")
 
 
@@ -63,11 +62,11 @@ def check_completes(project: Project, undisturbed: dict[str, bytes], struck: Bac
 
 
 @pytest.mark.times
-def test_killed_or_interrupted(project: Project, built_project, undisturbed, moment) -> None:
+def test_killed_or_interrupted(project: Project, undisturbed, moment) -> None:
     stage = moment.choice(STAGES)
     make_stale(project, stage)
     running = BackgroundRepro.start(project)
-    time.sleep(moment.uniform(0, duration(built_project, stage)))
+    time.sleep(moment.uniform(0, SECONDS))
     moment.choice([running.kill_all, running.kill_stage, running.kill_dvc, running.interrupt_all])()
     running.wait()
     check_completes(project, undisturbed, running)
@@ -101,35 +100,16 @@ def test_a_read_only_folder(project: Project, undisturbed, moment) -> None:
 
 
 @pytest.mark.times
-def test_two_at_once(project: Project, built_project, undisturbed, moment) -> None:
+def test_two_at_once(project: Project, undisturbed, moment) -> None:
     stage = moment.choice(STAGES)
     make_stale(project, stage)
     first = BackgroundRepro.start(project)
-    time.sleep(moment.uniform(0, duration(built_project, stage)))
+    time.sleep(moment.uniform(0, SECONDS))
     second = BackgroundRepro.start(project)
     for running in (first, second):
         printed = running.wait()
         assert running.process.returncode == 0 or "is busy" in printed or "Unable to acquire lock" in printed, printed
     assert 0 in (first.process.returncode, second.process.returncode)
-    check_completes(project, undisturbed)
-
-
-@pytest.mark.times
-def test_a_loss_that_is_not_finite(project: Project, undisturbed, moment) -> None:
-    before = project.params.read_bytes()
-    optimizer = {"Adam": {"learning_rate": 10.0 ** moment.uniform(17.5, 30)}}
-    project.edit(lambda params: params["architectures"]["mlp_256"].update(compile={"optimizer": optimizer}))
-    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=20))
-    done = project.run("dvc", "repro", check=False)
-    assert done.returncode != 0
-    line = r"^error: params.yaml: architectures.mlp_256: expected a finite loss, found (nan|inf) after epoch \d+ of 20"
-    assert re.search(line, done.stderr, re.MULTILINE), done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(project.path.glob("data/models/mlp_256/10.*"))
-    for recorded in ("metrics/mlp_256.json", "plots/history/mlp_256.csv"):
-        assert (project.path / recorded).read_bytes() == undisturbed[recorded], "recorded something of it"
-
-    project.params.write_bytes(before)
     check_completes(project, undisturbed)
 
 

@@ -1,5 +1,6 @@
 """The identity of a training covers all that decides its bytes, and nothing else; by it, no training runs twice."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -84,17 +85,17 @@ def test_a_new_seed_trains_that_seed_alone(project: Project, seeded: Project) ->
     assert did == dict.fromkeys(("mlp_256", "cnn"), "trained with seed 11; the same as before with seed 10")
     assert outputs(project) == outputs(seeded)
 
-    project.edit(lambda params: params["train"].update(seeds=[10, 11]))
-    assert set(summary(project.repro().output).values()) <= {"the same as before with seeds 10, 11"}
-    project.edit(lambda params: params["train"].update(seeds=[11]))
-    assert set(summary(project.repro().output).values()) == {"the same as before with seed 11"}
+    for seeds, same in ([10, 11], "seeds 10, 11"), ([11], "seed 11"):
+        project.edit(lambda params, seeds=seeds: params["train"].update(seeds=seeds))
+        did = summary(project.repro("evaluate@cnn").output)
+        assert set(did.values()) <= {f"the same as before with {same}"}
+        assert json.loads((project.path / "metrics/predictions/cnn.json").read_bytes())["seeds"] == seeds
 
 
 def test_a_comment_in_code_trains_nothing_and_changes_nothing(project: Project, built_project: Project) -> None:
     module = project.path / "stages/models/building.py"
     module.write_text(f"{module.read_text()}# a comment\n")
-    done = project.repro()
-    assert set(summary(done.output).values()) == {"the same as before with seed 10"}
+    assert set(summary(project.repro().output).values()) == {"the same as before with seed 10"}
     assert outputs(project) == outputs(built_project)
 
 

@@ -15,8 +15,8 @@ from stages.support.errors import PipelineError
 from stages.support.workers import EndEpoch, Slots, train_side_by_side
 
 from .conftest import Project
-from .faults import is_alive
-from .test_ending import wait_until
+from .faults import is_alive, wait_until
+from .forked import started
 
 
 def note(folder: Path, seed: int, end_epoch: EndEpoch) -> None:
@@ -114,17 +114,16 @@ def test_workers_end_with_their_stage_and_what_they_have_done_is_kept(project: P
     project.edit(lambda params: params["train"].update(seeds=[11, 12]))
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=1_000_000))
     line = ["python", "-m", "stages.train", "cnn", "data/prepared/train", "data/models/cnn"]
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(line, cwd=project.path, env=project.ordinary.environment, **streams) as stage:
+    with started(project, *line) as stage:
         kept = [project.path / f".checkpoints/cnn/{seed}.npz" for seed in (11, 12)]
         if len(os.sched_getaffinity(0)) == 1:
             kept = kept[:1]
         wait_until(lambda: all(path.exists() for path in kept))
-        workers = psutil.Process(stage.pid).children()
+        workers = psutil.Process(stage.process.pid).children()
         assert len(workers) == len(kept)
-        stage.send_signal(number)
-        printed = stage.stderr.read()
-    assert stage.returncode == (130 if number == signal.SIGINT else -number)
+        os.kill(stage.process.pid, number)
+        status, printed = stage.wait()
+    assert status == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in printed
     for worker in workers:
         wait_until(lambda worker=worker: not is_alive(worker))
