@@ -58,10 +58,10 @@ class Started:
 
 
 @contextlib.contextmanager
-def started(project: "Project", *command: str) -> Iterator[Started]:
+def started(project: "Project", *command: str, **variables: str) -> Iterator[Started]:
     """Starts a command line that begins with `dvc` or `python -m`, and kills it at the end."""
     with tempfile.TemporaryFile() as printed:
-        process = _start(project, command, [printed] * 3, own_session=True)
+        process = _start(project, command, [printed] * 3, own_session=True, **variables)
         try:
             yield Started(process, printed)
         finally:
@@ -117,6 +117,7 @@ def _enter(files: list[int], command: list[str], folder: str, environment: dict[
     for descriptor, file in enumerate(files):
         os.dup2(file, descriptor)
         os.close(file)
+    sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115  in place of that of `multiprocessing`
     if own_session:
         os.setsid()
     os.chdir(folder)

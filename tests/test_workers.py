@@ -3,8 +3,6 @@
 import functools
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import psutil
 import pytest
 
 from stages.support.errors import PipelineError
-from stages.support.workers import EndEpoch, Slots, train_side_by_side
+from stages.support.workers import EndEpoch, train_side_by_side
 
 from .conftest import Project
 from .faults import is_alive, wait_until
@@ -94,19 +92,6 @@ def die(_: int, __: EndEpoch) -> None:
 def test_one_that_is_killed_says_what_to_do(count: int, remedy: str) -> None:
     with pytest.raises(PipelineError, match=f"seed 10: the training was killed; memory was probably short; {remedy}"):
         train_side_by_side([10], die, lambda *_: None, count)
-
-
-def test_a_slot_is_free_again_when_its_holder_ends(tmp_path: Path) -> None:
-    slots = Slots.make(tmp_path, 1)
-    hold = f"from stages.support.workers import *; Slots(Path({str(tmp_path)!r})).take(); print('held', flush=True)"
-    hold += "; input()"
-    with subprocess.Popen([sys.executable, "-c", hold], stdin=-1, stdout=-1, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        assert slots.take() is None
-        holder.kill()
-        holder.wait()
-    assert slots.take() is not None
-    assert slots.take() is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
