@@ -117,7 +117,7 @@ def _enter(files: list[int], command: list[str], folder: str, environment: dict[
     for descriptor, file in enumerate(files):
         os.dup2(file, descriptor)
         os.close(file)
-    sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115  in place of that of `multiprocessing`
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  in place of that of `multiprocessing`
     if own_session:
         os.setsid()
     os.chdir(folder)
