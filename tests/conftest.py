@@ -100,7 +100,7 @@ class Project:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         if self.is_forked and (command[0] == "dvc" or command[:2] == ("python", "-m")):
-            done = forked.run(command, self.path, self.environment)
+            done = forked.run(self, *command)
         else:
             options = {"cwd": self.path, "env": self.environment, "text": True, "capture_output": True}
             done = subprocess.run(command, **options, check=False)
@@ -157,11 +157,7 @@ class Project:
 def shared_by_workers(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """A folder that all workers of pytest-xdist share; the first that needs it makes what lies there."""
     base = factory.getbasetemp()
-    return made_once((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name, make)
-
-
-def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Makes what lies in a folder, unless another process has done so or does; returns the folder."""
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     done = folder / "done"
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -4,10 +4,8 @@ import contextlib
 import json
 import os
 import shutil
-import signal
-import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,8 +13,9 @@ import psutil
 from stages.support.yaml import read_yaml, to_yaml
 from tools.common.lock import digests, read_lock
 
-from .conftest import Project, made_once
+from .conftest import ROOT, Project
 
+MAKE = ("make", "-f", str(ROOT / "Makefile"), "-o", ".venv/installed", "repro")  # as if the environment were there
 # What Python imports at its start if it is on the path: limits the files that the stage writes, and it alone
 LIMIT = """\
 import resource, sys
@@ -60,17 +59,12 @@ def make_stale(project: Project, stage: str) -> None:
             shutil.rmtree(run.parent)
 
 
-def duration(project: Project, stage: str) -> float:
-    """Returns the seconds that `dvc repro` takes to run one stale stage; measured once, for all workers."""
-
-    def measure(folder: Path) -> None:
-        copy = project.clone(folder / "project")
-        make_stale(copy, stage)
-        start = time.monotonic()
-        copy.ordinary.repro()
-        (folder / "seconds").write_text(str(time.monotonic() - start))
-
-    return float((made_once(project.path.parent / f"timed-{stage}", measure) / "seconds").read_text())
+def wait_until(seen: Callable[[], object]) -> None:
+    """Waits for what must be seen; not for ever, as it may never be."""
+    last = time.monotonic() + 240
+    while not seen():
+        assert time.monotonic() < last, "never seen"
+        time.sleep(0.05)
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -81,62 +75,22 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def is_alive_in(session: int, process: psutil.Process) -> bool:
-    """Whether a process belongs to a session, which outlives its leader."""
-    with contextlib.suppress(ProcessLookupError):  # has just ended
-        return os.getsid(process.pid) == session and is_alive(process)
-    return False
+def in_session(session: int) -> list[psutil.Process]:
+    """The processes of a session, which outlives its leader."""
+    processes = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError):  # has just ended
+            if os.getsid(process.pid) == session and is_alive(process):
+                processes.append(process)
+    return processes
 
 
-@dataclass
-class BackgroundRepro:
-    """A plain `dvc repro` in a process group of its own, with the ordinary commands."""
-
-    process: subprocess.Popen
-    log: Path
-
-    @classmethod
-    def start(cls, project: Project, environment: dict[str, str] | None = None) -> "BackgroundRepro":
-        log = project.path.parent / f"repro-{time.monotonic_ns()}.log"
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                ["dvc", "repro"], cwd=project.path, env=environment or project.ordinary.environment,
-                stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        return cls(process, log)
-
-    def wait(self) -> str:
-        """Waits for DVC, though not for a stage that outlives it; returns what was printed."""
-        self.process.wait()
-        return self.log.read_text()
-
-    def wait_for_all(self) -> None:
-        """Waits for the stage too."""
-        while any(is_alive_in(self.process.pid, process) for process in psutil.process_iter()):
-            time.sleep(0.05)
-
-    def interrupt_all(self) -> None:
-        """Ctrl-C is pressed: DVC and the stage get the signal at once."""
-        self.signal_all(signal.SIGINT)
-
-    def kill_all(self) -> None:
-        self.signal_all(signal.SIGKILL)
-
-    def signal_all(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
-
-    def kill_stage(self) -> None:
-        """The kernel's out-of-memory killer takes the stage; DVC sees it fail."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.process.pid).children(recursive=True)
-            for child in children:
-                with contextlib.suppress(psutil.NoSuchProcess):  # has just ended; the others are still to be killed
-                    child.kill()
-
-    def kill_dvc(self) -> None:
-        """DVC dies; the stage runs on beside the next `dvc repro`."""
-        self.process.kill()
+def kill_children(number: int) -> None:
+    """The kernel's out-of-memory killer takes the stage; DVC sees it fail."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(number).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # has just ended; the others are still to be killed
+                child.kill()
 
 
 def with_largest_file(size: int, project: Project, folder: Path) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Runs `dvc` and `python -m` in forks of a process that has imported their libraries, so that tests need not wait.
 
 An import of TensorFlow takes four seconds, of DVC one. What runs is the same: DVC's own command, and the project's own
-modules, read anew in each fork. The stages that DVC starts are forked too, for which `dvc.stage.run._run` is replaced;
-test_pipeline.py runs the real processes.
+modules, read anew in each fork. What they start by `python -m` is forked too: DVC's stages, for which
+`dvc.stage.run._run` is replaced, and what the project starts, as `make repro` does DVC. Tests of processes, and those
+with `Project.ordinary`, run the real ones.
 """
 
 import contextlib
@@ -11,13 +12,18 @@ import os
 import pty
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import DupFd
+from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conftest import Project
@@ -27,54 +33,145 @@ CONTEXT.set_forkserver_preload(["tests.preload"])
 OWN = ("stages", "tools", "tests")
 
 
-def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run(project: "Project", *command: str) -> subprocess.CompletedProcess[str]:
     """Runs a command line that begins with `dvc` or `python -m`."""
-    with tempfile.TemporaryDirectory() as printed:
-        out, err = Path(printed, "out"), Path(printed, "err")
-        arguments = (list(command), str(folder), dict(environment), str(out), str(err))
-        process = CONTEXT.Process(target=_enter, args=arguments)
-        process.start()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull) as nothing:  # noqa: PTH123
+        process = _start(project, command, [nothing, out, err])
         process.join()
-        texts = [path.read_text(errors="replace") if path.exists() else "" for path in (out, err)]
-    return subprocess.CompletedProcess(command, process.exitcode, *texts)
+        return subprocess.CompletedProcess(command, process.exitcode, _text(out), _text(err))
+
+
+@dataclass
+class Started:
+    """A command that runs in a session of its own, and the file that it prints into."""
+
+    process: BaseProcess
+    printed: IO[bytes]
+
+    def has_ended(self) -> bool:
+        return not self.process.is_alive()
+
+    def wait(self) -> tuple[int, str]:
+        """Waits for its end; returns its exit status, and what it printed."""
+        self.process.join()
+        return self.process.exitcode, _text(self.printed)
+
+
+@contextlib.contextmanager
+def started(project: "Project", *command: str, **variables: str) -> Iterator[Started]:
+    """Starts a command line that begins with `dvc` or `python -m`, and kills it at the end."""
+    with tempfile.TemporaryFile() as printed:
+        process = _start(project, command, [printed] * 3, own_session=True, **variables)
+        try:
+            yield Started(process, printed)
+        finally:
+            process.kill()
+            process.join()
 
 
 def on_terminal(project: "Project", *command: str, typed: str = "") -> tuple[int, str]:
     """Runs a command on a terminal of 120 columns; returns its exit status, and what it showed there."""
     terminal, end = pty.openpty()
-    environment = {**project.environment, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(command, cwd=project.path, env=environment, stdin=end, stdout=end, stderr=end) as process:
-        os.close(end)
-        os.write(terminal, typed.encode())
-        shown = b""
-        with contextlib.suppress(OSError):  # which a pseudo-terminal raises when its other end is closed
-            while block := os.read(terminal, 65536):
-                shown += block
+    process = _start(project, command, [end] * 3, TERM="xterm", COLUMNS="120")
+    os.close(end)
+    os.write(terminal, typed.encode())
+    shown = b""
+    with contextlib.suppress(OSError):  # which a pseudo-terminal raises when its other end is closed
+        while block := os.read(terminal, 65536):
+            shown += block
     os.close(terminal)
-    return process.returncode, shown.decode(errors="replace")
+    process.join()
+    return process.exitcode, shown.decode(errors="replace")
 
 
-def _enter(command: list[str], folder: str, environment: dict[str, str], out: str, err: str) -> None:
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+@dataclass
+class _OpenFile:
+    """A file that another process gets, as a descriptor of its own."""
+
+    file: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return methodcaller("detach"), (DupFd(self.file if isinstance(self.file, int) else self.file.fileno()),)
+
+
+def _start(
+    project: "Project", command: Sequence[str], files: list[Any], own_session: bool = False, **variables: str
+) -> BaseProcess:
+    """Starts a command with these files as its standard ones."""
+    arguments = (list(command), str(project.path), {**project.environment, **variables}, own_session)
+    process = CONTEXT.Process(target=_enter, args=([_OpenFile(file) for file in files], *arguments))
+    process.start()
+    return process
+
+
+def _enter(files: list[int], command: list[str], folder: str, environment: dict[str, str], own_session: bool) -> None:
     """Runs in a fork of the server."""
-    for path, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
-        opened = os.open(path, os.O_RDWR | os.O_CREAT)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    os.chdir(folder)
-    if command[0] == "dvc":
-        import dvc.stage.run
+    import dvc.stage.run
+    from tqdm import tqdm
 
-        dvc.stage.run._run = _run_stage
+    for descriptor, file in enumerate(files):
+        os.dup2(file, descriptor)
+        os.close(file)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  in place of that of `multiprocessing`
+    if own_session:
+        os.setsid()
+    os.chdir(folder)
+    tqdm.monitor_interval = 0  # else it starts a thread, beside which a process cannot be forked safely
+    dvc.stage.run._run = _run_stage
+    subprocess.Popen = Popen
     _become(command, environment)
+
+
+class Popen(subprocess.Popen):
+    """Replaces `subprocess.Popen`, which runs `python -m` in a new interpreter."""
+
+    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, *options: Any) -> None:
+        if isinstance(args, str | bytes | Path) or list(args[:2]) != [sys.executable, "-m"]:
+            return super()._execute_child(args, executable, preexec_fn, *options)
+        _, _, cwd, env, _, _, _, *pipes = options[:13]
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            if (process_group := options[-1]) >= 0:
+                os.setpgid(0, process_group)
+            for descriptor, source in enumerate((pipes[0], pipes[3], pipes[5])):
+                if source >= 0:
+                    os.dup2(source, descriptor)
+            _let_go()
+            if preexec_fn:
+                preexec_fn()
+            os.chdir(cwd or ".")
+            _become(["python", *args[1:]], env or os.environ)
+        self._child_created = True
+        return self._close_pipe_fds(*pipes)
+
+
+def _let_go() -> None:
+    """Lets go of what a new process would not have: the handlers of signals, and open files, such as locks."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for path in Path("/dev/fd").iterdir():
+        if int(path.name) > 2:
+            with contextlib.suppress(OSError):  # that of the list of files
+                os.dup2(nothing, int(path.name), inheritable=False)
 
 
 def _become(command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Runs a module as `python -m` does, and ends this process."""
+    environment = dict(environment)
     os.environ.clear()
     os.environ.update(environment)
     for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
         del sys.modules[name]
-    module, arguments = ("dvc", command[1:]) if command[0] == "dvc" else (command[2], command[3:])
+    _, _, module, *arguments = ["python", "-m", *command] if command[0] == "dvc" else command
     sys.path[0] = str(Path.cwd())
     sys.argv = [module, *arguments]
     status = 0

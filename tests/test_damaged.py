@@ -103,19 +103,15 @@ DAMAGED = [
     ("preprocess", DESCRIPTION, Path.unlink),
     ("preprocess", DESCRIPTION, text),
     ("preprocess", DESCRIPTION, json_with(sha256="0" * 64)),
-    ("preprocess", DESCRIPTION, json_with(dataset=7)),
     ("train", f"{TRAIN}/dataset.json", Path.unlink),
     ("train", f"{TRAIN}/dataset.json", json_with(image=[8, 8])),
-    ("train", f"{TRAIN}/dataset.json", json_with(count="many")),
     ("train", f"{TRAIN}/images.npy", Path.unlink),
     ("train", f"{TRAIN}/images.npy", cut),
-    ("train", f"{TRAIN}/images.npy", text),
     ("train", f"{TRAIN}/images.npy", array(np.array([{}], dtype=object))),
     ("train", f"{TRAIN}/labels.npy", array(np.zeros((300, 12), np.float32))),
     ("evaluate", f"{TEST}/images.npy", array(np.zeros((100, 8, 8, 1)))),
     ("evaluate", MODEL, Path.unlink),
     ("evaluate", MODEL, cut),
-    ("evaluate", MODEL, text),
     ("evaluate", MODEL, model_of(12)),
     ("evaluate", MODEL, model_of("code", 10)),
     ("evaluate", MODEL, member("config.json", lambda _: b"{}")),
@@ -124,17 +120,14 @@ DAMAGED = [
     ("evaluate", MODEL, weights(shape=(10**6, 10**6))),
     ("evaluate", MODEL, weights(external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])),
     ("evaluate", MODEL, weights(fillvalue=np.nan)),
-    ("evaluate", HISTORY, Path.unlink),
     ("evaluate", HISTORY, text),
     ("report", PREDICTIONS, Path.unlink),
     ("report", PREDICTIONS, cut),
     ("report", PREDICTIONS, json_with(prediction=[[11] * 100])),
     ("report", PREDICTIONS, json_with(label=[1] * 100)),
     ("report", PREDICTIONS, json_with(seeds=[11])),
-    ("report", PREDICTIONS, json_with(loss=["x"])),
     ("report", PREDICTIONS, json_with(probability=[["x"] * 100])),
     ("report", PREDICTIONS, json_with(history=[[10, 1, "validation", "loss", 1.0]])),
-    ("report", PREDICTIONS, json_with(models=[])),
 ]
 
 
@@ -185,22 +178,22 @@ def test_too_little_memory_is_one_line(code: str, reason: str, monkeypatch: pyte
     assert ended.value.code.endswith("; close other programs, or make batches or layers smaller")
 
 
-def train(project: Project, limit: Callable[[], None], *wrapper: str) -> subprocess.CompletedProcess[str]:
+def train(project: Project, limit: Callable[[], None]) -> subprocess.CompletedProcess[str]:
     """Trains in a process with limits."""
-    line = [*wrapper, sys.executable, "-m", "stages.train", *STAGES["train"].split()]
+    line = [sys.executable, "-m", "stages.train", *STAGES["train"].split()]
     return subprocess.run(line, cwd=project.path, preexec_fn=limit, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets limits that only Linux has")
-def test_memory_in_which_tensorflow_would_abort_is_refused(project: Project) -> None:
+def test_memory_in_which_tensorflow_would_abort_is_refused(shared: Project) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (1500 * 2**20, resource.RLIM_INFINITY))
 
-    done = train(project, limit)
+    done = train(shared, limit)
     assert done.returncode == 1
     message, _, advice = done.stderr.partition("; raise it with: ")
     assert message == "error: TensorFlow: expected at least 1,700 MiB of address space, found a limit of 1,500 MiB"
-    assert train(project, limit, "bash", "-c", f'{advice.strip()} && exec "$@"', "bash").returncode == 0
+    assert subprocess.check_output(["bash", "-c", f"{advice.strip()} && ulimit -v"], preexec_fn=limit) == b"unlimited\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets limits that only Linux has")

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from fontTools.ttLib import TTFont
+from matplotlib import get_data_path
 
 from .conftest import Project
 
@@ -26,7 +28,6 @@ VARIABLES = {
     "NVIDIA_TF32_OVERRIDE": "1",
     "PILLOW_ALIGNMENT": "64",
     "PYTHONHASHSEED": "7",
-    "PYTHONOPTIMIZE": "2",
     "SCIPY_ARRAY_API": "1",
     "SKLEARN_ASSUME_FINITE": "1",
     "SOURCE_DATE_EPOCH": "1",
@@ -48,20 +49,20 @@ def odd(project: Project, tmp_path: Path) -> Project:
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
+    font = TTFont(Path(get_data_path(), "fonts/ttf/DejaVuSerif.ttf"))  # with the family name of matplotlib's own
+    for record in font["name"].names:
+        name = record.toUnicode().replace("Serif", "Sans")
+        font["name"].setName(name, record.nameID, record.platformID, record.platEncID, record.langID)
+    (tmp_path / "home/.fonts").mkdir()
+    font.save(tmp_path / "home/.fonts/DejaVuSans.ttf")
     return project
 
 
 def in_odd_surroundings(project: Project, *command: str) -> None:
     home = project.path.parent / "home"
     environment = os.environ | VARIABLES | {"HOME": str(home), "KERAS_HOME": str(home / ".keras")}
-    subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=project.path,
-        env=environment,
-        umask=0o077,
-        capture_output=True,
-        check=True,
-    )
+    line = [sys.executable, "-m", *command]
+    subprocess.run(line, cwd=project.path, env=environment, umask=0o077, capture_output=True, check=True)
 
 
 def test_data_and_pictures(odd: Project) -> None:
@@ -85,21 +86,3 @@ def test_models_and_predictions(odd: Project) -> None:
     keras = odd.path.parent / "home/.keras"
     assert [path.name for path in keras.iterdir()] == ["keras.json"]
     assert (keras / "keras.json").read_text() == FILES["home/.keras/keras.json"]
-
-
-def test_fonts_of_the_user(odd: Project) -> None:
-    """Such as one that has the family name of matplotlib's own."""
-    from fontTools.ttLib import TTFont
-    from matplotlib import get_data_path
-
-    font = TTFont(Path(get_data_path(), "fonts/ttf/DejaVuSerif.ttf"))
-    for record in font["name"].names:
-        name = record.toUnicode().replace("Serif", "Sans")
-        font["name"].setName(name, record.nameID, record.platformID, record.platEncID, record.langID)
-    fonts = odd.path.parent / "home/.fonts"
-    fonts.mkdir(parents=True)
-    font.save(fonts / "DejaVuSans.ttf")
-    in_odd_surroundings(
-        odd, "stages.preprocess", "data/raw/mnist.npz", "data/raw/mnist.json", "new/data", "new/samples.png"
-    )
-    assert (odd.path / "new/samples.png").read_bytes() == (odd.path / "plots/samples.png").read_bytes()

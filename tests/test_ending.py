@@ -8,18 +8,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from .conftest import ROOT, Project
-from .faults import outputs
+from .faults import MAKE, outputs, wait_until
 
 REPRO = ("python", "-m", "tools.repro", "--jobs", "2")
-MAKE = ("make", "-f", str(ROOT / "Makefile"), "-o", ".venv/installed", "repro")  # as if the environment were there
 ENDLESS = """\
     import tempfile, time
     Path(tempfile.mkdtemp(), "left").touch()
@@ -32,51 +30,28 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 open("stubborn", "w").close()
 time.sleep(1000)
 """
-# What the command line of each has
-PARTS = {"tools.repro": "-m tools.repro --jobs", "stage": "-m stages.report", "dvc": "-m dvc --wait-for-lock"}
-
-
-def wait_until(seen: Callable[[], object]) -> None:
-    """Waits for what must be seen; not for ever, as it may never be."""
-    last = time.monotonic() + 240
-    while not seen():
-        assert time.monotonic() < last, "never seen"
-        time.sleep(0.05)
 
 
 def at_work(folder: Path, part: str = "") -> list[psutil.Process]:
-    """The processes that work in a folder and have this part in their command line, the oldest first."""
-    processes = {}
+    """The processes that work in a folder and have this part in their command line."""
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):  # has just ended
             if Path(process.cwd()) == folder and part in " ".join(process.cmdline()):
-                processes[process] = process.create_time()
-    return sorted(processes, key=processes.__getitem__)
+                processes.append(process)
+    return processes
 
 
-class Running:
-    """`make repro` in a session of its own, with no folder but this one for temporary files."""
-
-    def __init__(self, project: Project, command: tuple[str, ...]) -> None:
-        self.folder, self.temporary = project.path, project.path.parent / "temporary"
-        self.temporary.mkdir()
-        environment = project.ordinary.environment | {"TMPDIR": str(self.temporary), "SHELL": "/bin/sh"}
-        self.process = subprocess.Popen(
-            command, cwd=project.path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-
-    def find(self, part: str) -> list[psutil.Process]:
-        """The processes that have this part."""
-        if part in ("make", "terminal"):
-            return [psutil.Process(self.process.pid)]
-        return at_work(self.folder, PARTS[part])
-
-    def wait_for_all(self) -> str:
-        """Waits until no process is left; returns what was printed."""
-        printed, _ = self.process.communicate()
-        wait_until(lambda: not at_work(self.folder))
-        return printed
+@contextlib.contextmanager
+def running(project: Project, *command: str) -> Iterator[subprocess.Popen]:
+    """`make repro` in a session of its own, with no folder but one for temporary files. Waits until all has ended."""
+    (temporary := project.path.parent / "temporary").mkdir()
+    environment = project.ordinary.environment | {"TMPDIR": str(temporary), "SHELL": "/bin/sh"}
+    options = {"cwd": project.path, "env": environment, "start_new_session": True}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:
+        yield process
+    wait_until(lambda: not at_work(project.path))
+    assert process.returncode != 0
 
 
 @pytest.fixture
@@ -93,50 +68,40 @@ def endless(project: Project) -> Project:
 
 TERM, HUP, INT, KILL = signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL
 CASES = {
-    "make": (MAKE, "make", [TERM]),
-    "make, killed": (MAKE, "make", [KILL]),
-    "the terminal": (MAKE, "terminal", [HUP]),
-    "tools.repro, twice": (REPRO, "tools.repro", [TERM, TERM]),
-    "tools.repro, killed": (REPRO, "tools.repro", [KILL]),
-    "dvc": (REPRO, "dvc", [TERM]),
-    "dvc, killed": (REPRO, "dvc", [KILL]),
-    "stage, killed": (REPRO, "stage", [KILL]),
+    "make": (MAKE, os.kill, [TERM]),
+    "make, killed": (MAKE, os.kill, [KILL]),
+    "the terminal": (MAKE, os.killpg, [HUP]),
+    "tools.repro, twice": (REPRO, os.kill, [TERM, TERM]),
+    "tools.repro, killed": (REPRO, os.kill, [KILL]),
 }
 
 
-@pytest.mark.parametrize(("command", "part", "numbers"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("command", "send", "numbers"), CASES.values(), ids=CASES)
 def test_all_end_with_any(
-    endless: Project, built_project: Project, command: tuple[str, ...], part: str, numbers: list[int]
+    endless: Project, built_project: Project, command: tuple[str, ...], send: Callable, numbers: list[int]
 ) -> None:
-    running = Running(endless, command)
-    wait_until(lambda: len(running.find("stage")) >= (2 if command == REPRO else 1))
-    for left, process in reversed(list(enumerate(running.find(part)))):
+    with running(endless, *command) as process:
+        wait_until(lambda: len(at_work(endless.path, "-m stages.report")) >= (2 if command == REPRO else 1))
         for number in numbers:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                _ = os.killpg(process.pid, number) if part == "terminal" else process.send_signal(number)
-        wait_until(lambda left=left: len(running.find("stage")) <= left)  # the other stage goes on
-    running.wait_for_all()
-    assert running.process.returncode != 0
-    if part == "tools.repro" and numbers == [KILL]:  # leaves its temporary folder, as any killed command does
+            send(process.pid, number)  # which stays, as nobody has waited for it yet
+    if (command, numbers) == (REPRO, [KILL]):  # leaves its temporary folder, as any killed command does
         endless.run("git", "checkout", "-q", "stages/report.py")
         endless.run(*REPRO)
         assert outputs(endless) == outputs(built_project)
     else:
-        assert not list(running.temporary.iterdir())
+        assert not list((endless.path.parent / "temporary").iterdir())
 
 
 def test_ctrl_c_again_ends_a_stage_that_does_not_heed_it(endless: Project) -> None:
     (endless.path / "stages/report.py").write_text(STUBBORN)
-    running = Running(endless, REPRO)
-    wait_until((endless.path / "stubborn").exists)
+    with running(endless, *REPRO) as process:
+        wait_until((endless.path / "stubborn").exists)
 
-    def press() -> bool:
-        os.killpg(running.process.pid, INT)
-        return running.process.poll() is not None
+        def press() -> bool:
+            os.killpg(process.pid, INT)
+            return process.poll() is not None
 
-    wait_until(press)
-    running.wait_for_all()
-    assert running.process.returncode != 0
+        wait_until(press)
 
 
 @pytest.mark.parametrize(("nohup", "status"), [([], 128 + HUP), (["nohup"], 0)])

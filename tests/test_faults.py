@@ -7,8 +7,11 @@ writes its own files in place. A kill within those milliseconds needs tools/repr
 runs it; the test then says so in a warning.)
 """
 
+import contextlib
+import os
 import random
-import re
+import signal
+import subprocess
 import time
 import warnings
 from pathlib import Path
@@ -17,16 +20,20 @@ import pytest
 
 from .conftest import Project
 from .faults import (
-    BackgroundRepro,
     as_an_ordinary_user,
-    duration,
     file_size,
+    in_session,
+    kill_children,
     lock,
     make_stale,
     outputs,
+    wait_until,
     with_largest_file,
 )
+from .forked import Started, started
 
+REPRO = ("dvc", "repro")
+SECONDS = 2  # about as long as one stage takes; a fault that comes too late strikes nothing
 STAGES = ("fetch", "preprocess", "train@mlp_256", "evaluate@mlp_256", "report@mlp_256")
 
 
@@ -41,7 +48,7 @@ def moment(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(request.node.name)
 
 
-def check_completes(project: Project, undisturbed: dict[str, bytes], struck: BackgroundRepro | None = None) -> None:
+def check_completes(project: Project, undisturbed: dict[str, bytes], struck: Started | None = None) -> None:
     """No half-written file; a plain `dvc repro` completes; the outputs are those of an undisturbed run.
 
     A stage of the run that was struck may still be at work.
@@ -55,22 +62,30 @@ def check_completes(project: Project, undisturbed: dict[str, bytes], struck: Bac
         done = project.run("dvc", "repro", check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     if struck:
-        struck.wait_for_all()
+        wait_until(lambda: not in_session(struck.process.pid))
     assert outputs(project) == undisturbed
     assert project.repro().ran == set()
     assert not [path for path in project.path.rglob(".partial-*") if path.is_file()], "an unfinished file stays behind"
     assert not list(project.path.glob(".checkpoints/*"))
 
 
+STRIKES = [
+    lambda dvc: os.killpg(dvc, signal.SIGKILL),
+    lambda dvc: os.killpg(dvc, signal.SIGINT),  # Ctrl-C is pressed: DVC and the stage get the signal at once
+    lambda dvc: os.kill(dvc, signal.SIGKILL),  # the stage runs on beside the next `dvc repro`
+    kill_children,
+]
+
+
 @pytest.mark.times
-def test_killed_or_interrupted(project: Project, built_project, undisturbed, moment) -> None:
-    stage = moment.choice(STAGES)
-    make_stale(project, stage)
-    running = BackgroundRepro.start(project)
-    time.sleep(moment.uniform(0, duration(built_project, stage)))
-    moment.choice([running.kill_all, running.kill_stage, running.kill_dvc, running.interrupt_all])()
-    running.wait()
-    check_completes(project, undisturbed, running)
+def test_killed_or_interrupted(project: Project, undisturbed, moment) -> None:
+    make_stale(project, moment.choice(STAGES))
+    with started(project, *REPRO) as running:
+        time.sleep(moment.uniform(0, SECONDS))
+        with contextlib.suppress(ProcessLookupError):  # has ended
+            moment.choice(STRIKES)(running.process.pid)
+        running.wait()
+        check_completes(project, undisturbed, running)
 
 
 @pytest.mark.times
@@ -78,11 +93,11 @@ def test_no_room_for_a_file(project: Project, undisturbed, moment, tmp_path: Pat
     stage = moment.choice(STAGES)
     sizes = [file_size(project.path / out["path"]) for out in lock(project)[stage]["outs"]]
     make_stale(project, stage)
-    running = BackgroundRepro.start(project, with_largest_file(moment.randrange(max(sizes)), project, tmp_path))
-    printed = running.wait()
-    assert running.process.returncode != 0
-    assert "cannot write: File too large" in printed
-    assert "Traceback" not in printed
+    environment = with_largest_file(moment.randrange(max(sizes)), project, tmp_path)
+    done = subprocess.run(REPRO, cwd=project.path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "cannot write: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
     check_completes(project, undisturbed)
 
 
@@ -101,35 +116,15 @@ def test_a_read_only_folder(project: Project, undisturbed, moment) -> None:
 
 
 @pytest.mark.times
-def test_two_at_once(project: Project, built_project, undisturbed, moment) -> None:
-    stage = moment.choice(STAGES)
-    make_stale(project, stage)
-    first = BackgroundRepro.start(project)
-    time.sleep(moment.uniform(0, duration(built_project, stage)))
-    second = BackgroundRepro.start(project)
-    for running in (first, second):
-        printed = running.wait()
-        assert running.process.returncode == 0 or "is busy" in printed or "Unable to acquire lock" in printed, printed
-    assert 0 in (first.process.returncode, second.process.returncode)
-    check_completes(project, undisturbed)
-
-
-@pytest.mark.times
-def test_a_loss_that_is_not_finite(project: Project, undisturbed, moment) -> None:
-    before = project.params.read_bytes()
-    optimizer = {"Adam": {"learning_rate": 10.0 ** moment.uniform(17.5, 30)}}
-    project.edit(lambda params: params["architectures"]["mlp_256"].update(compile={"optimizer": optimizer}))
-    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=20))
-    done = project.run("dvc", "repro", check=False)
-    assert done.returncode != 0
-    line = r"^error: params.yaml: architectures.mlp_256: expected a finite loss, found (nan|inf) after epoch \d+ of 20"
-    assert re.search(line, done.stderr, re.MULTILINE), done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(project.path.glob("data/models/mlp_256/10.*"))
-    for recorded in ("metrics/mlp_256.json", "plots/history/mlp_256.csv"):
-        assert (project.path / recorded).read_bytes() == undisturbed[recorded], "recorded something of it"
-
-    project.params.write_bytes(before)
+def test_two_at_once(project: Project, undisturbed, moment) -> None:
+    make_stale(project, moment.choice(STAGES))
+    with started(project, *REPRO) as first:
+        time.sleep(moment.uniform(0, SECONDS))
+        with started(project, *REPRO) as second:
+            ended = [first.wait(), second.wait()]
+    assert 0 in dict(ended)
+    for status, printed in ended:
+        assert status == 0 or "is busy" in printed or "Unable to acquire lock" in printed, printed
     check_completes(project, undisturbed)
 
 

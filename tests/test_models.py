@@ -9,7 +9,6 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from stages.common.kernels import choose_kernels
 from stages.common.prepared import Dataset
 from stages.models import building, portable
 from stages.models.building import build_model, load_model, train_count
@@ -217,21 +216,3 @@ def test_a_saved_model_loads_and_predicts_the_same(tmp_path: Path, monkeypatch: 
     for other in (architecture("Flatten"), load_params(TUTORIALS).architecture("cnn")):
         with pytest.raises(PipelineError, match=r"small.keras: its layers are not those of params.yaml and of the da"):
             load_model(path, "small", other, MNIST, "portable")
-
-
-def test_portable_kernels_switch_off_a_rewrite_of_divisions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorFlow's arithmetic optimizer makes an approximate 1/√x of x/√y, which differs between processors."""
-    import_keras()
-    import tensorflow as tf
-
-    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", Mock())
-    monkeypatch.setattr(tf.config, "set_visible_devices", Mock())
-    options = Mock()
-    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", options)
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "")
-    choose_kernels("native")
-    options.assert_not_called()
-    choose_kernels("portable")
-    options.assert_called_once_with({"arithmetic_optimization": False})
-    tf.config.threading.set_intra_op_parallelism_threads.assert_called_once_with(1)
-    tf.config.set_visible_devices.assert_called_once_with([], "GPU")

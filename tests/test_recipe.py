@@ -67,12 +67,3 @@ def test_a_file_in_another_style_is_left_alone(text: str, params: Path) -> None:
     with pytest.raises(PipelineError, match=r"nothing was written: add the block above by hand$"):
         add_architecture("cnn_best", RECIPE)
     assert params.read_text() == text
-
-
-def test_a_block_that_is_not_valid_there_is_an_error_of_params_yaml(params: Path) -> None:
-    text = TINY_PARAMS.replace("  cnn:", "  CNN_best:")
-    params.write_text(text)
-    message = "params.yaml: architectures.cnn_best: the same file name as 'CNN_best' on macOS"
-    with pytest.raises(PipelineError, match=f"^{message}"):
-        add_architecture("cnn_best", RECIPE)
-    assert params.read_text() == text

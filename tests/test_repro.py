@@ -4,18 +4,14 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
 
-from stages.support.resources import short_of_memory
-
 from .conftest import ROOT, Project, on_terminal
-from .faults import make_stale, outputs
+from .faults import MAKE, make_stale, outputs, wait_until
+from .forked import started
 
 REPRO = ("python", "-m", "tools.repro")
 DIVERGES = {"optimizer": {"Adam": {"learning_rate": 1e30}}}
@@ -34,39 +30,30 @@ def ran(printed: str) -> list[str]:
     return re.findall(r"^(?:✓|✗|done:|FAILED:) (\S+)  ", printed, re.MULTILINE)
 
 
-def test_it_leaves_what_dvc_repro_leaves(built_project: Project, tmp_path: Path) -> None:
-    new = built_project.git_clone(tmp_path / "new")
-    new.run("git", "checkout", "-q", "HEAD~1")  # before its first run
-    done = new.ordinary.run(*REPRO, "--jobs", "3")
-    assert files(new) == files(built_project)
-    assert ran(done.stdout)[:2] == ["fetch", "preprocess"]
-    assert re.search(r" train@cnn  \d+ s  trained with seed 10$", done.stdout, re.MULTILINE)
-    assert new.repro().ran == set()
-    assert new.run(*REPRO).stdout == UP_TO_DATE
-
-
 ODD = "PYTHONSAFEPATH=1 PYTHONHOME=/usr PYTHONWARNINGS=error MPLBACKEND=no-such FORCE_COLOR=1 KERAS_HOME=~/keras "
 ODD += "HOME=/no/such/home XDG_CACHE_HOME=/dev/null GIT_DIR=/no/such/folder"
 
 
-def test_an_edit_runs_what_it_affects_even_in_an_odd_environment(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+def test_a_fresh_clone_gets_what_dvc_repro_leaves_even_in_an_odd_environment(
+    built_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By `make`, in the environment that runs the tests."""
-    for name in ("Makefile", "requirements.txt"):
-        shutil.copy(ROOT / name, project.path)
-    (project.path / ".venv").symlink_to(sys.prefix)
-    project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(batch_size=40))
-    odd = f"{ODD} MPLCONFIGDIR={project.path.parent}/matplotlib"  # which it needs without a home
-    for variable in odd.split():
-        monkeypatch.setenv(*variable.split("="))
-    done = project.ordinary.run("make", "--assume-old=requirements.txt", "--assume-old=.venv/installed", "repro")
-    assert ran(done.stdout) == ["train@cnn", "evaluate@cnn", "report@cnn"], "as dvc repro"
-    assert re.search(r"^cnn: \d+\.\d\d %.*, \w", done.stdout, re.MULTILINE)
+    """By `make`, with real processes, in the environment that runs the tests."""
+    new = built_project.git_clone(tmp_path / "new")
+    new.run("git", "checkout", "-q", "HEAD~1")  # before its first run
+    with monkeypatch.context() as patch:
+        for variable in f"{ODD} MPLCONFIGDIR={tmp_path}/matplotlib".split():  # which it needs without a home
+            patch.setenv(*variable.split("="))
+        done = new.ordinary.run(*MAKE, "JOBS=3")
+    assert files(new) == files(built_project)
+    assert ran(done.stdout)[:2] == ["fetch", "preprocess"]
+    assert re.search(r" train@cnn  \d+ s  trained with seed 10$", done.stdout, re.MULTILINE)
+    assert re.search(r"^cnn: \d+\.\d\d %.*", done.stdout, re.MULTILINE)
     *_, last = (line for line in done.stdout.splitlines() if not line.startswith("make"))  # which may print its folder
     assert last.startswith("look at plots/report.html; ")
     assert "\033" not in done.stdout
     assert done.stderr == ""
+    assert new.repro().ran == set()
+    assert new.run(*REPRO).stdout == UP_TO_DATE
 
 
 def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> None:
@@ -92,7 +79,7 @@ def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> 
 def test_a_repository_of_another_user_is_one_line_with_the_remedy(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, status: int
 ) -> None:
-    far = project.clone(tmp_path / ("a long name " * 15) / "it's here").ordinary  # longer than messages may be
+    far = project.clone(tmp_path / ("a long name " * 15) / "it's here")  # longer than messages may be
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as git's own tests do
     done = far.run("python", "-m", *command.split(), check=False)
@@ -166,6 +153,7 @@ def test_a_lock_with_more_than_stages_is_left_as_dvc_repro_leaves_it(project: Pr
 
 
 def test_a_failure_stops_what_depends_on_it_and_nothing_else(project: Project) -> None:
+    before = (project.path / "metrics/mlp_256.json").read_bytes()
     project.edit(lambda params: params["architectures"]["mlp_256"].update(compile=DIVERGES))
     project.edit(lambda params: params["overview"].update(confidence=0.99))
     make_stale(project, "report@cnn")
@@ -174,6 +162,8 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(project: Project) -
     assert "99% interval" in (project.path / "plots/report.html").read_text(), "the overview of what there is"
     assert "error: params.yaml: architectures.mlp_256: expected a finite loss" in done.stdout
     failed = "failed, see above: train@mlp_256; not run, as they depend on it: evaluate@mlp_256, report@mlp_256"
+    assert not list(project.path.glob("data/models/mlp_256/10.*"))
+    assert (project.path / "metrics/mlp_256.json").read_bytes() == before, "recorded something of it"
     assert done.stderr == f"error: {failed}; fix it and rerun; finished stages are kept\n"
     status = project.run("dvc", "status").stdout
     assert "mlp_256" in status
@@ -215,16 +205,11 @@ def test_a_busy_project_is_one_line(project: Project) -> None:
 def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project: Project) -> None:
     before = project.params.read_bytes()
     project.edit(lambda params: [item["fit"].update(epochs=10**6) for item in params["architectures"].values()])
-    process = subprocess.Popen(
-        (*REPRO, "--jobs", "2"), cwd=project.path, env=project.ordinary.environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    while len(list(project.path.glob(".checkpoints/*/[0-9]*.npz"))) < 2:  # until both are trained
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, errors = process.communicate()
-    assert (process.returncode, errors) == (130, "interrupted; rerun to continue\n")
+    with started(project, *REPRO, "--jobs", "2") as run:
+        # until both are trained
+        wait_until(lambda: len(list(project.path.glob(".checkpoints/*/[0-9]*.npz"))) == 2 or run.has_ended())
+        os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+        assert run.wait() == (130, "interrupted; rerun to continue\n")
     assert not list(project.path.rglob(".partial-*"))
 
     project.params.write_bytes(before)
@@ -232,19 +217,7 @@ def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project:
     assert outputs(project) == outputs(built_project)
 
 
-def test_a_killed_training_ends_with_a_command_that_runs_fewer(project: Project) -> None:
-    module = project.path / "stages/models/training.py"
-    before, line, after = module.read_text().partition("        make_deterministic(seed, self.kernels)\n")
-    dies = "        import os\n        if not Path('enough memory').exists():\n            os.kill(os.getpid(), 9)\n"
-    module.write_text(before + dies + line + after)
-    done = project.run(*REPRO, "--jobs", "2", "train@cnn", check=False)
-    assert done.returncode == 1
-    assert "error: seed 10: the training was killed; memory was probably short; rerun with JOBS=1" in done.stdout
-    assert "JOBS=1" not in short_of_memory(1)
-    assert "Traceback" not in done.stdout + done.stderr
-    (project.path / "enough memory").touch()
-    project.run(*REPRO, "--jobs", "1", "train@cnn")
-    make = ["make", "-f", str(ROOT / "Makefile"), "--assume-old=.venv/installed", "JOBS=1"]
-    for command in ("repro", "reproduce"):
-        printed = " ".join(project.run(*make, command, "--dry-run").stdout.split())
-        assert f"tools.{command} --jobs=1" in printed
+@pytest.mark.parametrize("command", ["repro", "reproduce", "sweep"])
+def test_make_passes_the_number_of_jobs_on(command: str, tmp_path: Path) -> None:
+    make = ["make", "-f", str(ROOT / "Makefile"), "--assume-old=.venv/installed", "JOBS=1", command, "--dry-run"]
+    assert re.search(rf"tools.{command} +--jobs=1", Project(tmp_path).run(*make).stdout)

@@ -125,12 +125,3 @@ def test_a_new_seed_leaves_the_results_of_the_others_and_metrics_are_of_both(bui
             "errors": 100 - 100 * mean(right),
         }
         assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=2e-6)
-
-
-def test_an_experiment_with_one_seed_reports_that_seed(built_project, seeded, tmp_path: Path) -> None:
-    project = seeded.clone(tmp_path / "project")
-    project.run("dvc", "exp", "run", "--name", "alone", "-S", "train.seeds=[10]")
-    assert project.run("dvc", "exp", "list", "--name-only").stdout.split() == ["alone"]
-    for name in NAMES:
-        metrics = f"metrics/{name}.json"
-        assert (project.path / metrics).read_bytes() == (built_project.path / metrics).read_bytes()

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages.common.prepared import Dataset
+from stages.models.models import import_keras
 from tools.common.revision import Revision
 from tools.common.statistics import difference
 
@@ -42,25 +44,11 @@ def test_each_seed_is_a_row_of_a_table_and_curves_have_the_band_of_the_seeds(edi
     assert band == pytest.approx([sum(last.values()) / 2, min(last.values()), max(last.values())], abs=1e-6)
 
 
-PREDICT = """\
-import sys
-from pathlib import Path
-import numpy as np
-from stages.common.prepared import Dataset
-from stages.models.building import load_model
-from stages.support.params import load_params
-data, architecture = Path("data/prepared/test"), load_params().architecture("mlp_256")
-dataset = Dataset.read(data)
-models = [load_model(Path(path), "mlp_256", architecture, dataset, "portable") for path in sys.argv[2:]]
-images, _ = dataset.load(data)
-np.save(sys.argv[1], [model.predict(images, batch_size=100, verbose=0) for model in models])
-"""
-
-
-def test_the_ensemble_of_the_recorded_models_averages_their_probabilities(edited, tmp_path) -> None:
-    files = [f"data/models/mlp_256/{seed}.keras" for seed in (10, 11)]
-    edited.run("python", "-c", PREDICT, str(tmp_path / "probabilities.npy"), *files)
-    probabilities = np.load(tmp_path / "probabilities.npy")
+def test_the_ensemble_of_the_recorded_models_averages_their_probabilities(edited) -> None:
+    data, files = edited.path / "data/prepared/test", [f"data/models/mlp_256/{seed}.keras" for seed in (10, 11)]
+    images, _ = Dataset.read(data).load(data)
+    recorded = [import_keras().saving.load_model(edited.path / file) for file in files]
+    probabilities = np.stack([model.predict(images, verbose=0) for model in recorded])
     models = predictions(edited, "HEAD", "mlp_256")
     assert np.array_equal(probabilities.argmax(axis=2), models.prediction)
     assert probabilities.max(axis=2) == pytest.approx(models.probability, abs=1e-6)

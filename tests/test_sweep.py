@@ -1,8 +1,7 @@
 """`make sweep`: nothing is lost when it is interrupted or killed, and `dvc repro` trains the winner."""
 
-import contextlib
+import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterable
 
 import pandas as pd
@@ -19,8 +18,9 @@ from tools.sweep.report import block_text
 from tools.sweep.search import Search
 from tools.sweep.training import Training
 
-from .conftest import ROOT, Project
-from .test_ending import wait_until
+from .conftest import Project
+from .faults import wait_until
+from .forked import started
 from .test_space import SIMPLE, SPACE, read
 
 SAVE = "        checkpoint.save(model, history)\n"
@@ -43,17 +43,14 @@ def saves(project: Project) -> list[str]:
 
 
 def stop(project: Project, epochs: str, number: int) -> str:
-    """Searches until two trainings have had these epochs, and sends a signal; returns what was printed on stderr."""
-    streams = {"stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(LINE, cwd=project.path, env=project.environment, **streams)
-    with process, contextlib.ExitStack() as stack:
-        stack.callback(process.kill)
-        wait_until(lambda: process.poll() is not None or saves(project) == [epochs, epochs])
-        assert process.poll() is None
+    """Searches until two trainings have had these epochs, and sends a signal; returns what was printed."""
+    with started(project, *LINE) as sweep:
+        wait_until(lambda: sweep.has_ended() or saves(project) == [epochs, epochs])
+        assert not sweep.has_ended()
         another = project.run(*SWEEP, check=False).stderr
         assert another == "error: sweeps/found: another sweep runs in this folder; wait for its end\n"
-        process.send_signal(number)
-        return process.stderr.read()
+        os.kill(sweep.process.pid, number)
+        return sweep.wait()[1]
 
 
 def test_a_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project: Project) -> None:
@@ -92,12 +89,6 @@ def test_a_search_goes_on_and_its_winner_is_what_dvc_repro_trains(project: Proje
 
     again = project.run(*LINE, "--write", check=False)
     assert again.stderr.startswith("error: params.yaml: architectures.found is there already")
-
-
-def test_make_passes_the_remedy_on() -> None:
-    command = ["make", "--dry-run", "sweep", "SPACE=space.yaml", "JOBS=1"]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "tools.sweep space.yaml --jobs=1" in " ".join(printed.split())
 
 
 class Trainer:

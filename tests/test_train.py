@@ -26,10 +26,12 @@ def architecture(optimizer: dict | None = None, **fit: object) -> Architecture:
     return Architecture.model_validate({"layers": LAYERS, "fit": {"batch_size": 4, **fit}, "compile": compile_})
 
 
-def fitted(recipe: Architecture, folder: Path, model: Any = None, count: int = 8, report: Any = None) -> tuple:
+def fitted(
+    recipe: Architecture, folder: Path, model: Any = None, count: int = 8, report: Any = None, identity: str = ""
+) -> tuple:
     """Trains a model on the first images, with a checkpoint in `folder`; returns it, and the rows of its history."""
     model = model or build_model("tiny", recipe, DATASET)
-    checkpoint = Checkpoint(folder / "kept.npz", "")
+    checkpoint = Checkpoint(folder / "kept.npz", identity)
     report = report or (lambda *_: None)
     return model, fit_model(model, IMAGES[:count], LABELS[:count], recipe.fit, 10, checkpoint, report)
 
@@ -115,6 +117,21 @@ def test_each_epoch_is_reported_and_those_of_a_cut_training_at_once(tmp_path: Pa
         fitted(recipe, tmp_path, report=lambda epoch, logs: reported.append((epoch, sorted(logs))))
     names = ["accuracy", "loss", "val_accuracy", "val_loss"]
     assert reported == [(1, names), (2, names), (2, []), (3, names), (4, names)]
+
+
+# NumPy leaves a damaged file to the garbage collector
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
+def test_a_checkpoint_of_another_training_and_a_damaged_one_are_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, path, reported = architecture(epochs=2), tmp_path / "kept.npz", []
+    fitted(recipe, tmp_path)
+    fitted(recipe, tmp_path, identity="another", report=lambda epoch, _: reported.append(epoch))
+    path.write_bytes(path.read_bytes()[:-100])
+    fitted(recipe, tmp_path, identity="another", report=lambda epoch, _: reported.append(epoch))
+    assert reported == [1, 2, 1, 2]
+    line = f"{path}: cannot read this checkpoint; training starts from the first epoch\n"
+    assert capsys.readouterr().err == line
 
 
 def test_a_training_that_diverges_ends_with_its_epoch_and_saves_nothing(tmp_path: Path) -> None:

@@ -1,19 +1,15 @@
 """Figures over seeds of which some ended earlier than others, or lack a figure that others have."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from stages.common.files import write_csv
-from stages.results.predictions import HISTORY, Predictions
+from stages.results.predictions import Predictions
 from tools.common import charts
 from tools.common.comparison import to_csv
-from tools.sweep.training import OUTPUT
-from tools.sweep.training import Training as FinishedTraining
 
 from .conftest import Project
 from .reviews import of_models
@@ -90,12 +86,3 @@ def test_dvc_draws_how_many_seeds_are_left(project: Project) -> None:
     drawn = vega_svg(project, "plots/history/mlp_256.csv")
     assert (drawn.count(">2 seeds<"), drawn.count(">1 seed<")) == (4, 4)
     assert ">3 seeds<" not in drawn
-
-
-def test_a_search_compares_by_each_seeds_own_last_epoch(tmp_path: Path) -> None:
-    accuracies = []
-    for seed in trained().seeds:
-        rows = sorted(row[1:] for row in trained().history if row[0] == seed)
-        write_csv(tmp_path / f"{seed}/{OUTPUT}/{seed}.csv", HISTORY[1:], rows)
-        accuracies.append(FinishedTraining(tmp_path / f"{seed}", "net", seed, 4, "").accuracy())
-    assert accuracies == [0.5, 0.6, 0.5]

@@ -3,8 +3,6 @@
 import functools
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +10,11 @@ import psutil
 import pytest
 
 from stages.support.errors import PipelineError
-from stages.support.workers import EndEpoch, Slots, train_side_by_side
+from stages.support.workers import EndEpoch, train_side_by_side
 
 from .conftest import Project
-from .faults import is_alive
-from .test_ending import wait_until
+from .faults import is_alive, wait_until
+from .forked import started
 
 
 def note(folder: Path, seed: int, end_epoch: EndEpoch) -> None:
@@ -96,35 +94,21 @@ def test_one_that_is_killed_says_what_to_do(count: int, remedy: str) -> None:
         train_side_by_side([10], die, lambda *_: None, count)
 
 
-def test_a_slot_is_free_again_when_its_holder_ends(tmp_path: Path) -> None:
-    slots = Slots.make(tmp_path, 1)
-    hold = f"from stages.support.workers import *; Slots(Path({str(tmp_path)!r})).take(); print('held', flush=True)"
-    hold += "; input()"
-    with subprocess.Popen([sys.executable, "-c", hold], stdin=-1, stdout=-1, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        assert slots.take() is None
-        holder.kill()
-        holder.wait()
-    assert slots.take() is not None
-    assert slots.take() is None
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
 def test_workers_end_with_their_stage_and_what_they_have_done_is_kept(project: Project, number: int) -> None:
     project.edit(lambda params: params["train"].update(seeds=[11, 12]))
     project.edit(lambda params: params["architectures"]["cnn"]["fit"].update(epochs=1_000_000))
     line = ["python", "-m", "stages.train", "cnn", "data/prepared/train", "data/models/cnn"]
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(line, cwd=project.path, env=project.ordinary.environment, **streams) as stage:
+    with started(project, *line) as stage:
         kept = [project.path / f".checkpoints/cnn/{seed}.npz" for seed in (11, 12)]
         if len(os.sched_getaffinity(0)) == 1:
             kept = kept[:1]
         wait_until(lambda: all(path.exists() for path in kept))
-        workers = psutil.Process(stage.pid).children()
+        workers = psutil.Process(stage.process.pid).children()
         assert len(workers) == len(kept)
-        stage.send_signal(number)
-        printed = stage.stderr.read()
-    assert stage.returncode == (130 if number == signal.SIGINT else -number)
+        os.kill(stage.process.pid, number)
+        status, printed = stage.wait()
+    assert status == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in printed
     for worker in workers:
         wait_until(lambda worker=worker: not is_alive(worker))
