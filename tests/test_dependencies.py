@@ -154,15 +154,10 @@ EDITS = {
     "stages/support/params.py": set(),
     "stages/common/notes.md": set(),
     "stages/models/__pycache__/building.cpython-311.pyc": set(),
-    "stages/results/deeper/more.py": set(),
-    "stages/common/files.py": EVERY,
     "stages/common/requirements.txt": EVERY,
     "stages/data/download.py": {"fetch", "preprocess"},
-    "stages/models/building.py": {"train", "evaluate"},
     "stages/models/new.py": {"train", "evaluate"},
-    "stages/models/requirements.txt": {"train", "evaluate"},
     "stages/results/pictures.py": {"preprocess", "evaluate", "report"},
-    "stages/results/requirements.txt": {"preprocess", "evaluate", "report"},
     "stages/train.py": {"train"},
 }
 

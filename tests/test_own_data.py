@@ -191,8 +191,6 @@ def test_repro_and_review_say_what_they_did_not_look_at(project: Project) -> Non
     assert LINE in review(project, "HEAD~1", "--fail-on", "stale")
     for page in pages(project):
         assert LINE.partition("; ")[0] in page
-    project.edit(lambda params: params["report"].update(confused_pairs=4))
-    assert project.run("python", "-m", "tools.repro").stdout.endswith(f"\n{LINE}\n")
 
     digest = fetched(project)
     project.repro("--force", "fetch")  # as the line advises
@@ -226,11 +224,3 @@ def test_a_copy_of_the_project_has_the_own_data_and_writes_nothing_behind_links(
     texts = {str(path.relative_to(copy / "data/own")): path.read_text() for path in copy.rglob("*.*") if path.is_file()}
     assert texts == {"a.npz": "here", "pets/cat/1.png": "here", "kept.npz": "there"}
     assert not any(away.iterdir())
-
-
-def test_reproduce_takes_data_that_git_ignores(project: Project) -> None:
-    project.run("git", "rm", "-q", "--cached", OWN)
-    project.edit_json("data/raw/mnist.json", lambda description: description.update(sha256="f" * 64))
-    project.commit("not in git, and another digest, so that it ends there")
-    done = project.run("python", "-m", "tools.reproduce", check=False)
-    assert "recorded with tiny digits, but found tiny digits" in done.stderr

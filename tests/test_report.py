@@ -31,6 +31,12 @@ def test_the_overview_is_drawn_again_only_when_something_changed(project: Projec
     project.overview()
     assert "cnn,1.0," in (project.path / "plots/comparison.csv").read_text()
 
+    with (project.path / "plots/errors/mlp_256.png").open("ab") as picture:
+        picture.write(b"another")
+    (project.path / "plots/report.html").write_text(text := (project.path / "plots/report.html").read_text() + "edited")
+    project.overview()
+    assert (project.path / "plots/report.html").read_text() != text
+
     project.edit(lambda params: params["architectures"].pop("cnn"))
     done = project.run("python", "-m", "tools.overview", "--check", check=False)
     assert done.returncode == 1

@@ -40,10 +40,3 @@ def test_a_written_picture_is_read_again(tmp_path: Path) -> None:
 def test_another_picture_is_refused(mode: str, size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"expected 25 images of 4 × 4 pixels per row, found {size[0]} ×"):
         tiles.read(picture(np.asarray(Image.new(mode, size))), 4, 4)
-
-
-def test_a_picture_has_ten_thousand_images_at_most() -> None:
-    most = np.zeros((10_000, 1, 1), np.uint8)
-    assert len(tiles.read(picture(tiles.join(most)), 1, 1)) == 10_000
-    with pytest.raises(ValueError, match="expected 25 images of 1 × 1 pixels per row"):
-        tiles.read(picture(np.zeros((401, 25), np.uint8)), 1, 1)

@@ -160,30 +160,28 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_result_is_refused_in_one_line(name, patch, hand_back, edit, github, capfd) -> None:
-    path, content, message = HOSTILE[name]
-    (target := edit.path / path).parent.mkdir(parents=True, exist_ok=True)
-    content(target) if callable(content) else target.write_text(content)
-    edit.run("git", "add", "--force", path)
-    patch.write_text(edit.run("git", "diff", "--cached", "--binary", "edit").stdout)
-    assert hand_back() == ([1], {})
-    line = capfd.readouterr().err.strip()
-    assert message in line
-    assert line.startswith("error: ")
-    assert "\n" not in line
-    assert revision(github, "edit") == revision(edit, "edit")
+DAMAGED = {
+    "no patch\n": "git apply: ",
+    "--- a/metrics/x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n": "git apply: ",
+    "x" * 50_000_001: "results.patch: expected at most 50 MB, found 50.0 MB",
+}
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("no patch\n", "git apply: "),
-        ("--- a/metrics/x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n", "git apply: "),
-        ("x" * 50_000_001, "results.patch: expected at most 50 MB, found 50.0 MB"),
-    ],
-)
-def test_a_damaged_patch_is_refused_in_one_line(text, message, patch, hand_back, capfd) -> None:
-    patch.write_text(text)
-    assert hand_back() == ([1], {})
-    assert message in capfd.readouterr().err
+def test_a_hostile_or_damaged_patch_is_refused_in_one_line(patch, hand_back, edit, github, capfd) -> None:
+    def refused(text: str, message: str) -> None:
+        patch.write_text(text)
+        assert hand_back() == ([1], {}), message
+        line = capfd.readouterr().err.strip()
+        assert message in line
+        assert line.startswith("error: ")
+        assert "\n" not in line
+        assert revision(github, "edit") == revision(edit, "edit")
+
+    for path, content, message in HOSTILE.values():
+        (target := edit.path / path).parent.mkdir(parents=True, exist_ok=True)
+        content(target) if callable(content) else target.write_text(content)
+        edit.run("git", "add", "--force", path)
+        refused(edit.run("git", "diff", "--cached", "--binary", "edit").stdout, message)
+        edit.run("git", "reset", "-q", "--hard")
+    for text, message in DAMAGED.items():
+        refused(text, message)
