@@ -58,18 +58,6 @@ def test_the_first_place_that_works_serves(tmp_path: Path, monkeypatch, capsys) 
     assert capsys.readouterr().err == ""
 
 
-def test_a_failed_fetch_is_one_line_and_leaves_a_good_file_as_it_was(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/mnist.npz").write_bytes(b"good")
-    done = run_fetch(tmp_path, f"    - {{dataset: MNIST, places: [nowhere.npz, '{NOWHERE}']}}")
-    assert done.returncode == 1
-    start = "error: params.yaml: data.sources: could not get the data set (nowhere.npz: no such file; "
-    assert done.stderr.startswith(f"{start}{NOWHERE}: cannot download: ")
-    assert done.stderr.count("\n") == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mnist.npz"]
-    assert (tmp_path / "out/mnist.npz").read_bytes() == b"good"
-
-
 def test_the_offline_digits_come_with_a_notice_where_they_replace_another_data_set(tmp_path: Path) -> None:
     assert load_params(TUTORIALS).data.sources[-1].places == [EMBEDDED], "the real params.yaml ends with them"
     mnist = f"    - {{dataset: MNIST, places: ['{NOWHERE}']}}"

@@ -178,11 +178,9 @@ def test_what_systems_leave_is_no_problem(tmp_path: Path) -> None:
     assert read(tmp_path).sha256() == before
 
 
-@pytest.mark.parametrize("name", ["train", "cat"])
-def test_a_folder_without_classes_is_one_line(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).mkdir()
-    draw(tmp_path / name / "1.png")
-    draw(tmp_path / name / "2.png", (1, 1, 1))
+def test_a_folder_without_classes_is_one_line(tmp_path: Path) -> None:
+    draw(tmp_path / "train/1.png")
+    draw(tmp_path / "train/2.png", (1, 1, 1))
     with pytest.raises(PipelineError, match=r"expected folders of 2 to 256 classes, .* found 1 classes and 1 test"):
         read(tmp_path)
 

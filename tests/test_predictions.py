@@ -157,17 +157,14 @@ def test_predictions_whose_parts_do_not_fit_are_refused(damage: Callable, line: 
         Predictions.parse(json.dumps(content).encode(), "cnn", "cnn.json")
 
 
-@pytest.mark.parametrize(
-    ("seeds", "label", "line"),
-    [
+def test_predictions_of_other_seeds_or_images_are_refused(tmp_path: Path) -> None:
+    of_models(np.arange(3), np.array([np.arange(3)] * 2), np.ones((2, 3)), classes=3).write(tmp_path / "cnn.json", 3)
+    for seeds, label, line in (
         ([10], [0, 1, 2], r"expected the seeds \[10\], found \[10, 11\]"),
         ([10, 11], [0, 1, 1], "expected predictions for the 3 test images, found others"),
-    ],
-)
-def test_predictions_of_other_seeds_or_images_are_refused(seeds: list, label: list, line: str, tmp_path: Path) -> None:
-    of_models(np.arange(3), np.array([np.arange(3)] * 2), np.ones((2, 3)), classes=3).write(tmp_path / "cnn.json", 3)
-    with pytest.raises(PipelineError, match=line):
-        Predictions.read(tmp_path / "cnn.json", "cnn", seeds, np.array(label))
+    ):
+        with pytest.raises(PipelineError, match=line):
+            Predictions.read(tmp_path / "cnn.json", "cnn", seeds, np.array(label))
 
 
 PREDICTIONS = pd.DataFrame(

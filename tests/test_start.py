@@ -15,7 +15,6 @@ from stages.data.folders import Picture
 from stages.models.building import build_model
 from stages.support.params import load_params
 from stages.support.yaml import parse_yaml, read_yaml
-from tools.start import recipes
 from tools.start.recipes import architectures, choose_form
 
 from .conftest import COPIED, ROOT, TUTORIALS, Project, on_terminal, tiny_archive
@@ -184,11 +183,3 @@ def test_pictures_that_differ_or_are_large_get_a_form(name: str) -> None:
     sizes, form = FORMS[name]
     pictures = [Picture(Path("x"), "a", "", (height, width), mode) for height, width, mode in sizes]
     assert choose_form(pictures) == ({"image": form} if form else {})
-
-
-def test_many_pictures_get_a_form_in_which_all_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipes, "MAX_BYTES", 3 * 20 * 30)
-    pictures = [Picture(Path("x"), "a", "", (20, 30), "L")] * 4
-    assert choose_form(pictures[:3]) == {}
-    height, width = choose_form(pictures)["image"]["size"]
-    assert (height, width) == (14, 21)

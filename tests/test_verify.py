@@ -18,39 +18,29 @@ from tools.verify.small import make_small
 from .conftest import TUTORIALS, Project
 
 
-def archive(last: int, name: str = "weights", year: int = 1980) -> bytes:
+def archive(last: int, year: int = 1980) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as file:
-        for member, content in (("same", bytes(3)), (name, bytes([0, last]))):
+        for member, content in (("same", bytes(3)), ("weights", bytes([0, last]))):
             file.writestr(zipfile.ZipInfo(member, (year, 1, 1, 0, 0, 0)), content)
     return stream.getvalue()
 
 
 TEXT = '{\n  "dataset": "Zürich",\n  "accuracy": 0.98\n}\n'
-OF = ": same"
 MANY = "2,000 and 2,000 bytes, 20 different, the first at offset 1,000"
 LINES = ["47 and 47 bytes, 1 different, the first at offset 43, line 3"]
 LINES += [f"run 1   38 0a 7d 0a{'8.}.':>42}", f"run 10  37 0a 7d 0a{'7.}.':>42}"]
 BYTES = [f"run 1   {bytes(16).hex(' ')}  {16 * '.'}", f"run 10  {bytes(range(65, 81)).hex(' ')}  ABCDEFGHIJKLMNOP"]
-ENDS = ["5 and 7 bytes, 2 different, the first at offset 5", "run 1   (its end)", f"run 10  ff 00{'..':>46}"]
 OF_WEIGHTS = ["in weights, of which the first", "2 and 2 bytes, 1 different, the first at offset 1"]
 CONTAINER = ["every member is the same; the zip container (dates, attributes) differs"]
-CONTAINER += ["211 and 211 bytes, 4 different, the first at offset 13"]
+CONTAINER += ["201 and 201 bytes, 4 different, the first at offset 13"]
 DIFFERENCES: dict[str, tuple[bytes | None, bytes | None, list[str]]] = {
     "the same": (b"the same", b"the same", []),
-    "both empty": (b"", b"", []),
     "a text": (TEXT.encode(), TEXT.replace("8", "7").encode(), LINES),
     "many bytes": (bytes(2000), bytes(1000) + bytes(range(65, 85)) + bytes(980), [MANY, *BYTES]),
-    "one ends early": (b"\x89PNG\0", b"\x89PNG\0\xff\0", ENDS),
     "missing": (None, b"", ["in run 10, not in run 1"]),
-    "missing there": (b"", None, ["in run 1, not in run 10"]),
     "a member": (archive(1), archive(2), [*OF_WEIGHTS, f"run 1   01{'.':>48}", f"run 10  02{'.':>48}"]),
     "the container": (archive(1), archive(1, year=1981), CONTAINER),
-    "other members": (
-        archive(1),
-        archive(1, "bias"),
-        [f"members in run 1{OF}, weights", f"members in run 10{OF}, bias"],
-    ),
 }
 
 
