@@ -60,12 +60,6 @@ def test_the_recorded_results_reach_the_reference(name: str) -> None:
     assert metrics["accuracy"] == pytest.approx(REFERENCE[name], abs=0.004)
 
 
-def test_the_recorded_comparison_is_that_of_the_recorded_metrics() -> None:
-    for row in pd.read_csv(ROOT / "plots/comparison.csv").itertuples():
-        metrics = recorded_metrics(row.architecture)
-        assert (row.accuracy, row.dataset) == (metrics["accuracy"], *metrics["dataset"])
-
-
 def test_the_registry_names_models_that_a_stage_writes() -> None:
     names = load_params(ROOT / "params.yaml").architectures
     for artifact in read_yaml(ROOT / "dvc.yaml")["artifacts"].values():

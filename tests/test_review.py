@@ -124,16 +124,9 @@ def edit_metrics(project: Project) -> None:
 
 
 REASONS: dict[str, Callable[[Project], object]] = {
-    "train@softmax: architectures.softmax modified": lambda project: project.edit(
-        lambda params: params["architectures"]["softmax"]["fit"].update(epochs=2)
-    ),
     "evaluate@other: not in dvc.lock": lambda project: project.edit(
         lambda params: params["architectures"].update(other=params["architectures"]["softmax"])
     ),
-    "train@mlp_256, train@softmax: stages/train.py modified": lambda project: (
-        project.path / "stages/train.py"
-    ).write_text("# edited\n"),
-    "evaluate@softmax: metrics/softmax.json modified": edit_metrics,
     "evaluate@softmax: changed command": edit_lock("cmd: ", "cmd: time "),
     "evaluate@softmax: metrics/softmax.json new": edit_lock(f"path: {SOFTMAX}", "path: metrics/other.json"),
     "evaluate@softmax: ran before data/models/softmax changed": edit_lock(

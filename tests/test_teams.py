@@ -55,10 +55,14 @@ class Team:
             member.run("git", "checkout", "-qb", member.path.name)
         return team
 
-    def work(self, *changes: Callable[[dict], None]) -> "Team":
+    def work(self, *changes: Callable[[dict], None], draw: bool = False) -> "Team":
         """Has Ann edit params.yaml, run and commit; then Bob."""
         for member, change in zip(self.members, changes, strict=True):
-            member.edit_and_commit(change, change.__name__)
+            member.edit(change)
+            member.repro()
+            if draw:
+                member.overview()
+            member.commit(change.__name__)
         return self
 
     def merge(self) -> list[str]:
@@ -75,7 +79,7 @@ def team(built_project: Project, tmp_path: Path, tmp_path_factory: pytest.TempPa
     """Ann has changed mlp_256, Bob cnn; run and committed."""
 
     def make(folder: Path) -> None:
-        Team.of(built_project, folder / "team").work(train_longer, more_filters)
+        Team.of(built_project, folder / "team").work(train_longer, more_filters, draw=True)
 
     built = shared_by_workers(tmp_path_factory, "team", make) / "team"
     return Team(shutil.copytree(built, tmp_path / "team"))
