@@ -21,6 +21,7 @@ def test_what_is_no_number_in_range_is_one_line(monkeypatch: pytest.MonkeyPatch,
                 number(text)
     assert (arguments.number(1)("7"), arguments.number(0, float)("1e-3")) == (7, 0.001)
 
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["repro", "--jobs", "-1"])
     with pytest.raises(SystemExit, match="2"):
         importlib.import_module("tools.repro.__main__").main()

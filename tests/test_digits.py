@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,20 +85,6 @@ def test_a_class_is_chosen_by_its_name_or_its_number() -> None:
     for text, number in (None, None), ("cat", 0), ("0", 0), ("7", 1), ("5", 5), ("a very long name of a dog", 5):
         assert lookups.class_number("--label", text, NAMES) == number
     assert lookups.class_number("--label", "7", range(10)) == 7
-
-
-def test_classes_have_their_names_in_tables_and_titles() -> None:
-    one, many = (replace(MODELS["one"], class_names=(*NAMES, "i", "j")), SEEDS["many"])
-    many = replace(many, class_names=one.class_names)
-    rows = lookups.named(lookups.errors({"many": many}), many.names)
-    assert rows[["label", "prediction"]].to_numpy().tolist() == [["a very long name of a dog", "i"], ["a(2/3)", "7"]]
-    assert lookups.titles(rows, ()) == ["a ve… dog → i\n0, 3 seeds, 50.0%", "a(2/3) → 7\n3, 1 seed, 99.0%"]
-    common = lookups.named(lookups.common({"many": many, "one": one}, 1), many.names)
-    assert common[["label", "many", "one"]].to_numpy().tolist() == [
-        ["a very long name of a dog", "i (3/3)", "b"],
-        ["a(2/3)", "7 (1/3)", "7"],
-    ]
-    assert lookups.titles(common, ["many", "one"]) == ["0: a very l…of a dog\np=i,b", "3: a(2/3)\np=7,7"]
 
 
 def test_look_ups_by_names_and_photos(project: Project) -> None:
