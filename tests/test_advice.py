@@ -37,10 +37,6 @@ def workspace(path: str) -> Damage:
     return lambda project: write_in_place(project.path / path, b"damaged")
 
 
-def another_model(project: Project) -> None:
-    write_in_place(project.path / MODEL, (project.path / MODEL.replace("cnn", "mlp_256")).read_bytes())
-
-
 def cached(path: str) -> Damage:
     """Damages the copy in the cache, which stays read-only. DVC restores it."""
 
@@ -74,7 +70,6 @@ DAMAGED = {
     "the cache, behind an undamaged dvc.lock": ("evaluate", cached(MODEL)),
     "a folder's list in the cache": ("evaluate", listed_no_file),
     "what dvc commit recorded": ("evaluate", committed(workspace(MODEL))),
-    "another model, recorded": ("evaluate", committed(another_model)),
     "the data set in the cache": ("preprocess", cached(ARCHIVE)),
     "the data set, which is gone elsewhere": ("preprocess", gone_elsewhere),
     "the description of the data set": ("preprocess", workspace("data/raw/mnist.json")),

@@ -10,7 +10,7 @@ import pytest
 
 from stages.results.predictions import Predictions
 from stages.support.errors import PipelineError
-from stages.support.params import Overview
+from stages.support.params import Overview, load_params
 from tools.common import results
 from tools.common.comparison import comparison_table, read_architectures, stale_tables, tables, to_csv
 from tools.common.revision import Revision
@@ -176,16 +176,26 @@ def test_the_overview_is_drawn_again_only_when_something_changed(project: Projec
     project.overview()
     assert "cnn,1.0," in (project.path / "plots/comparison.csv").read_text()
 
-    with (project.path / "plots/errors/mlp_256.png").open("ab") as picture:
-        picture.write(b"another")
-    (project.path / "plots/report.html").write_text(text := (project.path / "plots/report.html").read_text() + "edited")
-    project.overview()
-    assert (project.path / "plots/report.html").read_text() != text
-
     project.edit(lambda params: params["architectures"].pop("cnn"))
     done = project.run("python", "-m", "tools.overview", "--check", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: plots/comparison.csv: does not match the results in metrics/; run: ")
+
+
+READ = ("params.yaml", "data/raw/mnist.json", "metrics/predictions/cnn.json", "plots/errors/cnn.png")
+READ += ("plots/worst_errors/cnn.png", "plots/comparison.csv", "plots/training.png", "stages/report.py")
+READ += tuple(f"tools/common/templates/{name}" for name in ("pieces.j2", "style.css", "page.html", "page.js"))
+
+
+def test_the_overview_is_current_until_what_it_reads_changes(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.path)
+    params = load_params()
+    for path in map(Path, READ):
+        content = path.read_bytes()
+        path.write_bytes(content + b"#")
+        assert not results.overview_is_current(params), path
+        path.write_bytes(content)
+        assert results.overview_is_current(params)
 
 
 def test_the_overview_needs_git_alone(built_project: Project, tmp_path: Path) -> None:

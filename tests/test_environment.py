@@ -72,7 +72,7 @@ class Small:
         self.path, self.wheels = path, path / "registry/simple"
         handler = type("Handler", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=path / "registry"))
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/simple/"
         uv = self.upload("uv", UV, script=f'#!/bin/sh\nexec "{Path(sys.prefix, "bin/uv")}" "$@"\n')
         self.upload("snow", "1.0")

@@ -90,16 +90,16 @@ HUGE = [[10, 1, "train", metric, 1.7e308] for metric in ("accuracy", "loss")]
 # What a branch does, and the lines that the review prints; HEAD stands for the commit
 HOSTILE = {
     "DVC": (
-        [ask_servers, link(SOFTMAX, "/dev/zero")],
+        [ask_servers, link(SOFTMAX, "/dev/zero"), write(METRICS, DEEP)],
         [
+            f"{METRICS} in HEAD: not valid JSON: recursion limit exceeded",
             "fetch: http://127.0.0.1:9/asked is a URL, which a review does not ask",
             f"softmax: not compared: {SOFTMAX} in HEAD: expected a file, found a link",
         ],
     ),
     "no JSON": (
-        [write(METRICS, DEEP), write(SOFTMAX, DEEP), write(DESCRIPTION, "{"), link("params.yaml", "/etc/passwd")],
+        [write(SOFTMAX, DEEP), write(DESCRIPTION, "{"), link("params.yaml", "/etc/passwd")],
         [
-            f"{METRICS} in HEAD: not valid JSON: recursion limit exceeded",
             f"softmax: not compared: {SOFTMAX} in HEAD: ",
             f"{DESCRIPTION} in HEAD: not valid JSON",
             "params.yaml in HEAD: expected a file, found a link",
