@@ -137,9 +137,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("edited", [*EDITS, *BY_HAND])
-def test_a_base_selects_what_make_repro_selects_in_a_fresh_clone_and_what_was_edited_by_hand(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
-) -> None:
+def test_a_base_selects_what_make_repro_selects_and_what_was_edited(project, tmp_path, monkeypatch, edited) -> None:
     edit, expected = (EDITS | BY_HAND)[edited]
     edit(project)
     project.commit("an edit, without make repro")
@@ -172,9 +170,7 @@ def test_a_commit_that_changes_no_result_needs_no_rerun(project: Project) -> Non
     )
 
 
-def test_a_data_set_that_is_gone_is_named_where_it_should_be(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_data_set_that_is_gone_is_named_where_it_should_be(project: Project, tmp_path: Path, monkeypatch) -> None:
     project.edit(lambda params: params["data"]["sources"][0].update(places=["keras:gone.npz", "gone/digits.npz"]))
     project.commit("another place")
     (tmp_path / "TMPDIR").mkdir()

@@ -147,9 +147,9 @@ def test_branches_that_edit_different_architectures_merge_and_nothing_runs_again
         assert written <= {"plots/comparison.csv", "plots/training.csv"}
 
 
-def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_trained_again(
-    built_project: Project, tmp_path: Path
-) -> None:
+def test_branches_that_add_an_architecture_meet_only_in_dvc_lock(built_project: Project, tmp_path: Path) -> None:
+    """Nothing is trained again."""
+
     def add_softmax(params: dict) -> None:
         (first, its), *others = params["architectures"].items()
         params["architectures"] = {first: its, "softmax": {"layers": ["Flatten", OUTPUT], **FIT}, **dict(others)}
@@ -168,9 +168,7 @@ def test_branches_that_add_an_architecture_meet_only_in_dvc_lock_and_nothing_is_
     assert {path: merged[path] for path in both} == both
 
 
-def test_branches_that_add_a_seed_merge_into_both_seeds_and_one_of_them_is_trained_again(
-    built_project: Project, tmp_path: Path
-) -> None:
+def test_of_branches_that_add_a_seed_one_is_trained_again(built_project: Project, tmp_path: Path) -> None:
     def add(seed: int) -> Callable[[dict], None]:
         return lambda params: params["train"]["seeds"].append(seed)
 
