@@ -62,6 +62,7 @@ BAD = {  # the arrays that differ, or the content, and the message
     "no archive": (lambda _: b"<html>", "not a data set: File is not a zip file"),
     "half an archive": (lambda content: content[:9000], "not a data set: "),
     "a damaged array": (lambda content: content[:5000] + b"x" + content[5001:], "not a data set: Bad CRC-32"),
+    "method": (lambda _: packed(99), "not a data set: x_train.npy is compressed in a way that NumPy does not use"),
     "header": (lambda content: content.replace(b"'descr': '|u1'", b"'descr': (((((("), "not a data set: "),
     "pickled": ({"y_test": np.array([{}] * 100)}, "not a data set: y_test.npy does not hold object (100,)"),
     "five axes": (
@@ -85,6 +86,17 @@ BAD = {  # the arrays that differ, or the content, and the message
         "x_train: expected uint8 images (n, height, width) or (n, height, width, 3), at most 1000 × 1000 pixels, found",
     ),
 }
+
+
+def packed(method: int) -> bytes:
+    """A good archive whose members say that they are compressed by another method."""
+    stream = io.BytesIO()
+    np.savez(stream, **TINY)
+    content = bytearray(stream.getvalue())
+    for signature, offset in ((b"PK\1\2", 10), (b"PK\3\4", 8)):
+        for match in re.finditer(re.escape(signature), stream.getvalue()):
+            content[match.start() + offset] = method
+    return bytes(content)
 
 
 @pytest.mark.parametrize(("content", "line"), BAD.values(), ids=BAD)

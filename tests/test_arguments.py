@@ -28,6 +28,14 @@ def test_what_is_no_number_in_range_is_one_line(monkeypatch: pytest.MonkeyPatch,
     assert "error: argument --jobs: expected a whole number, 1 or more, found '-1'\n" in capsys.readouterr().err
 
 
+def test_help_is_printed_in_any_folder(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fetch", "--help"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        importlib.import_module("stages.fetch").main()
+    assert capsys.readouterr().out.startswith("usage: ")
+
+
 MODULES = sorted(
     str(path.relative_to(ROOT).with_suffix("")).removesuffix("/__main__").replace("/", ".")
     for folder in ("stages", "tools")

@@ -20,7 +20,7 @@ from stages.models.models import import_keras, save_model
 from stages.models.training import fit_model
 from stages.support import custom_api, keras_api
 from stages.support.architecture import Architecture
-from stages.support.errors import CUSTOM, PipelineError
+from stages.support.errors import CUSTOM, PipelineError, anticipated
 from stages.support.params import parse_params
 from stages.support.yaml import parse_yaml, to_yaml
 from tools.schema.__main__ import json_schema
@@ -190,6 +190,13 @@ def test_a_mistake_in_the_code_is_one_line_before_the_training(old: str, new: st
         build_model("own", parse(USES), DATASET)
     assert str(caught.value).startswith("params.yaml: architectures.own.")
     assert message.format(file=f"{CUSTOM}, line {line}") in str(caught.value)
+
+
+def test_a_mistake_that_shows_in_the_training_is_one_line_too(write: Write, tmp_path: Path) -> None:
+    write(OWN.replace("axis=-1)", "axis=-1) * len(y_true)"))  # of which TensorFlow has no value in a graph
+    with pytest.raises(TypeError) as caught:
+        trained(parse(USES), tmp_path)
+    assert anticipated(caught.value).startswith(f"{CUSTOM}, line 31: TypeError: len is not well defined for a symbolic")
 
 
 def test_editors_know_the_names_after_make_schema(write: Write) -> None:

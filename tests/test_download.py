@@ -33,6 +33,8 @@ class Server(BaseHTTPRequestHandler):
                 self.send_error(404)
             case "fails_once" if not is_second:
                 self.send_error(503)
+            case "circle":
+                self.start(302, Location="/circle.npz")
             case "elsewhere":
                 self.start(302, Location="file:///etc/passwd")
             case "bomb":
@@ -90,6 +92,7 @@ def test_a_download_that_fails_or_is_cut_is_tried_again(server: str, name: str, 
         ("endless", 1, "cannot download: expected at most 1,000,000 bytes, found more"),
         ("trickle", 1, "cannot download: expected an end within 1 seconds, found none"),
         ("bomb", 1, "cannot download: expected at most 1,000,000 bytes, found more"),
+        ("circle", 31, "cannot download: Exceeded 30 redirects"),
         ("elsewhere", 1, "cannot download: No connection adapters were found for 'file:///etc/passwd'"),
     ],
 )

@@ -30,3 +30,12 @@ def test_with_a_base_only_charts_that_differ_are_drawn_before_and_after(project)
     pictures = preview(project, "HEAD")
     assert set(pictures) == {"confusion/cnn.png"}
     assert pictures["confusion/cnn.png"].shape[1] > 1.5 * alone.shape[1]  # two matrices side by side
+
+
+def test_a_library_that_is_missing_is_one_line(project) -> None:
+    (project.path / "vl_convert.py").write_text("raise ModuleNotFoundError")  # found before the installed one
+    done = project.run("python", "-m", "tools.plots.preview", check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: vl_convert: not installed; run: make preview, which installs it\n",
+    )
