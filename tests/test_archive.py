@@ -1,6 +1,8 @@
 """The archive and the prepared arrays."""
 
 import hashlib
+import io
+import re
 import tracemalloc
 import zipfile
 from dataclasses import replace
