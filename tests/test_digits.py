@@ -205,3 +205,5 @@ def test_pictures_are_classified_and_those_that_show_no_digit_reported(seeded: P
         assert lines[-1].endswith("first of several frames")
         probabilities.append([row.split()[2] for row in lines])
     assert probabilities[0] != probabilities[1]
+    many = digits(seeded, "classify", *[good[0]] * 101, "--architecture", "cnn", "--output", sheet)
+    assert many.endswith(f"{sheet} (first 100 of 101)\n")

@@ -34,26 +34,6 @@ def models() -> Predictions:
     return replace(of_models(LABEL, PREDICTION, np.ones(4), classes=3), loss=(0.1, 0.2, 0.6), history=HISTORY)
 
 
-def test_the_curve_of_an_epoch_is_over_the_seeds_that_still_train(models: Predictions) -> None:
-    curves = models.curves
-    assert list(curves) == [
-        "dataset", "architecture", "epoch", "split", "metric", "value", "low", "high", "seeds"
-    ]  # fmt: skip
-    assert set(curves["dataset"]) == {"tiny digits"}
-    assert set(curves["architecture"]) == {"net"}
-    equal = replace(models, history=[row for row in HISTORY if row[1] == 1])
-    assert list(equal.curves)[-2:] == ["low", "high"], "no count if all seeds train as long"
-    rows = curves[["split", "metric", "epoch", "value", "low", "high", "seeds"]].to_numpy().tolist()
-    assert rows == [
-        ["train", "accuracy", 1, 0.5, 0.3, 0.7, 3],
-        ["train", "accuracy", 2, 0.85, 0.8, 0.9, 2],
-        ["train", "loss", 1, 5.0, 3.0, 7.0, 3],
-        ["train", "loss", 2, 8.5, 8.0, 9.0, 2],
-        ["validation", "accuracy", 1, 0.366667, 0.1, 0.6, 3],
-        ["validation", "accuracy", 2, 0.8, 0.7, 0.9, 2],
-    ]
-
-
 def test_the_row_of_a_seed_has_the_figures_of_its_last_epoch(models: Predictions) -> None:
     assert models.of_seeds.to_dict("list") == {
         "seed": [10, 11, 12],
@@ -64,12 +44,6 @@ def test_the_row_of_a_seed_has_the_figures_of_its_last_epoch(models: Predictions
         "validation_accuracy": [0.7, 0.9, 0.1],
     }
     assert models.gap == pytest.approx((0.2 - 0.1 + 0.2) / 3, abs=1e-6)
-
-
-def test_without_validation_there_is_no_gap(models: Predictions) -> None:
-    trained = [row for row in HISTORY if row[2] == "train"]
-    assert replace(models, history=trained).gap is None
-    assert replace(models, history=[*trained, (10, 2, "validation", "accuracy", 0.5)]).gap is None, "of one seed alone"
 
 
 def test_metrics_are_means_and_the_spread_of_a_sample(models: Predictions) -> None:
