@@ -76,7 +76,7 @@ MISTAKES = [
     ("dataset: MNIST", "dataset: 512", "data.sources[0].dataset: expected text, found the int 512; put it in quotes"),
     (SEEDS, "seed: 10", "train.seed: unknown key; did you mean 'seeds'?"),
     (SEEDS, "seeds: []", "train.seeds: expected at least 1 item, found []"),
-    (SEEDS, "seeds: [10, 11, 10]", "train.seeds[2]: expected each seed once, found 10 again"),
+    (SEEDS, "seeds: [10, 11, 10]", "train.seeds[2]: expected each value once, found 10 again"),
     ("kernels: portable", "kernels: fast", "train.kernels: found \"fast\"; expected one of native, portable"),
     ("units: 256", "units: 1000000000",
      f"{MLP}.layers[1].Dense: expected a training that needs at most 64 GiB of memory, found one of about 5,919 GiB"),
