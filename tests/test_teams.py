@@ -7,12 +7,15 @@ import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 
-from .conftest import ROOT, Project, shared_by_workers
+from stages.support.params import load_params
+
+from .conftest import ROOT, TUTORIALS, Project, shared_by_workers
 from .faults import outputs
 
 UP_TO_DATE = "Data and pipelines are up to date"
@@ -183,6 +186,19 @@ def test_of_branches_that_add_a_seed_one_is_trained_again(built_project: Project
     assert "cnn: trained with seed 12; the same as before with seeds 10, 11" in again.output
     model = "data/models/cnn/12.keras"
     assert (ann.path / model).read_bytes() == (bob.path / model).read_bytes()
+
+
+def test_neighbouring_lines_of_different_architectures_merge_in_params_yaml(tmp_path: Path) -> None:
+    lines = TUTORIALS.read_text().splitlines()
+    names = list(load_params(TUTORIALS).architectures)
+    starts = [next(i for i, line in enumerate(lines) if line.startswith(f"  {name}:")) for name in names]
+    for first, second in pairwise(starts):
+        last = max(i for i in range(first, second) if "fit:" in lines[i])
+        for file, changed in (("base", None), ("ours", last), ("theirs", second)):
+            edited = [f"{line} # edited" if i == changed else line for i, line in enumerate(lines)]
+            (tmp_path / file).write_text("\n".join(edited))
+        Project(tmp_path).run("git", "merge-file", "ours", "base", "theirs")
+        assert (tmp_path / "ours").read_text().count("# edited") == 2
 
 
 @dataclass(frozen=True)
