@@ -29,14 +29,12 @@ def launched() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(
-    chromium: Browser, path: Path, size: str, screenshots: Path, address: str = "", script: bool = True
-) -> Iterator[Page]:
+def opened(chromium: Browser, path: Path, size: str, screenshots: Path, address: str = "") -> Iterator[Page]:
     """A page, light on the laptop and dark on the phone, of which it takes a screenshot; `address` begins with `#`.
 
     Any error in its console and any request to outside fails the test.
     """
-    page = chromium.new_page(viewport=SIZES[size], color_scheme=COLOURS[size], java_script_enabled=script)
+    page = chromium.new_page(viewport=SIZES[size], color_scheme=COLOURS[size])
     faults = []
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -48,6 +46,22 @@ def opened(
     yield page
     page.close()
     assert not faults
+
+
+def figures(page: Page, within: str = ".view") -> list[tuple[int, str, float, str]]:
+    """The images shown: index, what is read as what, probability in percent, note."""
+    texts = page.locator(f"{within} figcaption").evaluate_all("(all) => all.map((each) => each.innerText)")
+    rows = [text.split("\n") for text in texts]
+    pairs = [re.fullmatch(r"#(\d+)\s·\s([\d.]+)%", row[1]).groups() for row in rows]
+    return [
+        (int(index), row[0], float(share), " ".join(row[2:]))
+        for row, (index, share) in zip(rows, pairs, strict=True)
+    ]  # fmt: skip
+
+
+def show_all(page: Page, within: str = ".view") -> None:
+    while (more := page.locator(f"{within} button")).is_visible():
+        more.click()
 
 
 def luminance(colour: str) -> float:

@@ -58,9 +58,7 @@ SAME_COUNTS = "(all 200 predictions are the same, probabilities differ by {} at 
         (0.998, f"same predictions, other probabilities {SAME_COUNTS.format(0.002)}"),
     ],
 )
-def test_probabilities_that_differ_by_one_unit_of_the_last_decimal_are_the_same_within_rounding(
-    probability: float, agreement: str
-) -> None:
+def test_one_unit_of_the_last_decimal_is_the_same_within_rounding(probability: float, agreement: str) -> None:
     same = change(ONE, ONE)
     changed = np.ones((2, 100))
     changed[1, 7] = probability

@@ -121,10 +121,7 @@ MISTAKES = {  # of the first layer: the message
     "Focal": f": expected a Keras layer; Focal in {CUSTOM} extends keras.losses.Loss",
     "Block": ".Block.filters: required key is missing; expected an integer or 'classes'",
     "Block: {filter: 3}": ".Block.filter: unknown key; did you mean 'filters'?",
-    "Block: {filters: many}": ".Block.filters: expected an integer or 'classes', found \"many\"",
     "Block: {filters: 3, activation: rell}": ".Block.activation: unknown name 'rell'; did you mean 'relu'?",
-    "Block: {filters: 3, rate: half}": '.Block.rate: expected a number or null, found "half"',
-    "Head: {units: 3, use_bia: false}": ".Head.use_bia: unknown key; did you mean 'use_bias'?",
 }
 
 
@@ -138,9 +135,7 @@ def test_a_mistake_in_params_yaml_is_one_line(layer: str, message: str, write: W
 BROKEN = {  # the text of the file: the message
     "import keras\nclass A(keras.layers.Layer:\n": f"^{CUSTOM}, line 2: ",
     "import keras\nclass Dense(keras.layers.Dense): ...\n": f"^{CUSTOM}, line 2: Keras has a Dense; rename this one$",
-    "class Attention(Layer): ...\n": f"^{CUSTOM}, line 1: Keras has a Attention; rename this one$",
     "class A(Layer):\n    def __init__(self, branches): ...\n": f"^{CUSTOM}, line 2: an argument named 'branches'",
-    "\0": f"^{CUSTOM}: source code .*null bytes",
 }
 
 
@@ -168,6 +163,7 @@ def test_a_model_is_trained_saved_and_loaded(write: Write, tmp_path: Path) -> No
     model, images = trained(architecture, tmp_path)
     assert model.optimizer._learning_rate.get_config() == pytest.approx({"start": 0.01, "decay_steps": 4})
     assert model.loss.gamma == 1.5
+    assert model.layers[1].normalization.call.func.__name__ == "batch_normalization", "a portable operation"
     loaded = load_model(tmp_path / "10.keras", "own", architecture, DATASET, "native")
     expected = model.predict(images, verbose=0)
     np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, atol=1e-6)
@@ -176,23 +172,11 @@ def test_a_model_is_trained_saved_and_loaded(write: Write, tmp_path: Path) -> No
         load_model(tmp_path / "10.keras", "own", other, DATASET, "native")
 
 
-def test_what_a_layer_holds_gets_portable_operations(write: Write) -> None:
-    write(OWN)
-    model = build_model("own", parse(USES), DATASET)
-    assert model.layers[1].normalization.call.func.__name__ == "batch_normalization"
-
-
 FAILING = {  # what is put in the place of what in OWN: the message
     "when it is imported": ("keras.layers.Dense", "keras.layrs.Dense", ".layers[0].Block: {file}: module 'keras"),
-    "in __init__": ("keras.layers.Conv2D", "Conv2D", ".layers[0].Block: {file}: name 'Conv2D' is not defined"),
     "in call": ("(self.convolution(inputs))", "(self.twist(inputs))", ".layers[0].Block: {file}: 'Block' object"),
     "in a loss": ("y_true * y_pred", "y_tru * y_pred", ".compile.loss.Focal: {file}: name 'y_tru' is not defined"),
     "without call": ("def call(self, y_true", "def cal(self, y_true", ".compile.loss.Focal: Keras says: "),
-    "in a schedule": (
-        "keras.ops.cast",
-        "kers.ops.cast",
-        ".learning_rate.Line: {file}: name 'kers' is not defined",
-    ),
     "without get_config": ("def get_config", "def config", ".Line: Keras says: Learning rate schedule 'Line' must "),
 }
 
@@ -228,13 +212,6 @@ def test_editors_know_the_names_after_make_schema(write: Write) -> None:
     assert json_schema() == before
 
 
-def test_a_check_of_params_yaml_does_not_import_keras(project: Project) -> None:
-    (project.path / CUSTOM).write_text(OWN)
-    project.edit(lambda params: params["architectures"].update(own=USES))
-    code = "import sys, stages.support.params as params; params.load_params(); sys.exit('keras' in sys.modules)"
-    project.run("python", "-c", code)
-
-
 def test_the_file_counts_in_the_identity_of_what_names_something_of_it(write: Write) -> None:
     other = parse({"layers": ["Flatten", HEAD], "fit": USES["fit"]})
 
@@ -265,6 +242,6 @@ def test_an_edit_trains_only_what_names_something_of_the_file(project: Project, 
     before, product = outputs(project), "self.steepness * keras.ops.abs(inputs)"
     assert product in code
     file.write_text(code.replace(product, "keras.ops.abs(inputs) * self.steepness"))  # another code, the same figures
-    assert summary(project.repro().output) == summary(done.output)
+    assert summary(project.repro("train@cnn").output) == {"cnn": "trained with seed 10"}
     changed = {path for path, content in outputs(project).items() if content != before[path]}
     assert changed == {"data/models/cnn/identities.json"}

@@ -58,23 +58,17 @@ def test_references_are_filled_in_as_dvc_does() -> None:
     [
         "stages: {a: {cmd: x, wdir: y}}",
         "stages: {a: {cmd: '${nowhere}'}}",
-        "stages: {a: {cmd: '${list[1]}'}}",
         "stages: {a: {cmd: '${list}'}}",
         "stages: {a: {cmd: [x, y]}}",
-        "stages: {a: {deps: [x]}}",
         "stages: {a: {cmd: x, deps: [{repo: y}]}}",
         "stages: {a: {foreach: 5, do: {cmd: x}}}",
-        "stages: {a: {foreach: x, do: {cmd: x}}}",
         f"stages: {{a: {{cmd: {'x' * 4001}}}}}",
-        "stages: {b: {foreach: '${many}', do: {cmd: x}}, a: {foreach: '${many}', do: {cmd: x}}}",
         "stages: [a]",
-        "{}",
     ],
 )
 def test_what_is_not_known_here_is_one_line(text: str) -> None:
-    many = ", ".join(f"a{number}: 1" for number in range(15_001))
     with pytest.raises(PipelineError, match=r"^dvc.yaml: (stages.a: )?not (a stage as this|stages by)") as caught:
-        commands(text, f"{{list: [1], many: {{{many}}}}}")
+        commands(text, "{list: [1]}")
     assert "\n" not in str(caught.value)
 
 

@@ -3,20 +3,20 @@
 import json
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from stages.data.archive import write_archive
-from stages.data.offline import embedded_digits, fit_like_mnist
+from stages.data.offline import embedded_digits
 from stages.fetch import EMBEDDED, fetch
 from stages.support.params import Source, load_params
 
 from .conftest import ROOT, TUTORIALS, Project, Repro, tiny_archive
-from .faults import as_an_ordinary_user, outputs
+from .faults import outputs
 
 NOWHERE = "http://127.0.0.1:9/mnist.npz"  # the discard port: refused at once
 DIGITS = f"    - {{dataset: digits, places: ['{EMBEDDED}']}}"
@@ -26,15 +26,13 @@ def source(*places: str, sha256: str | None = None) -> Source:
     return Source(dataset="tiny", places=list(places), sha256=sha256)
 
 
-def run_fetch(folder: Path, sources: str, *wrapper: str) -> subprocess.CompletedProcess[str]:
+def run_fetch(folder: Path, sources: str) -> subprocess.CompletedProcess[str]:
     """Runs the stage as DVC does, in `folder`, with these sources in an otherwise real params.yaml."""
     if not (folder / "stages").exists():
         (folder / "stages").symlink_to(ROOT / "stages")
     params = TUTORIALS.read_text()
     (folder / "params.yaml").write_text(f"data:\n  sources:\n{sources}\n{params[params.index('preprocess:') :]}")
-    python = sys.executable if wrapper else "python"
-    stage = ("-m", "stages.fetch", "out/mnist.npz", "out/mnist.json")
-    return Project(folder).run(*wrapper, python, *stage, check=False)
+    return Project(folder).run("python", "-m", "stages.fetch", "out/mnist.npz", "out/mnist.json", check=False)
 
 
 def fetched(folder: Path) -> str:
@@ -58,18 +56,6 @@ def test_the_first_place_that_works_serves(tmp_path: Path, monkeypatch, capsys) 
     write_archive(tmp_path / "keras/datasets/mnist.npz", right)
     assert fetch([places])[2] == "keras:mnist.npz"
     assert capsys.readouterr().err == ""
-
-
-def test_a_failed_fetch_is_one_line_and_leaves_a_good_file_as_it_was(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/mnist.npz").write_bytes(b"good")
-    done = run_fetch(tmp_path, f"    - {{dataset: MNIST, places: [nowhere.npz, '{NOWHERE}']}}")
-    assert done.returncode == 1
-    start = "error: params.yaml: data.sources: could not get the data set (nowhere.npz: no such file; "
-    assert done.stderr.startswith(f"{start}{NOWHERE}: cannot download: ")
-    assert done.stderr.count("\n") == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mnist.npz"]
-    assert (tmp_path / "out/mnist.npz").read_bytes() == b"good"
 
 
 def test_the_offline_digits_come_with_a_notice_where_they_replace_another_data_set(tmp_path: Path) -> None:
@@ -97,26 +83,16 @@ def test_the_description_does_not_depend_on_which_verified_place_served(tmp_path
 
 
 def test_the_embedded_digits_have_the_form_of_mnist() -> None:
+    """28 x 28 pixels, with each digit in a box of 20, centred by its mass."""
     archive = embedded_digits()
     assert archive.x_train.shape == (1437, 28, 28)
     assert archive.x_test.shape == (360, 28, 28)
     shares = [np.bincount(labels) / len(labels) for labels in (archive.y_train, archive.y_test)]
     np.testing.assert_allclose(*shares, atol=0.002)
     assert archive.sha256() == embedded_digits().sha256()
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (100, 30), (5, 60)])
-def test_a_digit_is_boxed_and_centred_like_mnist(shape: tuple[int, int]) -> None:
-    ink = np.zeros(shape, np.uint8)
-    ink[1:-1, 1:-2] = 255
-    ink[-2, 1] = 128
-    result = fit_like_mnist(ink)
-    rows, columns = np.flatnonzero(result.any(axis=1)), np.flatnonzero(result.any(axis=0))
-    assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
-    weights = result / result.sum()
-    for axis in (0, 1):
-        centre = (weights.sum(axis=1 - axis) * np.arange(28)).sum()
-        assert abs(centre - 13.5) <= 0.75
+    for image in archive.x_test:
+        assert max(map(np.ptp, np.nonzero(image))) + 1 == 20
+        assert ndimage.center_of_mass(image) == pytest.approx((13.5, 13.5), abs=0.75)
 
 
 BAD_PLACES = {
@@ -127,8 +103,6 @@ BAD_PLACES = {
     "ftp://127.0.0.1/mnist.npz": "cannot download: No connection adapters were found",
     "file:///etc/passwd": "cannot download: No connection adapters were found",
     "http://[::1/mnist.npz": "cannot download",
-    "http:///mnist.npz": "cannot download",
-    "https://a..b/mnist.npz": "cannot download",
     "~nobody-of-this-name/mnist.npz": "not a path: Could not determine home directory",
     f"{'long' * 100}.npz": "cannot read: File name too long",
 }
@@ -146,19 +120,6 @@ def test_a_place_that_cannot_be_read_is_reported_and_the_next_one_serves(tmp_pat
     for line, (place, reason) in zip(lines, BAD_PLACES.items(), strict=True):
         assert line.startswith(f"skipped: {place}: ")
         assert reason in line
-
-
-def test_a_place_without_permission_is_reported_and_the_next_one_serves(tmp_path: Path) -> None:
-    for name in ("good.npz", "file.npz", "folder/file.npz"):
-        write_archive(tmp_path / name, tiny_archive())
-    (tmp_path / "file.npz").chmod(0)
-    (tmp_path / "folder").chmod(0)
-    places = "    - {dataset: tiny, places: [file.npz, folder/file.npz, good.npz]}"
-    done = run_fetch(tmp_path, places, *as_an_ordinary_user())
-    (tmp_path / "folder").chmod(0o755)
-    assert done.stdout.startswith("tiny, from good.npz\n")
-    denied = [f"skipped: {place}: cannot read: Permission denied" for place in ("file.npz", "folder/file.npz")]
-    assert done.stderr.splitlines()[:2] == denied
 
 
 @pytest.fixture

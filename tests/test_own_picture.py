@@ -73,30 +73,18 @@ def photographed(picture: Image.Image) -> Image.Image:
     return Image.fromarray((picture * np.linspace(0.6, 1.05, picture.width) + grain).clip(0, 255).astype(np.uint8))
 
 
-def values(picture: Image.Image, factor: float, dtype: type, odd: float | None = None) -> Image.Image:
-    """Other values for the same greys; some pixels, which a sensor could not read, may be odd."""
-    scaled = (np.asarray(picture).astype(dtype) - (100 if dtype == np.float32 else 0)) * dtype(factor)
-    if odd is not None:
-        scaled[5, 7] = scaled[200, 30] = odd
-    return Image.fromarray(scaled)
-
-
 FORMS = {
     "rgb.png": lambda picture: picture.convert("RGB"),
-    "palette.png": lambda picture: picture.convert("P"),
     "one bit.png": lambda picture: picture.convert("1"),
     "cmyk.jpeg": lambda picture: picture.convert("CMYK"),
     "photo.jpeg": photographed,
-    "16 bits.png": lambda picture: values(picture, 257, np.uint16),
-    "12 bits.tiff": lambda picture: values(picture, 16, np.uint16),
-    "12 bits with hot pixels.tiff": lambda picture: values(picture, 16, np.uint16, 65535),
+    "16 bits.png": lambda picture: Image.fromarray(np.asarray(picture, np.uint16) * 257),
+    "12 bits.tiff": lambda picture: Image.fromarray(np.asarray(picture, np.uint16) * 16),
     "12 bits in colour.tiff": lambda picture: picture.point(lambda value: value // 16).convert("RGB"),
     "dark on nothing.png": lambda picture: on_nothing(picture, 0),
     "light on nothing.webp": lambda picture: on_nothing(picture, 255),
     "avif.avif": lambda picture: picture.convert("RGB"),
-    "small floats.tiff": lambda picture: values(picture, 1e-9, np.float32),
-    "large floats with NaN.tiff": lambda picture: values(picture, 1e34, np.float32, np.nan),
-    "floats with infinity.tiff": lambda picture: values(picture, 1, np.float32, -np.inf),
+    "floats.tiff": lambda picture: Image.fromarray(np.asarray(picture, np.float32) / 255),
 }
 
 
@@ -146,12 +134,10 @@ def noise(*size: int) -> Image.Image:
 
 
 FRAME, DESK = "frame or lines left out", "surroundings left out"
-SMALL = "expected a picture at least 8 pixels high and wide, found"
 # the picture, and the note if it is read, or the error
 SCENES = {
     "a frame at the border": (drawn(box(1, 1, 298, 258)), DESK),
     "a form's field": (drawn(box(35, 15, 190, 215)), FRAME),
-    "an edge on one side": (drawn([(2, 0, 2, 260)]), FRAME),
     "ruled paper, between lines": (drawn([(0, 10, 300, 10), (0, 220, 300, 220)]), FRAME),
     "a sheet on a dark desk": (on_a_desk(), DESK),
     "a sheet askew on a dark desk": (on_a_desk(8), DESK),
@@ -161,7 +147,6 @@ SCENES = {
     "a field that the digit crosses": (drawn(box(30, 80, 190, 215)), "found a frame"),
     "two digits": (sevens(2, 20), "found 2 separate shapes"),
     "two digits close together": (sevens(2, 13), "expected one digit, found"),
-    "three digits": (sevens(3, 20), "found 3 separate shapes"),
     "a digit cut off by the border": (seven().crop((0, 60, 300, 260)), "found a shape that touches the border"),
     "a filled square": (shape("rectangle", (60, 40, 140, 120), fill=INK), "found a filled shape"),
     "a filled disc": (shape("ellipse", (60, 40, 140, 120), fill=INK), "found a filled shape"),
@@ -169,8 +154,7 @@ SCENES = {
     "a dot": (shape("ellipse", (60, 40, 64, 44), fill=INK), "expected a digit at least 8 pixels high or wide"),
     "an empty field": (shape("rectangle", (60, 40, 160, 190), outline=INK, width=4), "found a frame"),
     "noise": (noise(300, 300), "expected one digit, found"),
-    "three by three": (noise(3, 3), f"{SMALL} 3 x 3 pixels"),
-    "a line of pixels": (noise(1000, 1), f"{SMALL} 1000 x 1 pixels"),
+    "three by three": (noise(3, 3), "expected a picture at least 8 pixels high and wide, found 3 x 3 pixels"),
     "blank": (Image.new("L", (8, 300), 128), r"found a blank picture \(contrast 0% of black to white\)"),
     "nothing but transparent": (Image.new("RGBA", (300, 260)), "found a blank picture"),
 }
@@ -211,10 +195,3 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     exif[274] = 6  # the camera was held upright: turn by 90 degrees clockwise to see it
     seven().rotate(90, expand=True).save(tmp_path / "photo.jpg", exif=exif)
     assert likeness(prepare(read(tmp_path / "photo.jpg")[0])) > 0.95
-
-
-def test_of_several_frames_the_first_is_taken_and_noted(tmp_path: Path) -> None:
-    seven().save(tmp_path / "two.gif", save_all=True, append_images=[seven().rotate(180)])
-    picture, notes = read(tmp_path / "two.gif")
-    assert notes == ["first of several frames"]
-    assert likeness(prepare(picture)) > 0.95

@@ -1,6 +1,5 @@
 """One-line messages for mistakes in params.yaml; and the schema, which editors read too."""
 
-import bisect
 import json
 import re
 from pathlib import Path
@@ -15,7 +14,6 @@ from stages.support.keras_api import SCHEMA_PATH
 from stages.support.params import load_params
 from stages.support.sizes import check_sizes
 from stages.support.yaml import parse_yaml
-from tools.schema.__main__ import json_schema
 
 from .conftest import ROOT, TUTORIALS
 from .keras_objects import example, names
@@ -35,31 +33,23 @@ MISTAKES = [
     (HIDDEN, "- Dense", f"{MLP}.layers[1].Dense.units: required key is missing; expected an integer or 'classes'"),
     ("units: 256", "units: many", f"{MLP}.layers[1].Dense.units: expected an integer or 'classes', found \"many\""),
     ("activation: relu", "activation: rell", f"{MLP}.layers[1].Dense.activation: unknown name 'rell'; did you mean"),
-    ("- Flatten", "- 3", f"{MLP}.layers[0]: expected a name or {{name: {{argument: value}}}}, found 3"),
     ("activation: softmax, ", "", f"{MLP}.layers[2].Dense.activation: expected softmax"),
     ("optimizer: Adam", "optimizer: Adm", f"{MLP}.compile.optimizer: unknown name 'Adm'; did you mean 'Adam'?"),
     *(
         (HIDDEN, f"- {layer}", f"{MLP}.layers[1]{line}")
         for layer, line in {
-            "Dense: {units: true}": ".Dense.units: expected an integer or 'classes', found true",
             "Dense: 256": ".Dense: expected a mapping of arguments to values, found 256",
             "Dense: {units: 9, kernel_regularizer: {L3: {l2: 1}}}":
                 ".Dense.kernel_regularizer: unknown name 'L3'; expected one of L1, L1L2, L2, OrthogonalRegularizer",
-            "Dense: {units: 9, kernel_regularizer: {L2: {l2: much}}}":
-                ".Dense.kernel_regularizer.L2.l2: expected a number, found \"much\"",
             "Dense: {units: 9, kernel_initializer: {RandomNormal: {stddev: .inf}}}":
                 ".Dense.kernel_initializer.RandomNormal.stddev: expected a number, found Infinity",
-            "Dense: {units: 9, seed: 3}": ".Dense.seed: unknown key; expected one of activation",
             "Conv2D: {filters: 3, kernel_size: 3, padding: full}":
                 ".Conv2D.padding: found \"full\"; expected one of same, valid",
             "Lambda: {function: f}": ": Lambda is not on offer: it runs code, which is not data",
             "RandomBrightness: {factor: 0.5}":
                 ".RandomBrightness.value_range: required key is missing; expected [0, 1]",
-            "RandomBrightness: {factor: 0.5, value_range: [0, 255]}":
-                ".RandomBrightness.value_range: expected [0, 1], found [0, 255]",
             "Add": ".Add.branches: required key is missing",
             "Add: {branches: [[]]}": ".Add.branches: expected two or more lists of layers, [] for the input itself",
-            "Add: {branches: [[], [{Dens: {units: 9}}]]}": ".Add.branches[1][0]: unknown name 'Dens'; did you mean",
         }.items()
     ),
     *(
@@ -71,9 +61,6 @@ MISTAKES = [
             "Adam: {learning_rate: {CosineDecay: {initial_learning_rate: 1, warmup_steps: 2 days}}}":
                 "Adam.learning_rate.CosineDecay.warmup_steps: expected an integer or text such as '2 epochs'",
             "ScheduleFreeAdamW: {warmup_steps: 1 epoch}": "ScheduleFreeAdamW.warmup_steps: expected a number, found",
-            "SGD: {learning_rate: {PiecewiseConstantDecay: {boundaries: [soon], values: [1, 2]}}}":
-                "SGD.learning_rate.PiecewiseConstantDecay.boundaries: expected a list, found [\"soon\"]",
-            "Adam: {use_ema: 1}": "Adam.use_ema: expected true or false, found 1",
         }.items()
     ),
     ("loss: Cat", "loss: SparseCat", f"{MLP}.compile.loss: SparseCategoricalCrossentropy is"),
@@ -84,16 +71,12 @@ MISTAKES = [
     ("200, validation_split: 0.2", "200, early_stopping: {patience: 2}",
      f"{MLP}.fit.validation_split: expected a validation_split above 0, as early_stopping monitors val_loss"),
     ("\n  mlp_256:", "\n  mlp.256:", "architectures.mlp.256: expected a name of at most 64 letters, digits, _ and -"),
-    ("\n  mlp_256:", f"\n  {300 * 'm'}:", f"architectures.{57 * 'm'}...: expected a name of at most 64 letters"),
     ("\n  mlp_256:", "\n  512:", "architectures.512: expected text, found the int 512; put it in quotes"),
-    ("\n  mlp_256:", "\n  2026-11-25:", 'architectures.2026-11-25: expected text, found the date "2026-11-25"'),
     ("\n  mlp_256:", "\n  CNN:", "architectures.cnn: the same file name as 'CNN' on macOS and Windows"),
     ("dataset: MNIST", "dataset: 512", "data.sources[0].dataset: expected text, found the int 512; put it in quotes"),
     (SEEDS, "seed: 10", "train.seed: unknown key; did you mean 'seeds'?"),
-    (SEEDS, "seeds: 10", "train.seeds: expected a valid list, found 10"),
     (SEEDS, "seeds: []", "train.seeds: expected at least 1 item, found []"),
     (SEEDS, "seeds: [10, 11, 10]", "train.seeds[2]: expected each value once, found 10 again"),
-    ("200,", "{2026-11-27: 1},", f"{MLP}.fit.batch_size: expected a valid integer, found {{datetime.date(2026, 11,"),
     ("kernels: portable", "kernels: fast", "train.kernels: found \"fast\"; expected one of native, portable"),
     ("units: 256", "units: 1000000000",
      f"{MLP}.layers[1].Dense: expected a training that needs at most 64 GiB of memory, found one of about 5,919 GiB"),
@@ -101,7 +84,6 @@ MISTAKES = [
      f"{MLP}.fit.batch_size: expected a training that needs at most 64 GiB of memory, found one of about 391 GiB"),
     (SEEDS, f"seeds: {list(range(3000))}", "architectures: expected at most 10,000 models, found 18,000"),
     (TRAIN, "", "train: required key is missing"),
-    ("confidence: 0.95", "confidence: 95", "overview.confidence: expected a value less than 1, found 95"),
     ('sha256: "9', 'sha256: "x', "data.sources[0].sha256: expected text to match pattern"),
     (SEEDS, f"{SEEDS}\n  {SEEDS}", "not valid YAML: line 28, column 3: duplicate key 'seeds'"),
 ]  # fmt: skip
@@ -127,60 +109,21 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 
 ABSURD = {  # layers, by their place in that of the key
     "Conv2D": {"filters": 2, "kernel_size": 10**12},
-    "DepthwiseConv2D": {"kernel_size": 3, "depth_multiplier": 10**11},
-    "Conv2DTranspose": {"filters": 1, "kernel_size": 1, "strides": 10**6},
     "EinsumDense": {"equation": "abcd,de->abce", "output_shape": [28, 28, 10**10]},
     "UpSampling2D": {"size": 100_000},
-    "ZeroPadding2D": {"padding": [[10**7, 10**4], [0, 0]]},
-    "Resizing": {"height": 10**6, "width": 10**6},
-    "AdaptiveMaxPooling2D": {"output_size": 10**6},
-    "Add.branches[1][0].UpSampling2D": {"branches": [[], [{"UpSampling2D": {"size": 10**6}}]]},
     "Add.branches[0][1].RepeatVector": {"branches": [["Flatten", {"RepeatVector": {"n": 10**9}}], []]},
     "Concatenate.branches[0][0].Conv2D": {"branches": [[{"Conv2D": {"filters": 10**100, "kernel_size": 1}}], []]},
 }
 
 
-def architecture(*layers: object, **fit: object) -> Architecture:
-    head = {"Dense": {"units": "classes", "activation": "softmax"}}
-    return Architecture.model_validate({"layers": [*layers, head], "fit": {"epochs": 1, **fit}})
-
-
 @pytest.mark.parametrize("where", ABSURD)
 def test_absurd_sizes_are_refused_at_once(where: str) -> None:
-    layers = {where.split(".")[0]: ABSURD[where]}, "GlobalMaxPooling2D"
+    head = {"Dense": {"units": "classes", "activation": "softmax"}}
+    layers = [{where.split(".")[0]: ABSURD[where]}, "GlobalMaxPooling2D", head]
+    absurd = Architecture.model_validate({"layers": layers, "fit": {"epochs": 1, "batch_size": 1}})
     with pytest.raises(PydanticCustomError, match="expected a training that needs at most 64 GiB of memory") as error:
-        check_sizes(architecture(*layers, batch_size=1))
+        check_sizes(absurd)
     assert error.value.context["where"] == f"layers[0].{where}"
-
-
-def size_of(*layers: object) -> int:
-    """The least limit, in bytes, that `check_sizes` accepts for layers before a head, on images of 4 x 4 pixels."""
-
-    def fits(limit: int) -> bool:
-        try:
-            check_sizes(architecture(*layers, "Flatten", batch_size=2), (4, 4, 1), 3, limit)
-        except PydanticCustomError:
-            return False
-        return True
-
-    return bisect.bisect_left(range(10**6), True, key=fits)
-
-
-@pytest.mark.parametrize(
-    ("layers", "weights", "values"),
-    [
-        ([], 16 * 3, 16 + 3),
-        (["Flatten", {"Dense": {"units": 5}}], 16 * 5 + 5 * 3, 16 + 5 + 5 + 3),
-        ([{"Conv2D": {"filters": 2, "kernel_size": 3, "strides": 2}}], 9 * 2 + 8 * 3, 8 + 8 + 3),
-        (["MaxPooling2D"], 4 * 3, 4 + 4 + 3),
-        (["UpSampling2D"], 64 * 3, 64 + 64 + 3),
-        ([{"ZeroPadding2D": {"padding": 1}}], 36 * 3, 36 + 36 + 3),
-        ([{"Reshape": {"target_shape": [4, 4]}}, {"LSTM": {"units": 2}}], 4 * (4 * 2 + 4) + 2 * 3, 16 + 2 + 2 + 3),
-        ([{"Concatenate": {"branches": [[], []]}}], 32 * 3, 32 + 32 + 3),
-    ],
-)
-def test_the_memory_of_a_training_is_estimated(layers: list, weights: int, values: int) -> None:
-    assert size_of(*layers) == 8 * weights + 2 * 4 * values
 
 
 @pytest.fixture(scope="module")
@@ -190,26 +133,16 @@ def editor() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema)
 
 
-def test_the_checked_in_schema_is_that_of_the_pipeline_and_the_installed_keras() -> None:
-    assert SCHEMA_PATH.read_text() == json_schema(), "run: make schema"
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("epochs: 10", "epoch: 10"),
-        ("- Flatten", "- Flaten"),
-        ("units: 256", "units: many"),
-        ("rate: 0.5", "rate: half"),
-        ("optimizer: Adam", "optimizer: {Adam: {learning_rate: {CosineDecoy: {initial_learning_rate: 1}}}}"),
-    ],
-)
-def test_an_editor_accepts_params_yaml_and_marks_mistakes(
-    editor: jsonschema.Draft202012Validator, old: str, new: str
-) -> None:
+def test_an_editor_accepts_params_yaml_and_marks_mistakes(editor: jsonschema.Draft202012Validator) -> None:
     for text in (PARAMS, (ROOT / "params.yaml").read_text()):
         editor.validate(parse_yaml(text.encode(), "params.yaml"))
-    assert not editor.is_valid(parse_yaml(PARAMS.replace(old, new, 1).encode(), "params.yaml"))
+    for old, new in {
+        "epochs: 10": "epoch: 10",
+        "- Flatten": "- Flaten",
+        "rate: 0.5": "rate: half",
+        "optimizer: Adam": "optimizer: {Adam: {learning_rate: {CosineDecoy: {initial_learning_rate: 1}}}}",
+    }.items():
+        assert not editor.is_valid(parse_yaml(PARAMS.replace(old, new, 1).encode(), "params.yaml"))
 
 
 @pytest.mark.parametrize("kind", ["layer", "optimizer", "loss"])

@@ -1,4 +1,4 @@
-"""What the models of several seeds give, on cases worked out by hand."""
+"""What the models of several seeds give, and the figures of metrics and report: cases worked out by hand."""
 
 import json
 from collections.abc import Callable
@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from stages.results import tables
 from stages.results.predictions import Predictions, ensemble_accuracy
 from stages.support.errors import PipelineError
 
@@ -32,29 +34,6 @@ def models() -> Predictions:
     return replace(of_models(LABEL, PREDICTION, np.ones(4), classes=3), loss=(0.1, 0.2, 0.6), history=HISTORY)
 
 
-def test_the_curve_of_an_epoch_is_over_the_seeds_that_still_train(models: Predictions) -> None:
-    curves = models.curves
-    assert list(curves) == [
-        "dataset", "architecture", "epoch", "split", "metric", "value", "low", "high", "seeds"
-    ]  # fmt: skip
-    assert set(curves["dataset"]) == {"tiny digits"}
-    assert set(curves["architecture"]) == {"net"}
-    rows = curves[["split", "metric", "epoch", "value", "low", "high", "seeds"]].to_numpy().tolist()
-    assert rows == [
-        ["train", "accuracy", 1, 0.5, 0.3, 0.7, 3],
-        ["train", "accuracy", 2, 0.85, 0.8, 0.9, 2],
-        ["train", "loss", 1, 5.0, 3.0, 7.0, 3],
-        ["train", "loss", 2, 8.5, 8.0, 9.0, 2],
-        ["validation", "accuracy", 1, 0.366667, 0.1, 0.6, 3],
-        ["validation", "accuracy", 2, 0.8, 0.7, 0.9, 2],
-    ]
-
-
-def test_curves_of_all_seeds_do_not_count_them(models: Predictions) -> None:
-    equal = replace(models, history=[row for row in HISTORY if row[1] == 1])
-    assert list(equal.curves)[-2:] == ["low", "high"]
-
-
 def test_the_row_of_a_seed_has_the_figures_of_its_last_epoch(models: Predictions) -> None:
     assert models.of_seeds.to_dict("list") == {
         "seed": [10, 11, 12],
@@ -65,12 +44,6 @@ def test_the_row_of_a_seed_has_the_figures_of_its_last_epoch(models: Predictions
         "validation_accuracy": [0.7, 0.9, 0.1],
     }
     assert models.gap == pytest.approx((0.2 - 0.1 + 0.2) / 3, abs=1e-6)
-
-
-def test_without_validation_there_is_no_gap(models: Predictions) -> None:
-    trained = [row for row in HISTORY if row[2] == "train"]
-    assert replace(models, history=trained).gap is None
-    assert replace(models, history=[*trained, (10, 2, "validation", "accuracy", 0.5)]).gap is None, "of one seed alone"
 
 
 def test_metrics_are_means_and_the_spread_of_a_sample(models: Predictions) -> None:
@@ -134,20 +107,15 @@ FIGURES = "history: expected each figure once, for the training images too"
 OF_SEEDS = "history: expected all seeds, and no others"
 DAMAGED = [
     (changed(seeds=[]), SEEDS),
-    (changed(seeds=[11, 10]), SEEDS),
     (changed(seeds=[10, 10]), SEEDS),
     (changed(loss=[0.5]), "loss: expected one for each of the 2 seeds, found 1"),
-    (changed(prediction=[[0, 1, 2]]), "prediction: expected one for each of the 2 seeds, found 1"),
-    (changed(label=[], prediction=[[], []], probability=[[], []]), EACH_LABEL),
     (lambda content: content["prediction"][1].pop(), EACH_LABEL),
     (lambda content: content["probability"][0].append(1), EACH_LABEL),
     (changed(label=[0, 1, 3]), CLASSES),
     (changed(prediction=[[0, 1, 2], [0, 1, 3]]), CLASSES),
     (changed(history=[*TWO, TWO[0]]), FIGURES),
-    (changed(history=[*TWO, [11, 2, "validation", "loss", 1]]), FIGURES),
     (changed(history=[*TWO, [11, 1, "validation", "accuracy", 1]]), FIGURES),
     (changed(history=TWO[:1]), OF_SEEDS),
-    (changed(history=[*TWO, [12, 1, "train", "loss", 1]]), OF_SEEDS),
 ]
 
 
@@ -163,14 +131,73 @@ def test_predictions_whose_parts_do_not_fit_are_refused(damage: Callable, line: 
         Predictions.parse(json.dumps(content).encode(), "cnn", "cnn.json")
 
 
-@pytest.mark.parametrize(
-    ("seeds", "label", "line"),
-    [
+def test_predictions_of_other_seeds_or_images_are_refused(tmp_path: Path) -> None:
+    of_models(np.arange(3), np.array([np.arange(3)] * 2), np.ones((2, 3)), classes=3).write(tmp_path / "cnn.json", 3)
+    for seeds, label, line in (
         ([10], [0, 1, 2], r"expected the seeds \[10\], found \[10, 11\]"),
         ([10, 11], [0, 1, 1], "expected predictions for the 3 test images, found others"),
-    ],
+    ):
+        with pytest.raises(PipelineError, match=line):
+            Predictions.read(tmp_path / "cnn.json", "cnn", seeds, np.array(label))
+
+
+PREDICTIONS = pd.DataFrame(
+    {"label": [0, 0, 0, 1, 1, 2], "prediction": [0, 1, 1, 1, 0, 2], "probability": [0.9, 0.8, 0.6, 0.7, 0.8, 1.0]}
 )
-def test_predictions_of_other_seeds_or_images_are_refused(seeds: list, label: list, line: str, tmp_path: Path) -> None:
-    of_models(np.arange(3), np.array([np.arange(3)] * 2), np.ones((2, 3)), classes=3).write(tmp_path / "cnn.json", 3)
-    with pytest.raises(PipelineError, match=line):
-        Predictions.read(tmp_path / "cnn.json", "cnn", seeds, np.array(label))
+COUNTS = tables.confusion(PREDICTIONS["label"].to_numpy(), PREDICTIONS["prediction"].to_numpy(), classes=range(4))
+
+
+def test_confusion_has_labels_as_rows_and_every_class() -> None:
+    assert COUNTS.to_numpy().tolist() == [[1, 2, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def test_normalised_rows_are_shares_of_the_label() -> None:
+    shares = tables.normalised(COUNTS).to_numpy()
+    np.testing.assert_allclose(shares[:3], [[1 / 3, 2 / 3, 0, 0], [0.5, 0.5, 0, 0], [0, 0, 1, 0]])
+    assert np.isnan(shares[3]).all(), "a class without test images"
+
+
+def test_confused_pairs_come_most_first_then_by_label_and_prediction() -> None:
+    counts = pd.DataFrame([[5, 1, 1], [1, 5, 2], [1, 0, 5]])
+    assert tables.confused_pairs(counts, limit=4).to_dict("list") == {
+        "label": [1, 0, 0, 1],
+        "prediction": [2, 1, 2, 0],
+        "count": [2, 1, 1, 1],
+        "share": [0.25, 0.142857, 0.142857, 0.125],
+    }
+    assert tables.confused_pairs(counts, limit=1).to_dict("list") == {
+        "label": [1], "prediction": [2], "count": [2], "share": [0.25]
+    }  # fmt: skip
+
+
+def test_recall_and_precision_of_each_class() -> None:
+    figures = tables.class_figures(COUNTS)
+    assert figures["class"].tolist() == [0, 1, 2, 3]
+    assert figures["images"].tolist() == [3, 2, 1, 0]
+    assert figures["errors"].tolist() == [2, 1, 0, 0]
+    nothing = pytest.approx(float("nan"), nan_ok=True)
+    assert figures["recall"].tolist() == [0.333333, 0.5, 1.0, nothing], "a class without test images"
+    assert figures["precision"].tolist() == [0.5, 0.333333, 1.0, nothing], "a class that is never predicted"
+
+
+def test_errors_name_the_test_index() -> None:
+    label, prediction, probability = (PREDICTIONS[key].to_numpy() for key in ("label", "prediction", "probability"))
+    wrong = tables.errors(label, prediction[np.newaxis], probability[np.newaxis])
+    assert wrong.drop(columns="seeds").to_numpy().tolist() == [[1, 0, 1, 0.8], [4, 1, 0, 0.8], [2, 0, 1, 0.6]]
+    assert set(wrong["seeds"]) == {1}
+
+
+def test_errors_of_most_seeds_come_first_with_the_wrong_prediction_that_most_give() -> None:
+    label = np.array([0, 0, 0, 0, 0, 0])
+    prediction = np.array([[0, 3, 2, 1, 1, 2], [0, 3, 0, 4, 2, 1], [0, 5, 0, 1, 0, 0]])
+    probability = np.array([[1, 0.5, 0.99, 0.6, 0.5, 0.7], [1, 0.6, 1, 0.9, 0.9, 0.7], [1, 0.9, 1, 0.8, 1, 1]])
+    probability[1, 1] = 0.5666666
+    table = tables.errors(label, prediction, probability)
+    assert list(table) == ["index", "label", "prediction", "seeds", "probability"]
+    assert table.to_numpy().tolist() == [
+        [3, 0, 1, 3, 0.7],
+        [1, 0, 3, 3, 0.533333],
+        [4, 0, 2, 2, 0.9],  # of two predictions that one seed each gives, the more probable
+        [5, 0, 1, 2, 0.7],  # of two that are as probable, the smaller
+        [2, 0, 2, 1, 0.99],
+    ]

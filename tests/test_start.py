@@ -15,7 +15,6 @@ from stages.data.folders import Picture
 from stages.models.building import build_model
 from stages.support.params import load_params
 from stages.support.yaml import parse_yaml, read_yaml
-from tools.start import recipes
 from tools.start.recipes import architectures, choose_form
 
 from .conftest import COPIED, ROOT, TUTORIALS, Project, on_terminal, tiny_archive
@@ -53,23 +52,15 @@ def draw(folder: Path, count: int = 12) -> Path:
     return folder
 
 
-def dead_links(folder: Path) -> list[str]:
-    """The links of README and docs that lead nowhere."""
-    dead = []
-    for page in (*folder.glob("*.md"), *folder.glob("docs/*.md")):
-        links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-        dead += [f"{page.name}: {link}" for link in links if not (page.parent / link).exists()]
-    return dead
-
-
-def test_the_lines_of_the_page_give_a_project_of_ones_own(origin: Project, tmp_path: Path) -> None:
+def follow_the_page(origin: Project, clone: Project, pictures: Path) -> dict[str, str]:
+    """Runs the lines of docs/your-images.md; returns what they printed, and `params.yaml` as it is at the start."""
     (block,) = re.findall(r"(?s)```sh\n(.*?)```", (ROOT / "docs/your-images.md").read_text())
     lines = [line.partition(" #")[0] for line in block.splitlines()]
     assert len(lines) == 8
-    pictures, clone, shown = draw(tmp_path / "pets v.1"), Project(tmp_path / "my-project"), {}
+    shown = {}
     for words in (shlex.split(command) for line in lines for command in line.split("&&")):
         if words[:2] == ["git", "clone"]:
-            origin.git_clone(tmp_path / words[3])
+            origin.git_clone(clone.path.parent / words[3])
         elif words[0] == "cd":
             assert words[1] == clone.path.name
             (clone.path / ".venv").mkdir()
@@ -82,36 +73,38 @@ def test_the_lines_of_the_page_give_a_project_of_ones_own(origin: Project, tmp_p
             given = [f"DATA={pictures}" if word.startswith("DATA=") else word for word in words]
             shown[" ".join(words[:2])] = clone.run(*given, *["YES=1"] * (words[1] == "start")).stdout
         if words[:2] == ["make", "start"]:
-            started = clone.params.read_text()
-            clone.params.write_text(re.sub(r"epochs: \d+", "epochs: 1", started).replace("[10, 11, 12]", "[10]"))
+            shown["params.yaml"] = clone.params.read_text()
+            short = re.sub(r"epochs: \d+", "epochs: 1", shown["params.yaml"]).replace("[10, 11, 12]", "[10]")
+            clone.params.write_text(short)
+    return shown
 
+
+def test_the_lines_of_the_page_give_a_project_of_ones_own(origin: Project, tmp_path: Path) -> None:
+    clone = Project(tmp_path / "my-project")
+    shown = follow_the_page(origin, clone, draw(tmp_path / "pets v.1"))
     assert "so params.yaml has image: {size: [20, 24]}\n" in shown["make start"]
-    (source,) = parse_yaml(started.encode(), "")["data"]["sources"]
+    (source,) = parse_yaml(shown["params.yaml"].encode(), "")["data"]["sources"]
     assert source == {"dataset": "pets v.1", "places": ["data/own/pets_v_1"], "image": {"size": [20, 24]}}
     assert {path.stem for path in (clone.path / "metrics").glob("*.json")} == {*NAMES}
-    for name in NAMES:
-        assert f"\n{name}: " in "\n" + shown["make review"]
+    assert all(f"\n{name}: " in "\n" + shown["make review"] for name in NAMES)
     assert "box" in (clone.path / "plots/report.html").read_text()
     assert clone.run("git", "status", "--porcelain").stdout == ""
-    clone.run("python", "-m", "tools.overview", "--check")
     clone.run("python", "-m", "tools.overview.readme")
     readme = (clone.path / "README.md").read_text()
     assert readme.startswith("# pets v.1\n")
     assert "| `cnn_augmented` |" in readme
-    assert dead_links(clone.path) == []
-    for text in (readme, clone.params.read_text(), *(page.read_text() for page in clone.path.glob("docs/*.md"))):
+    for page in (clone.params, *clone.path.glob("*.md"), *clone.path.glob("docs/*.md")):
+        text = page.read_text()
         assert "<!-- MNIST" not in text
         assert text.count("MNIST") <= 5
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+        assert [link for link in links if not (page.parent / link).exists()] == [], page
     kept = re.compile(r"(?s)\npreprocess:.*\n  confidence: [^\n]*\n")
-    assert kept.search(started)[0] == kept.search((ROOT / "params.yaml").read_text())[0], "with its comments"
+    assert kept.search(shown["params.yaml"])[0] == kept.search((ROOT / "params.yaml").read_text())[0], "with comments"
 
 
 def test_it_deletes_nothing_before_it_is_sure(origin: Project, tmp_path: Path) -> None:
-    files = {"nothing there": "", "a file": "", "torn.npz": "PK", "folder/notes.txt": "", "folder/sub/notes.txt": ""}
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
-        (tmp_path / name).write_text(content)
-    (tmp_path / "nothing there").unlink()
+    (tmp_path / "torn.npz").write_text("PK")
     pictures = draw(tmp_path / "pets")
 
     def refused(data: object, message: str) -> None:
@@ -121,10 +114,8 @@ def test_it_deletes_nothing_before_it_is_sure(origin: Project, tmp_path: Path) -
         assert origin.run("git", "status", "--porcelain", "--ignored").stdout == before
 
     before = origin.run("git", "status", "--porcelain", "--ignored").stdout
-    for name in ("nothing there", "a file"):
-        refused(tmp_path / name, rf".*{name}: expected a folder of pictures or a \.npz file; run: make start DATA=.*")
+    refused("gone", r"gone: expected a folder of pictures or a \.npz file; run: make start DATA=.*")
     refused(tmp_path / "torn.npz", r".*torn\.npz: not a data set: .*")
-    refused(tmp_path / "folder", r".*put right or delete the 2 files and folders that are listed above")
     refused(pictures, rf"no terminal to ask on; to delete these, run: make start DATA={pictures} YES=1")
     status, shown = on_terminal(origin, *START, str(pictures), typed="n\n")
     assert (status, shown.endswith("delete these? [y/N] nothing deleted\r\n")) == (0, True)
@@ -160,7 +151,7 @@ def test_a_second_start_takes_other_data(origin: Project) -> None:
     assert origin.params.read_text() == first
 
 
-SHAPES = [(1, 9), (8, 8, 3), (28, 28), (20, 700), (64, 48, 3), (300, 200, 3), (1000, 1000)]
+SHAPES = [(1, 9), (8, 8, 3), (20, 700), (1000, 1000)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -184,7 +175,6 @@ FORMS = {
     "large sizes": ([(200, 300, "RGB"), (400, 600, "RGB"), (410, 600, "RGB")], {"size": [43, 64]}),
     "colours": ([(20, 30, "L"), (20, 30, "L"), (20, 30, "RGB")], {"mode": "RGB"}),
     "large": ([(512, 128, "L")] * 3, {"size": [64, 16]}),
-    "both": ([(1, 5000, "L"), (1, 5001, "RGB"), (1, 5000, "L")], {"size": [1, 64], "mode": "RGB"}),
 }
 
 
@@ -193,11 +183,3 @@ def test_pictures_that_differ_or_are_large_get_a_form(name: str) -> None:
     sizes, form = FORMS[name]
     pictures = [Picture(Path("x"), "a", "", (height, width), mode) for height, width, mode in sizes]
     assert choose_form(pictures) == ({"image": form} if form else {})
-
-
-def test_many_pictures_get_a_form_in_which_all_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipes, "MAX_BYTES", 3 * 20 * 30)
-    pictures = [Picture(Path("x"), "a", "", (20, 30), "L")] * 4
-    assert choose_form(pictures[:3]) == {}
-    height, width = choose_form(pictures)["image"]["size"]
-    assert (height, width) == (14, 21)

@@ -55,8 +55,8 @@ def test_reads_what_dvc_reads(pairs: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *(f"key: {scalar}\n" for scalar in SCALARS if scalar not in ("=", "<<", "-_1")),
-        *((ROOT / name).read_text() for name in ("params.yaml", "dvc.yaml", "dvc.lock", "tests/params.yaml")),
+        "".join(f"k{n}: {scalar}\n" for n, scalar in enumerate(SCALARS) if scalar not in ("=", "<<", "-_1")),
+        *((ROOT / name).read_text() for name in ("params.yaml", "dvc.yaml", "dvc.lock")),
         "a: &a {k: 1, m: 2}\nb: {<<: *a, k: 3}",
         "x: {y: &a {<<: {k: 2}, k: 1}}\nb: {<<: *a}",
         "a: &a {k: 1}\nb: &b {k: 2, m: 2}\nc: {<<: [*a, *b], n: 3}",
@@ -95,19 +95,14 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for 
     ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3", "line 3, column 1: duplicate key 'a'"),
-        ("a: {0x1: 1, 1: 2}", "line 1, column 13: duplicate key 1"),
         ("a: &a [*a]", "an alias stands for something that holds the alias"),
         (BOMB, "more than 500,000 keys and values"),
-        ("[" * 60 + "]" * 60, "50 levels"),
         ("a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 60)), "50 levels"),
         ("a: 0x" + "f" * 5000, "expected integers of at most 100 digits, found one of 5,002"),
         ("[" * 100_000, "nesting depth"),
         ("%YAML 1.1\n---\na: on", "remove the line"),
         ("a: !!python/object/apply:os.system [true]", "could not determine a constructor"),
-        ("a: 1\n---\nb: 2", "but found another document"),
         ("a: [1, 2", "line 2, column 1: did not find expected ',' or ']'"),
-        ("? [1, 2]\n: 3", "expected a simple key"),
-        ("a: {<<: 3}", "expected a mapping to merge"),
         ("#" * MAX_BYTES + "#", f"expected at most {MAX_BYTES:,} bytes"),
     ],
 )
