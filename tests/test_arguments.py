@@ -73,6 +73,16 @@ def test_a_command_in_another_folder_says_where_to_run_it(
     assert ended.value.code == f"error: {missing}: not in {here}; run this in the project's folder"
 
 
+@pytest.mark.parametrize(("code", "status"), [("while True: print(1)", 141), ("raise KeyboardInterrupt", 130)])
+def test_a_command_behind_a_closed_pipe_or_ctrl_c_ends_as_in_a_shell(code: str, status: int) -> None:
+    command = f"from stages.support.errors import command\n@command\ndef main():\n    {code}\nmain()"
+    with subprocess.Popen([sys.executable, "-c", command], cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        printed = process.stderr.read()
+    assert (process.returncode, printed) == (status, "interrupted; rerun to continue\n" if status == 130 else "")
+
+
 def test_help_is_printed_in_any_folder(tmp_path: Path) -> None:
     command, environment = [sys.executable, "-m", "stages.fetch", "--help"], os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)

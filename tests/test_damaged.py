@@ -1,5 +1,6 @@
 """Damaged, missing and foreign files between the stages: one line that names the file, and the command to run."""
 
+import errno
 import io
 import json
 import os
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from stages.models.models import import_keras
-from stages.support.errors import command
+from stages.support.errors import anticipated, command
 
 from .conftest import ROOT, Project
 from .faults import outputs
@@ -183,6 +184,26 @@ def test_too_little_memory_is_one_line(code: str, reason: str, monkeypatch: pyte
         command(lambda: eval(code))()  # noqa: S307
     assert ended.value.code.startswith(f"error: not enough memory: {reason}")
     assert ended.value.code.endswith("; close other programs, or make batches or layers smaller")
+
+
+FAILURES = {
+    errno.ENOSPC: "cannot write: No space left on device; free some space and rerun",
+    errno.EDQUOT: "cannot write: Disk quota exceeded; free some space and rerun",
+    errno.EFBIG: "cannot write: File too large; free some space and rerun",
+    errno.EACCES: "Permission denied; change who may write there, and rerun",
+    errno.EPERM: "Operation not permitted; change who may write there, and rerun",
+    errno.EROFS: "Read-only file system; change who may write there, and rerun",
+}
+
+
+def test_a_disk_that_cannot_be_written_is_one_line_and_a_bug_keeps_its_traceback() -> None:
+    for number, line in FAILURES.items():
+        assert anticipated(OSError(number, os.strerror(number), "a/b")) == f"a/b: {line}"
+    assert (
+        anticipated(OSError(errno.ENOSPC, "full")) == "a temporary file: cannot write: full; free some space and rerun"
+    )
+    for bug in (OSError(errno.EACCES, "no file"), OSError(errno.ENOENT, "", "a"), ValueError("x"), KeyboardInterrupt()):
+        assert anticipated(bug) is None
 
 
 def train(project: Project, limit: Callable[[], None], *wrapper: str) -> subprocess.CompletedProcess[str]:

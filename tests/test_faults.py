@@ -7,13 +7,18 @@ writes its own files in place. A kill within those milliseconds needs tools/repr
 runs it; the test then says so in a warning.)
 """
 
+import contextlib
+import os
 import random
 import re
+import subprocess
 import time
 import warnings
 from pathlib import Path
 
 import pytest
+
+from stages.common.files import replacing, write_text
 
 from .conftest import Project
 from .faults import (
@@ -131,6 +136,21 @@ def test_a_loss_that_is_not_finite(project: Project, undisturbed, moment) -> Non
 
     project.params.write_bytes(before)
     check_completes(project, undisturbed)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_text(path := tmp_path / "new/a.txt", "good")
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    others = [f".partial-{os.getppid()}-a.txt", f".partial-{ended.pid}-b.txt"]  # one writes it, and another file
+    for name in (*others, f".partial-{ended.pid}-a.txt"):
+        (path.parent / name).touch()
+    with contextlib.suppress(EOFError), replacing(path) as partial:
+        partial.write_text("half")
+        assert path.read_text() == "good"
+        raise EOFError
+    assert path.read_text() == "good"
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted([*others, "a.txt"])
 
 
 # the file, what its end is cut off from, and what DVC says then

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stages.common import kernels
-from stages.common.kernels import kernels_identity, why_not_portable
+from stages.common.kernels import fix_environment, kernels_identity, why_not_portable
 from stages.models.models import import_keras
 from stages.models.portable import (
     batch_normalization,
@@ -40,15 +40,18 @@ STEERING = {
     "KERAS_BACKEND": "jax",
 }
 PROBE = """\
-import json, os
+import json, os, random
 from stages.models.models import make_deterministic
 make_deterministic(1, "portable")
-import numpy as np, tensorflow as tf
+import keras, numpy as np, tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled
 print(json.dumps({
     "environment": {name: value for name, value in os.environ.items() if name in %r},
     "numpy": np.show_config("dicts")["SIMD Extensions"].get("found", []),
     "threads": tf.config.threading.get_intra_op_parallelism_threads(),
     "gpus": len(tf.config.get_visible_devices("GPU")),
+    "is deterministic": is_op_determinism_enabled(),
+    "random": [random.random(), np.random.random(), keras.random.randint((), 0, 10**6).numpy().item()],
 }))
 os.environ["ONEDNN_VERBOSE"] = "1"  # logs are heeded
 tf.matmul(tf.ones((200, 300)), tf.ones((300, 100)))
@@ -74,8 +77,25 @@ def test_the_environment_does_not_choose_kernels() -> None:
         "numpy": [],
         "threads": 1,
         "gpus": 0,
+        "is deterministic": True,
+        "random": [0.13436424411240122, 0.417022004702574, 145362],  # of seed 1
     }
     assert "isa:Intel AVX2\n" in verbose
+
+
+def test_variables_that_choose_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = (
+        "KERAS_HOME",
+        "TF_CPP_MIN_LOG_LEVEL",
+        "TF_FORCE_GPU_ALLOW_GROWTH",
+        "ONEDNN_VERBOSE",
+        "HDF5_USE_FILE_LOCKING",
+    )
+    removed = ("DNNL_X", "GOMP_X", "KMP_X", "MKL_X", "GOTO_X", "TF2_X", "SCIPY_X", "SKLEARN_X", "HDF5_X", "FREETYPE_X")
+    for name in (*kept, *removed):
+        monkeypatch.setenv(name, "1")
+    fix_environment()
+    assert [name for name in (*kept, *removed) if name in os.environ] == list(kept)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +104,7 @@ def test_the_environment_does_not_choose_kernels() -> None:
         ("Linux", "x86_64", "flags : fma sse2 avx2", "", ""),
         ("Linux", "x86_64", "flags : fma avx2 avx512f", "glibc.malloc.check=3", ""),
         ("Linux", "x86_64", "flags : sse2 avx fma", "", "this processor has no AVX2"),
+        ("Linux", "x86_64", "flags : sse2 avx2", "", "this processor has no AVX2"),  # and FMA, which such ones have
         ("Linux", "aarch64", "Features : fp asimd", "", "this is Linux on aarch64"),
         ("Darwin", "arm64", "arm", "", "this is Darwin on arm64"),
         ("Linux", "x86_64", "flags : fma avx2", "glibc.cpu.hwcaps=-AVX2", "GLIBC_TUNABLES chooses functions"),
@@ -98,7 +119,7 @@ def test_where_bytes_are_not_portable_it_is_known_why(monkeypatch, system, machi
     assert bool(why_not_portable("portable")) == bool(why)
     assert (kernels_identity("portable") == "portable") == (not why), "of the processor, only what decides bytes counts"
     assert why_not_portable("native") == "train.kernels is native"
-    assert features in kernels_identity("native")
+    assert kernels_identity("native").startswith(f"native, {features}, {os.cpu_count()} cores, [PhysicalDevice(")
 
 
 def test_native_kernels_train_too_and_say_that_their_bytes_are_this_machines(project: Project) -> None:
