@@ -1,5 +1,6 @@
 """Pictures show the names of data sets and files as they are, whatever their characters and length."""
 
+import json
 import re
 import sys
 import warnings
@@ -17,7 +18,7 @@ from PIL import Image
 
 from stages import preprocess
 from stages.data.archive import Description, write_archive
-from stages.report import draw_worst_errors, write_errors
+from stages.report import draw_worst_errors, write_confusion, write_errors
 from stages.results import pictures, tables, tiles
 from stages.results.pictures import confusion_matrix, image_sheet, png, save, shortened
 from stages.support.errors import printable
@@ -152,6 +153,15 @@ def test_the_worst_errors_come_first_in_the_picture_and_in_the_images_that_are_k
     write_errors(models, images, 25, tmp_path / "errors.png")
     kept = tiles.read((tmp_path / "errors.png").read_bytes(), 8, 8)
     assert (kept[0, 2, 0], kept[1, 0, 0], np.count_nonzero(kept)) == (153, 51, 2)
+
+
+def test_dvc_draws_the_pairs_of_label_and_prediction_that_occur(tmp_path: Path) -> None:
+    label, prediction = np.array([0, 1, 1, 2]), np.array([[0, 1, 2, 2], [0, 1, 1, 2]])
+    write_confusion(of_models(label, prediction, np.ones(4), classes=3), tmp_path / "net.json")
+    rows = json.loads((tmp_path / "net.json").read_text())
+    assert {row["dataset"] for row in rows} == {"tiny digits, 2 seeds"}
+    pairs = [[row["label"], row["prediction"], row["images"]] for row in rows]
+    assert pairs == [[0, 0, 2], [1, 1, 3], [1, 2, 1], [2, 2, 2]]
 
 
 def test_the_sample_sheet_shows_the_images_that_params_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
