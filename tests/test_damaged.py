@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 
 from stages.models.models import import_keras
-from stages.support.errors import anticipated, command
+from stages.support.errors import CUSTOM, PipelineError, anticipated, command
+from stages.support.json import MAX_BYTES, parse_json, read_as
 
 from .conftest import ROOT, Project
 from .faults import outputs
@@ -186,6 +188,29 @@ def test_too_little_memory_is_one_line(code: str, reason: str, monkeypatch: pyte
     assert ended.value.code.endswith("; close other programs, or make batches or layers smaller")
 
 
+integers = partial(read_as, list[int])
+LARGE = "x: expected at most 16,000,000 bytes, found 16,000,001"
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "line"),
+    [
+        (parse_json, b"[1, NaN]", "x: not valid JSON: "),
+        (parse_json, b"[-Infinity]", "x: not valid JSON: "),
+        (parse_json, b"[" * 201 + b"]" * 201, "x: not valid JSON: recursion limit exceeded"),
+        (parse_json, b"[1]".rjust(MAX_BYTES + 1), LARGE),
+        (integers, b"[1]".rjust(MAX_BYTES + 1), LARGE),
+        (integers, b"[1", "x: not valid JSON: EOF while parsing"),
+        (integers, b'["1"]', r'x: \[0\]: expected a valid integer, found "1"'),
+        (integers, b"[1.0]", r"x: \[0\]: expected a valid integer, found 1.0"),
+    ],
+)
+def test_json_is_read_strictly(read: Callable[[bytes, str], object], content: bytes, line: str) -> None:
+    with pytest.raises(PipelineError, match=f"^{line}"):
+        read(content, "x")
+    assert read(b"[1]".rjust(MAX_BYTES), "x") == [1]
+
+
 FAILURES = {
     errno.ENOSPC: "cannot write: No space left on device; free some space and rerun",
     errno.EDQUOT: "cannot write: Disk quota exceeded; free some space and rerun",
@@ -202,6 +227,9 @@ def test_a_disk_that_cannot_be_written_is_one_line_and_a_bug_keeps_its_traceback
     assert (
         anticipated(OSError(errno.ENOSPC, "full")) == "a temporary file: cannot write: full; free some space and rerun"
     )
+    with pytest.raises(ZeroDivisionError) as raised:
+        exec(compile("def f():\n    1 / 0\nf()", f"/a folder/{CUSTOM}", "exec"))  # noqa: S102
+    assert anticipated(raised.value) == f"{CUSTOM}, line 2: ZeroDivisionError: division by zero"
     for bug in (OSError(errno.EACCES, "no file"), OSError(errno.ENOENT, "", "a"), ValueError("x"), KeyboardInterrupt()):
         assert anticipated(bug) is None
 

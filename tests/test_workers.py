@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from stages.support.errors import PipelineError
+from stages.support.processes import REPRO_FOLDER
 from stages.support.workers import EndEpoch, Slots, train_side_by_side
 
 from .conftest import Project
@@ -34,8 +35,16 @@ def fail(folder: Path, seed: int, end_epoch: EndEpoch) -> None:
     note(folder, seed, end_epoch)
 
 
-@pytest.mark.parametrize(("count", "method"), [(1, "fork"), (2, "fork"), (2, "spawn")])
-def test_as_many_train_at_once_as_there_are_slots(count: int, method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "method", "slots"), [(1, "fork", 0), (2, "fork", 0), (2, "spawn", 0), (1, "fork", 3), (3, "fork", 2)]
+)
+def test_as_many_train_at_once_as_there_are_slots(
+    count: int, method: str, slots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if slots:  # of make repro
+        monkeypatch.setenv(REPRO_FOLDER, str(tmp_path))
+        Slots.make(tmp_path, slots)
+        count = min(count, slots)
     calls: list[tuple] = []
 
     def end_epoch(seed: int, epoch: int, logs: dict[str, float]) -> None:
