@@ -197,7 +197,7 @@ LARGE = "x: expected at most 16,000,000 bytes, found 16,000,001"
     [
         (parse_json, b"[1, NaN]", "x: not valid JSON: "),
         (parse_json, b"[-Infinity]", "x: not valid JSON: "),
-        (parse_json, b"[" * 201 + b"]" * 201, "x: not valid JSON: recursion limit exceeded"),
+        (parse_json, b"[" * 202 + b"]" * 202, "x: not valid JSON: recursion limit exceeded"),
         (parse_json, b"[1]".rjust(MAX_BYTES + 1), LARGE),
         (integers, b"[1]".rjust(MAX_BYTES + 1), LARGE),
         (integers, b"[1", "x: not valid JSON: EOF while parsing"),
