@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from stages.support.errors import PipelineError
+from tools.common.git import git
 from tools.common.predictions import architectures_of
-from tools.common.revision import WORKSPACE, Revision, git
+from tools.common.revision import WORKSPACE, Revision
 from tools.review.stages import stale
 
 from .conftest import Project

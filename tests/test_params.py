@@ -92,7 +92,7 @@ MISTAKES = [
     (SEEDS, "seed: 10", "train.seed: unknown key; did you mean 'seeds'?"),
     (SEEDS, "seeds: 10", "train.seeds: expected a valid list, found 10"),
     (SEEDS, "seeds: []", "train.seeds: expected at least 1 item, found []"),
-    (SEEDS, "seeds: [10, 11, 10]", "train.seeds[2]: expected each seed once, found 10 again"),
+    (SEEDS, "seeds: [10, 11, 10]", "train.seeds[2]: expected each value once, found 10 again"),
     ("200,", "{2026-11-27: 1},", f"{MLP}.fit.batch_size: expected a valid integer, found {{datetime.date(2026, 11,"),
     ("kernels: portable", "kernels: fast", "train.kernels: found \"fast\"; expected one of native, portable"),
     ("units: 256", "units: 1000000000",

@@ -6,7 +6,7 @@ name. `make schema` writes the JSON Schema for editors from the same classes, an
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,7 @@ from stages.support.notation import Section, explain, located, nearest
 from stages.support.sizes import check_sizes
 from stages.support.yaml import parse_yaml
 
+T = TypeVar("T")
 PARAMS_PATH = Path("params.yaml")
 MOST_MODELS = 10_000  # DVC takes seconds to plan a few hundred
 
@@ -36,15 +37,15 @@ NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=2, max_length=2)]  # pixels
 
 
-def _no_name_twice(names: list[str]) -> list[str]:
-    """Raises `PydanticCustomError`, located at the name, if one occurs twice."""
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise located(f"[{index}]", f"expected each name once, found '{name}' again")
-    return names
+def _none_twice(values: list[T]) -> list[T]:
+    """Raises `PydanticCustomError`, located at the value, if one occurs twice."""
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise located(f"[{index}]", f"expected each value once, found {value!r} again")
+    return values
 
 
-Names = Annotated[list[NonEmpty], Field(min_length=2), AfterValidator(_no_name_twice)]
+Names = Annotated[list[NonEmpty], Field(min_length=2), AfterValidator(_none_twice)]
 
 
 class ImageForm(Section):
@@ -88,16 +89,8 @@ class Preprocess(Section):
     samples: Samples
 
 
-def _no_seed_twice(seeds: list[int]) -> list[int]:
-    """Raises `PydanticCustomError`, located at the seed, if one occurs twice."""
-    for index, seed in enumerate(seeds):
-        if seed in seeds[:index]:
-            raise located(f"[{index}]", f"expected each seed once, found {seed} again")
-    return seeds
-
-
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_no_seed_twice)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_none_twice)]
 
 
 class Train(Section):

@@ -3,10 +3,8 @@
 import functools
 import hashlib
 import json
-import os
 import re
 import shlex
-import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
@@ -16,39 +14,19 @@ from typing import Any, TypeVar
 from pathspec import GitIgnoreSpec
 
 from stages.data.places import OWN
-from stages.support.errors import PipelineError, one_line, unreadable
+from stages.support.errors import PipelineError, unreadable
 from stages.support.json import MAX_BYTES, parse_json
 from stages.support.notation import Section
 from stages.support.params import PARAMS_PATH
 from stages.support.yaml import parse_yaml
+from tools.common.git import git
 
 MAX_TOTAL = 4_000_000_000  # bytes read of one commit, together
 MAX_FILES = 20_000  # in a folder
-MAX_SECONDS = 300  # for one git command
 FILES, FOLDER = ("100644", "100755"), "040000"  # modes in git; others are of links
 OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_LITERAL_PATHSPECS": "1"}  # reads what is here, by the path as it is written
 _read_bytes: Counter[str] = Counter()  # of each commit
 T = TypeVar("T", bound=Section)
-
-
-def git(*arguments: str, **environment: str) -> bytes:
-    """Runs git, with extra environment variables, and returns its output. Raises `PipelineError` if it fails."""
-    command = ["git", *arguments]
-    shown = one_line(" ".join(command))
-    try:
-        done = subprocess.run(
-            command, env=os.environ | environment, capture_output=True, check=False, timeout=MAX_SECONDS
-        )
-    except FileNotFoundError as error:
-        raise PipelineError("git: no such command; install git") from error
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # such as a path that is too long
-        raise PipelineError(f"{shown}: {one_line(error)}") from error
-    if done.returncode:
-        message = done.stderr.decode(errors="replace")
-        remedy = re.search(r"git config --global --add safe\.directory .+", message)
-        owner = f"the repository belongs to another user; if you trust it, run: {remedy[0]}" if remedy else ""
-        raise PipelineError(f"{shown}: {owner or one_line(message)}")
-    return done.stdout
 
 
 @functools.cache

@@ -16,9 +16,9 @@ from stages.data.places import OWN
 from stages.fetch import keras_cache
 from stages.support.dvc_cache import TRAIN_ANEW
 from stages.support.errors import PipelineError
+from tools.common.git import git
 from tools.common.lock import LOCK, digests, read_lock
 from tools.common.results import OVER_ALL
-from tools.common.revision import git
 
 # Variables that would make git, DVC, Keras or matplotlib ignore the run's home, or Python its folder
 STEERING = ("DVC_", "GIT_", "KERAS_", "MATPLOTLIB", "MPL", "PYTHONSAFEPATH", "XDG_")

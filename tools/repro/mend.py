@@ -18,8 +18,8 @@ import psutil
 from stages.common.files import write_text
 from stages.support.dvc_cache import Cache
 from stages.support.errors import PipelineError, command
+from tools.common.git import git
 from tools.common.lock import LOCK
-from tools.common.revision import git
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from stages.support.errors import PipelineError
-from tools.common.revision import git
+from tools.common.git import git
 
 CONFIG = Path(".dvc/config.local")
 WITHOUT = "everything runs, but no result can be compared with an earlier one"

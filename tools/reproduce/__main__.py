@@ -20,9 +20,10 @@ from stages.support.errors import PipelineError, command, named
 from stages.support.versions import other_version, pins
 from tools.common import results
 from tools.common.arguments import number
+from tools.common.git import git
 from tools.common.lock import LOCK, digests, read_lock, stages_of
 from tools.common.predictions import architectures_of, describe_difference, read_predictions
-from tools.common.revision import Revision, git
+from tools.common.revision import Revision
 from tools.common.surroundings import Run, copy_own_data, remove_results
 from tools.common.unseen import unseen_by_review
 from tools.repro.plan import Plan

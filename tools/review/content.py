@@ -10,8 +10,9 @@ from stages.support.errors import PipelineError, with_hint
 from stages.support.json import read_as
 from tools.common.changes import WORSE, Change, Comparison, changes, data_change
 from tools.common.comparison import stale_tables
+from tools.common.git import git
 from tools.common.results import REPRODUCED
-from tools.common.revision import Revision, git
+from tools.common.revision import Revision
 from tools.common.unseen import unseen_by_review
 from tools.review.differences import ValueChange, metrics_differences, params_differences
 from tools.review.stages import stage_changes, stale

@@ -17,7 +17,7 @@ from stages.support.errors import PipelineError, command
 from stages.support.params import PARAMS_PATH, Source, parse_params
 from stages.support.yaml import to_yaml
 from tools.common.arguments import confirmed
-from tools.common.revision import git
+from tools.common.git import git
 from tools.common.templates import escaped
 from tools.start.recipes import architectures, choose_form
 
