@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -129,6 +130,7 @@ DAMAGED = [
     ("evaluate", MODEL, weights(fillvalue=np.nan)),
     ("evaluate", HISTORY, Path.unlink),
     ("evaluate", HISTORY, text),
+    ("evaluate", HISTORY, lambda path: path.write_text(re.sub(r"[\d.]+$", "inf", path.read_text(), flags=re.M))),
     ("report", PREDICTIONS, Path.unlink),
     ("report", PREDICTIONS, cut),
     ("report", PREDICTIONS, json_with(prediction=[[11] * 100])),

@@ -18,7 +18,7 @@ from PIL import Image
 
 from stages import preprocess
 from stages.data.archive import Description, write_archive
-from stages.report import draw_worst_errors, write_confusion, write_errors
+from stages.report import draw_confusion, draw_worst_errors, write_confusion, write_errors
 from stages.results import pictures, tables, tiles
 from stages.results.pictures import confusion_matrix, image_sheet, png, save, shortened
 from stages.support.errors import printable
@@ -108,6 +108,10 @@ def test_a_sheet_has_five_images_in_a_row_each_below_its_title() -> None:
     assert titles == [(title, (left + 5, top - 0.5)) for title, (top, left) in zip("abcdefg", corners, strict=True)]
 
 
+def test_a_sheet_without_images_says_so() -> None:
+    assert [text.get_text() for text in image_sheet(np.zeros((0, 8, 8, 1)), [], "heading").axes[0].texts] == ["none"]
+
+
 @pytest.mark.parametrize("dark", [np.uint8(51), np.float32(0.2)])
 def test_photos_are_shown_as_they_are(dark: np.generic) -> None:
     drawn = image_sheet(np.full((1, 20, 10, 3), dark), [""], "heading", photo=True).axes[0].images[0]
@@ -148,8 +152,22 @@ def test_the_worst_errors_come_first_in_the_picture_and_in_the_images_that_are_k
         draw_worst_errors(models, images, False, limit, tmp_path)
     titles = [[text.get_text() for text in figure.axes[0].texts] for figure in drawn]
     assert titles == [["2: l=2,p=0\n75.0%", "0: l=0,p=1\n50.0%"], ["2: l=2,p=0\n75.0%"]]
+    assert heading_of(drawn[0]).get_text() == "net on tiny digits: most confident errors"
     pixels = drawn[0].axes[0].images[0].get_array()
     assert np.argwhere(pixels).tolist() == [[4, 11], [6, 1]]
+
+    several = of_models(models.label, np.array([[0, 2, 2, 3], [1, 2, 2, 3], [1, 1, 2, 3]]), models.probability[0])
+    for predictions in (several, replace(several, class_names=("zero", "a long name", *map(str, range(2, 10))))):
+        draw_worst_errors(predictions, images, False, 5, tmp_path)
+        draw_confusion(predictions, tmp_path)
+    titles = [[text.get_text() for text in figure.axes[0].texts] for figure in drawn[2::2]]
+    assert titles == [
+        ["1: l=1,p=2\n2 of 3, 90.0%", "0: l=0,p=1\n2 of 3, 50.0%"],
+        ["a lo…name → 2\n1, 2 of 3, 90.0%", "zero → a lo…name\n0, 2 of 3, 50.0%"],
+    ]
+    confusion = "net on tiny digits: confusion matrix of the test images, sum of 3 seeds"
+    headings = ["net on tiny digits: errors that most seeds make", confusion]
+    assert [heading_of(figure).get_text() for figure in drawn[2:]] == 2 * headings
     write_errors(models, images, 25, tmp_path / "errors.png")
     kept = tiles.read((tmp_path / "errors.png").read_bytes(), 8, 8)
     assert (kept[0, 2, 0], kept[1, 0, 0], np.count_nonzero(kept)) == (153, 51, 2)
@@ -164,7 +182,7 @@ def test_dvc_draws_the_pairs_of_label_and_prediction_that_occur(tmp_path: Path) 
     assert pairs == [[0, 0, 2], [1, 1, 3], [1, 2, 1], [2, 2, 2]]
 
 
-def test_the_sample_sheet_shows_the_images_that_params_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sample_sheet_shows_the_images_that_params_name(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "stages").symlink_to(ROOT / "stages")
     samples = "samples: {first: 3, count: 2}"
     (tmp_path / "params.yaml").write_text(re.sub(r"samples: \{.*\}", samples, TUTORIALS.read_text()))
@@ -180,3 +198,6 @@ def test_the_sample_sheet_shows_the_images_that_params_name(tmp_path: Path, monk
     assert {heading_of(figure).get_text() for figure in drawn} == {"tiny digits: training images from index 3"}
     titles = [[text.get_text() for text in figure.axes[0].texts] for figure in drawn]
     assert titles == [["l=3", "l=4"], ["class 3", "class 4"]]
+    train, test = capsys.readouterr().out.splitlines()[:2]
+    assert train == "train images float32 (300, 8, 8, 1) in [0, 1], labels float32 (300, 10)"
+    assert test == "test  images float32 (100, 8, 8, 1) in [0, 1], labels float32 (100, 10)"
