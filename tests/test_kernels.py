@@ -145,13 +145,15 @@ def test_layers_and_cells_get_the_portable_operations() -> None:
             keras.layers.Dense(3, activation="gelu"),
             keras.layers.Dense(3, activation="relu"),
             keras.layers.RMSNormalization(),
+            keras.layers.LayerNormalization(),
+            keras.layers.BatchNormalization(),
         ]
     )
     use_portable_operations(model)
-    recurrent, first, second, norm = model.layers
+    recurrent, first, second, *norms = model.layers
     assert (recurrent.cell.activation, recurrent.cell.recurrent_activation, first.activation) == (gelu, gelu, gelu)
     assert second.activation is keras.activations.relu
-    assert norm.call.func is rms_normalization
+    assert [norm.call.func for norm in norms] == [rms_normalization, layer_normalization, batch_normalization]
 
 
 @pytest.mark.parametrize("shape", [(50, 6), (10, 5, 4, 6)])
