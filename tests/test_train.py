@@ -1,6 +1,7 @@
 """The training loop: Keras's own `fit`, in few calls, with the optimizer's update as one operation."""
 
 import contextlib
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch:
     model, history = fitted(architecture(epochs=2), tmp_path)
     assert "update_step" not in vars(model.optimizer)
     assert [row[:3] for row in history] == [(n, "train", m) for m in ("accuracy", "loss") for n in (1, 2)]
+    assert all(re.fullmatch(r"\d\.\d{6}", value) for *_, value in history)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,8 @@ def test_averaged_weights_are_kept_after_a_cut_too(tmp_path: Path) -> None:
     recipe = architecture({"Adam": {"learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.9}}, epochs=2)
     first, _ = fitted(recipe, tmp_path)
     resumed = build_model("tiny", recipe, DATASET)
-    Checkpoint(tmp_path / "kept.npz", "").restore(resumed)
+    assert Checkpoint(tmp_path / "kept.npz", "of another training").restore(resumed) == []
+    assert len(Checkpoint(tmp_path / "kept.npz", "").restore(resumed)) == 4, "loss and accuracy of two epochs"
     last = resumed.get_weights()
     fitted(recipe, tmp_path, resumed)
     assert not np.allclose(first.get_weights()[0], last[0]), "the average of the weights is not their last value"
