@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.data.archive import write_archive
+from stages.data.archive import Description, write_archive
+from stages.data.earlier import Earlier
 from stages.data.offline import embedded_digits, fit_like_mnist
 from stages.fetch import EMBEDDED, fetch, keras_cache
+from stages.support.errors import PipelineError
 from stages.support.params import Source, load_params
 
 from .conftest import ROOT, TUTORIALS, Project, Repro, tiny_archive
@@ -170,6 +172,17 @@ def test_a_place_without_permission_is_reported_and_the_next_one_serves(tmp_path
     assert done.stdout.startswith("tiny, from good.npz\n")
     denied = [f"skipped: {place}: cannot read: Permission denied" for place in ("file.npz", "folder/file.npz")]
     assert done.stderr.splitlines()[:2] == denied
+
+
+def test_a_copy_of_other_data_does_not_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy, description = Path("mnist.npz"), Path("mnist.json")
+    Description.of(tiny_archive(), "tiny", ["gone.npz"]).write(description)
+    write_archive(copy, tiny_archive(200))
+    with pytest.raises(PipelineError, match=r"mnist.npz: no intact copy in the workspace or DVC's cache"):
+        fetch([source("gone.npz")], Earlier(copy, description))
+    write_archive(copy, tiny_archive())
+    assert fetch([source("gone.npz")], Earlier(copy, description))[0].sha256() == tiny_archive().sha256()
 
 
 @pytest.fixture
