@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import re
 import tracemalloc
 import zipfile
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 from stages.common.prepared import Dataset
-from stages.data.archive import MEMBERS, Archive, read_archive, write_archive
-from stages.preprocess import one_hot, prepare, samples, scale_images
+from stages.data.archive import MEMBERS, Archive, Description, read_archive, write_archive
+from stages.preprocess import CHUNK, one_hot, prepare, samples, scale_images
 from stages.support.errors import PipelineError
 from stages.support.params import mistake
 
@@ -139,6 +140,38 @@ def test_prepared_arrays_are_scaled_images_and_one_hot_labels(tmp_path: Path, mo
     assert (labels.dtype, labels.shape) == (np.float32, (300, 10))
     np.testing.assert_array_equal(images[..., 0], archive.x_train.astype("float32") / 255)
     np.testing.assert_array_equal(labels, np.eye(10)[archive.y_train])
+
+
+def test_a_description_is_read_as_it_was_written_and_leaves_out_what_mnist_does_not_have(tmp_path: Path) -> None:
+    keys = {"dataset", "classes", "image", "count"}
+    names = [str(number) for number in range(10)]
+    for more in ({}, {"class_names": names}, {"photo": True}, {"class_names": names, "photo": True}):
+        dataset = Dataset("tiny", 10, (8, 8, 1), 1, **more)
+        dataset.write(tmp_path)
+        assert Dataset.read(tmp_path) == dataset
+        assert json.loads((tmp_path / "dataset.json").read_text()).keys() == keys | more.keys()
+
+    wide = replace(tiny_archive(), **{f"x_{split}": images(9, 4, 16, 3) for split in ("train", "test")})
+    for archive, image in ((replace(wide, class_names=tuple(names)), (4, 16, 3)), (tiny_archive(), (8, 8, 1))):
+        description = Description.of(archive, "tiny", ["a", "b"])
+        description.write(tmp_path / "mnist.json")
+        assert Description.parse((tmp_path / "mnist.json").read_bytes(), "") == description
+        assert (description.image, description.class_names) == (image, list(archive.class_names))
+        assert ("photo" in json.loads((tmp_path / "mnist.json").read_text())) == (archive.x_train.ndim == 4)
+
+
+def test_preparing_needs_no_more_memory_for_a_larger_set(tmp_path: Path) -> None:
+    def peak(times: int) -> int:
+        small = tiny_archive(train=1500)
+        images, labels = (np.repeat(array, times, axis=0) for array in (small.x_train, small.y_train))
+        tracemalloc.start()
+        prepare(images, labels, Dataset("tiny", 10, (8, 8, 1), len(images)), 255, tmp_path / "train")
+        _, high = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return high
+
+    peak(1)  # what the first call imports and caches
+    assert peak(24) < peak(8) + CHUNK * 8 * 8
 
 
 def test_images_labels_and_samples() -> None:

@@ -1,6 +1,7 @@
 """Numbers on command lines: anything but a number in range is reported, and nothing starts."""
 
 import importlib
+import subprocess
 import sys
 from argparse import ArgumentTypeError
 
@@ -28,14 +29,6 @@ def test_what_is_no_number_in_range_is_one_line(monkeypatch: pytest.MonkeyPatch,
     assert "error: argument --jobs: expected a whole number, 1 or more, found '-1'\n" in capsys.readouterr().err
 
 
-def test_help_is_printed_in_any_folder(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["fetch", "--help"])
-    with pytest.raises(SystemExit, match=r"^0$"):
-        importlib.import_module("stages.fetch").main()
-    assert capsys.readouterr().out.startswith("usage: ")
-
-
 MODULES = sorted(
     str(path.relative_to(ROOT).with_suffix("")).removesuffix("/__main__").replace("/", ".")
     for folder in ("stages", "tools")
@@ -61,3 +54,13 @@ def test_a_command_in_another_folder_says_where_to_run_it(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == f"error: {missing}: not in {ROOT / folder}; run this in the project's folder"
+
+
+@pytest.mark.parametrize(("code", "status"), [("while True: print(1)", 141), ("raise KeyboardInterrupt", 130)])
+def test_a_command_behind_a_closed_pipe_or_ctrl_c_ends_as_in_a_shell(code: str, status: int) -> None:
+    command = f"from stages.support.errors import command\n@command\ndef main():\n    {code}\nmain()"
+    with subprocess.Popen([sys.executable, "-c", command], cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        printed = process.stderr.read()
+    assert (process.returncode, printed) == (status, "interrupted; rerun to continue\n" if status == 130 else "")

@@ -1,14 +1,17 @@
 """Damaged, missing and foreign files between the stages: one line that names the file, and the command to run."""
 
+import errno
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -16,7 +19,8 @@ import numpy as np
 import pytest
 
 from stages.models.models import import_keras
-from stages.support.errors import command
+from stages.support.errors import CUSTOM, PipelineError, anticipated, command
+from stages.support.json import MAX_BYTES, parse_json, read_as
 
 from .conftest import ROOT, Project
 from .faults import outputs
@@ -121,6 +125,7 @@ DAMAGED = [
     ("evaluate", MODEL, weights(external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])),
     ("evaluate", MODEL, weights(fillvalue=np.nan)),
     ("evaluate", HISTORY, text),
+    ("evaluate", HISTORY, lambda path: path.write_text(re.sub(r"[\d.]+$", "inf", path.read_text(), flags=re.M))),
     ("report", PREDICTIONS, Path.unlink),
     ("report", PREDICTIONS, cut),
     ("report", PREDICTIONS, json_with(prediction=[[11] * 100])),
@@ -176,6 +181,52 @@ def test_too_little_memory_is_one_line(code: str, reason: str, monkeypatch: pyte
         command(lambda: eval(code))()  # noqa: S307
     assert ended.value.code.startswith(f"error: not enough memory: {reason}")
     assert ended.value.code.endswith("; close other programs, or make batches or layers smaller")
+
+
+integers = partial(read_as, list[int])
+LARGE = "x: expected at most 16,000,000 bytes, found 16,000,001"
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "line"),
+    [
+        (parse_json, b"[1, NaN]", "x: not valid JSON: "),
+        (parse_json, b"[-Infinity]", "x: not valid JSON: "),
+        (parse_json, b"[" * 202 + b"]" * 202, "x: not valid JSON: recursion limit exceeded"),
+        (parse_json, b"[1]".rjust(MAX_BYTES + 1), LARGE),
+        (integers, b"[1]".rjust(MAX_BYTES + 1), LARGE),
+        (integers, b"[1", "x: not valid JSON: EOF while parsing"),
+        (integers, b'["1"]', r'x: \[0\]: expected a valid integer, found "1"'),
+        (integers, b"[1.0]", r"x: \[0\]: expected a valid integer, found 1.0"),
+    ],
+)
+def test_json_is_read_strictly(read: Callable[[bytes, str], object], content: bytes, line: str) -> None:
+    with pytest.raises(PipelineError, match=f"^{line}"):
+        read(content, "x")
+    assert read(b"[1]".rjust(MAX_BYTES), "x") == [1]
+
+
+FAILURES = {
+    errno.ENOSPC: "cannot write: No space left on device; free some space and rerun",
+    errno.EDQUOT: "cannot write: Disk quota exceeded; free some space and rerun",
+    errno.EFBIG: "cannot write: File too large; free some space and rerun",
+    errno.EACCES: "Permission denied; change who may write there, and rerun",
+    errno.EPERM: "Operation not permitted; change who may write there, and rerun",
+    errno.EROFS: "Read-only file system; change who may write there, and rerun",
+}
+
+
+def test_a_disk_that_cannot_be_written_is_one_line_and_a_bug_keeps_its_traceback() -> None:
+    for number, line in FAILURES.items():
+        assert anticipated(OSError(number, os.strerror(number), "a/b")) == f"a/b: {line}"
+    assert (
+        anticipated(OSError(errno.ENOSPC, "full")) == "a temporary file: cannot write: full; free some space and rerun"
+    )
+    with pytest.raises(ZeroDivisionError) as raised:
+        exec(compile("def f():\n    1 / 0\nf()", f"/a folder/{CUSTOM}", "exec"))  # noqa: S102
+    assert anticipated(raised.value) == f"{CUSTOM}, line 2: ZeroDivisionError: division by zero"
+    for bug in (OSError(errno.EACCES, "no file"), OSError(errno.ENOENT, "", "a"), ValueError("x"), KeyboardInterrupt()):
+        assert anticipated(bug) is None
 
 
 def train(project: Project, limit: Callable[[], None]) -> subprocess.CompletedProcess[str]:

@@ -103,6 +103,15 @@ def test_every_file_that_a_run_writes_is_an_output(built_project: Project) -> No
                 assert is_in(name, [*listed, *(f"plots/{view}" for view in VIEWS)]), name
 
 
+def test_dvc_draws_the_tables_of_all_architectures_by_templates_that_are_there() -> None:
+    drawn = {path: options for plot in CONTENT["plots"] for path, options in plot.items()}
+    assert list(drawn) == [f"plots/{view}" for view in VIEWS if view.endswith(".csv")]
+    for path, options in drawn.items():
+        columns = (ROOT / path).read_text().partition("\n")[0].split(",")
+        assert {options["x"], options["y"]} <= set(columns)
+        assert (ROOT / f".dvc/plots/{options['template']}.json").exists()
+
+
 READS = {  # sections of params.yaml that the code of a stage reads, by how it does
     "data": r"\bload_params\(\)\.data\b",
     "preprocess": r"\bparams\.preprocess\b",

@@ -175,5 +175,10 @@ def test_the_python_in_docs_reads_and_loads_results(project: Project, monkeypatc
     exec(code, names)  # noqa: S102
     metrics = json.loads(Path("metrics/cnn.json").read_text())
     assert names["model"].count_params() == metrics["parameters"]
+    images, label = np.load("data/prepared/test/images.npy"), np.array(names["recorded"]["label"])
+    probabilities = names["model"].predict(images, verbose=0)
+    loss = -np.log(probabilities[range(len(label)), label]).mean()
+    assert metrics["loss"] == pytest.approx(loss, abs=1e-5), "as evaluate computed it"
+    np.testing.assert_allclose(names["recorded"]["probability"][0], probabilities.max(axis=1), atol=1e-5)
     matrix = names["confusion_matrix"](names["recorded"]["label"], names["recorded"]["prediction"][names["seed"]])
     assert matrix.sum() - matrix.trace() == metrics["errors"]

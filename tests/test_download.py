@@ -12,6 +12,7 @@ import pytest
 from stages.data import download
 from stages.data.archive import write_archive
 from stages.fetch import fetch, read_place
+from stages.support.errors import PipelineError
 from stages.support.params import Source
 
 from .conftest import tiny_archive
@@ -81,6 +82,9 @@ def test_a_download_that_fails_or_is_cut_is_tried_again(server: str, name: str, 
     place = f"{server}/{name}.npz"
     assert read_place(place, Source(dataset="tiny", places=[place])).sha256() == tiny_archive().sha256()
     assert Server.requested == [name] * times
+    place = f"{server}/from_0.npz"
+    with pytest.raises(PipelineError, match=r"expected labels from 1, as first_label in params.yaml says, found 0"):
+        read_place(place, Source(dataset="tiny", places=[place], first_label=1))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.support.versions import other_version, pinned
+from stages.support.errors import PipelineError
+from stages.support.versions import check_versions, other_version, pinned
 
 from .conftest import ROOT
 
@@ -44,12 +45,21 @@ def test_the_versions_that_decide_results_are_those_installed() -> None:
         assert {name: importlib.metadata.version(name) for name in pins(path)} == pins(path)
 
 
-def test_pins_with_extras_and_markers_are_checked() -> None:
+def test_pins_with_extras_and_markers_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "keras==3.15.1  # models\ntensorflow[and-cuda]==2.21.0; sys_platform == 'linux'\n# a==1\n-r b==2\n"
     assert pinned(text) == {"keras": "3.15.1", "tensorflow": "2.21.0"}
     right = f"pytest=={importlib.metadata.version('pytest')}\n"
     assert other_version(f"{right}uv[x]==0.1\n") == f"expected uv 0.1, found {UV} installed"
     assert other_version("no-such-package==1\n") == "expected no-such-package 1, found none installed"
+    monkeypatch.chdir(tmp_path)
+    for folder, text in (("right", right), ("wrong", "uv==0.1\n")):
+        (tmp_path / "stages" / folder).mkdir(parents=True)
+        (tmp_path / "stages" / folder / "requirements.txt").write_text(text)
+    check_versions("right")
+    with pytest.raises(
+        PipelineError, match=r"^stages/wrong/requirements.txt: expected uv 0.1, found .*; run: make repro"
+    ):
+        check_versions("right", "wrong")
 
 
 class Small:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.common.files import replacing, write_text
+
 from .conftest import Project
 from .faults import (
     as_an_ordinary_user,
@@ -126,6 +128,21 @@ def test_two_at_once(project: Project, undisturbed, moment) -> None:
     for status, printed in ended:
         assert status == 0 or "is busy" in printed or "Unable to acquire lock" in printed, printed
     check_completes(project, undisturbed)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_text(path := tmp_path / "new/a.txt", "good")
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    others = [f".partial-{os.getppid()}-a.txt", f".partial-{ended.pid}-b.txt"]  # one writes it, and another file
+    for name in (*others, f".partial-{ended.pid}-a.txt"):
+        (path.parent / name).touch()
+    with contextlib.suppress(EOFError), replacing(path) as partial:
+        partial.write_text("half")
+        assert path.read_text() == "good"
+        raise EOFError
+    assert path.read_text() == "good"
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted([*others, "a.txt"])
 
 
 # the file, what its end is cut off from, and what DVC says then

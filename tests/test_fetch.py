@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from stages.data.archive import write_archive
+from stages.data.archive import Description, write_archive
+from stages.data.earlier import Earlier
 from stages.data.offline import embedded_digits
-from stages.fetch import EMBEDDED, fetch
+from stages.fetch import EMBEDDED, fetch, keras_cache
+from stages.support.errors import PipelineError
 from stages.support.params import Source, load_params
 
 from .conftest import ROOT, TUTORIALS, Project, Repro, tiny_archive
@@ -58,6 +60,15 @@ def test_the_first_place_that_works_serves(tmp_path: Path, monkeypatch, capsys) 
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("keras_home", [None, ""])
+def test_the_cache_of_keras_is_in_the_home_folder_by_default(keras_home: str | None, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    if keras_home is not None:
+        monkeypatch.setenv("KERAS_HOME", keras_home)
+    assert keras_cache() == Path("/home/ann/.keras/datasets")
+
+
 def test_the_offline_digits_come_with_a_notice_where_they_replace_another_data_set(tmp_path: Path) -> None:
     assert load_params(TUTORIALS).data.sources[-1].places == [EMBEDDED], "the real params.yaml ends with them"
     mnist = f"    - {{dataset: MNIST, places: ['{NOWHERE}']}}"
@@ -74,10 +85,11 @@ def test_the_description_does_not_depend_on_which_verified_place_served(tmp_path
     for name in ("a.npz", "b.npz"):
         write_archive(tmp_path / name, tiny_archive())
     lines = f"    - {{dataset: tiny, sha256: '{tiny_archive().sha256()}', places: [a.npz, b.npz]}}"
-    assert run_fetch(tmp_path, lines).stdout.startswith("tiny, from a.npz\n")
+    counts = "300 training and 100 test images of 8 x 8 pixels, 10 classes\n"
+    assert run_fetch(tmp_path, lines).stdout == f"tiny, from a.npz\n{counts}"
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     (tmp_path / "a.npz").unlink()
-    assert run_fetch(tmp_path, lines).stdout.startswith("tiny, from b.npz\n")
+    assert run_fetch(tmp_path, lines).stdout == f"tiny, from b.npz\n{counts}"
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
     assert json.loads(first["mnist.json"])["source"] == ["a.npz", "b.npz"]
 
@@ -120,6 +132,17 @@ def test_a_place_that_cannot_be_read_is_reported_and_the_next_one_serves(tmp_pat
     for line, (place, reason) in zip(lines, BAD_PLACES.items(), strict=True):
         assert line.startswith(f"skipped: {place}: ")
         assert reason in line
+
+
+def test_a_copy_of_other_data_does_not_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy, description = Path("mnist.npz"), Path("mnist.json")
+    Description.of(tiny_archive(), "tiny", ["gone.npz"]).write(description)
+    write_archive(copy, tiny_archive(200))
+    with pytest.raises(PipelineError, match=r"mnist.npz: no intact copy in the workspace or DVC's cache"):
+        fetch([source("gone.npz")], Earlier(copy, description))
+    write_archive(copy, tiny_archive())
+    assert fetch([source("gone.npz")], Earlier(copy, description))[0].sha256() == tiny_archive().sha256()
 
 
 @pytest.fixture

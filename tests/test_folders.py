@@ -8,8 +8,9 @@ from PIL import Image
 
 from stages.data.archive import Archive
 from stages.data.folders import read_folder
+from stages.fetch import read_place
 from stages.support.errors import PipelineError
-from stages.support.params import ImageForm
+from stages.support.params import ImageForm, Source
 
 COLOUR = {"cat": (200, 30, 40), "dog": (20, 130, 240)}
 
@@ -38,6 +39,8 @@ def test_classes_are_folders_and_a_share_of_each_is_for_testing(tmp_path: Path) 
     assert archive.x_train.shape[1:] == archive.x_test.shape[1:] == (4, 6, 3)
     assert len(archive.x_train) + len(archive.x_test) == 100
     assert 10 <= len(archive.x_test) <= 35
+    mostly = Source(dataset="pets", places=["pets"], test_share=0.8)
+    assert 65 <= len(read_place(str(tmp_path / "pets"), mostly).x_test) <= 90
     for x, y in ((archive.x_train, archive.y_train), (archive.x_test, archive.y_test)):
         assert set(y) == {0, 1}
         np.testing.assert_array_equal(x[:, 0, 0, 0], np.where(y == 0, 200, 20))
@@ -95,20 +98,26 @@ def pixel(tmp_path: Path, **form: object) -> np.ndarray:
 
 
 def test_pictures_are_upright_opaque_and_of_8_bits(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (4, 6), (0, 100, 0))
-    picture.putpixel((0, 0), (255, 255, 255))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned right
-    (tmp_path / "turned/a").mkdir(parents=True)
-    picture.save(tmp_path / "turned/a/x.png", exif=exif)
-    assert pixel(tmp_path / "turned", size=None)[0, -1].tolist() == [255, 255, 255]
+    corners = [(0, 0), (0, -1), (-1, -1), (-1, 0)]
+    for orientation, corner in enumerate([*corners, *corners], start=1):  # where EXIF says that the first pixel is
+        picture = Image.new("RGB", (6, 4) if orientation < 5 else (4, 6), (0, 100, 0))
+        picture.putpixel((0, 0), (255, 255, 255))
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        (path := tmp_path / f"turned {orientation}/a/x.png").parent.mkdir(parents=True)
+        picture.save(path, exif=exif)
+        white = np.argwhere(pixel(path.parents[1], size=None)[..., 0] == 255).tolist()
+        assert white == [[corner[0] % 4, corner[1] % 6]], orientation
 
     draw(tmp_path / "glass/a/x.png", (0, 0, 0, 0))
-    assert pixel(tmp_path / "glass")[0, 0].tolist() == [255, 255, 255]
+    (tmp_path / "palette/a").mkdir(parents=True)
+    Image.new("P", (6, 4)).save(tmp_path / "palette/a/x.png", transparency=0)
+    for folder in ("glass", "palette"):
+        assert pixel(tmp_path / folder)[0, 0].tolist() == [255, 255, 255]
 
     (tmp_path / "deep/a").mkdir(parents=True)
-    Image.fromarray(np.full((4, 6), 51400, np.uint16)).save(tmp_path / "deep/a/x.png")
-    assert pixel(tmp_path / "deep")[0, 0].tolist() == [200, 200, 200]
+    Image.fromarray(np.full((4, 6), 200 * 257 - 1, np.uint16)).save(tmp_path / "deep/a/x.png")
+    assert pixel(tmp_path / "deep")[0, 0].tolist() == [199, 199, 199]
 
     (tmp_path / "film/a").mkdir(parents=True)
     frames = [Image.new("L", (6, 4), shade) for shade in (180, 10)]
@@ -128,6 +137,29 @@ def test_sizes_and_colours_that_differ_need_a_form(tmp_path: Path) -> None:
     assert line.endswith("; give all the same with image: {size: [4, 6], mode: RGB} of the source")
     assert read(tmp_path, size=[4, 6], mode="RGB").x_train.shape[1:] == (4, 6, 3)
     assert read(tmp_path, size=[8, 5], mode="L").x_train.shape[1:] == (8, 5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "is_grey"),
+    [
+        ("1", "png", True), ("L", "png", True), ("LA", "png", True), ("I;16", "png", True), ("I", "tif", True),
+        ("P", "png", False), ("RGBA", "png", False), ("CMYK", "jpg", False),
+    ],
+)  # fmt: skip
+def test_pictures_without_colours_are_grey(mode: str, suffix: str, is_grey: bool, tmp_path: Path) -> None:
+    for number in range(12):
+        (path := tmp_path / f"{number % 2}/{number}.{suffix}").parent.mkdir(exist_ok=True)
+        Image.new(mode, (6, 4 + number)).save(path)
+    assert (read(tmp_path, size=[4, 6]).x_train.ndim == 3) == is_grey
+
+
+def test_a_picture_that_is_made_smaller_keeps_what_lies_between_its_pixels(tmp_path: Path) -> None:
+    stripes = np.tile([0, 0, 255, 255], (32, 16)).astype(np.uint8)
+    for number in range(4):
+        (path := tmp_path / f"{number % 2}/{number}.png").parent.mkdir(exist_ok=True)
+        Image.fromarray(np.roll(stripes, number, axis=1)).save(path)
+    small = read(tmp_path, size=[8, 16]).x_train
+    assert 120 <= small[:, :, 1:-1].min() <= small[:, :, 1:-1].max() <= 135
 
 
 def text(path: Path) -> None:
@@ -190,6 +222,15 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.data.folders.MAX_BYTES", 20 * 72 - 1)
     with pytest.raises(PipelineError, match="at most 1,439 bytes of pixels, found 1,440; give a smaller image"):
         read(tmp_path)
+    for limit, most, line in (
+        ("MAX_PICTURES", 19, "expected at most 19 pictures, found 20"),
+        ("MAX_FILE", 50, "listed above"),
+        ("MAX_PICTURES", 20, "of pixels"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"stages.data.folders.{limit}", most)
+            with pytest.raises(PipelineError, match=line):
+                read(tmp_path)
     draw(tmp_path / "cat/bomb.png", (0,), (10_000, 5_001))
     with pytest.raises(PipelineError, match=r"bomb.png: expected at most 50,000,000 pixels, found 10,000 × 5,001"):
         read(tmp_path)

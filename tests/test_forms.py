@@ -1,13 +1,14 @@
 """Archives as people have them (docs/data.md, "Archives"): what is converted, and what is refused in one line."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stages.data.archive import MEMBERS, Archive, read_archive, write_archive
-from stages.fetch import named
+from stages.fetch import named, read_place
 from stages.support.errors import PipelineError
 from stages.support.params import Source
 
@@ -63,7 +64,8 @@ def test_fetch_takes_it_and_prints_what_it_did(form: str, tmp_path: Path, capsys
 
 def test_labels_that_begin_at_1_are_taken_if_params_say_so(tmp_path: Path) -> None:
     np.savez(path := tmp_path / "letters.npz", **labels(lambda y: y + 1))
-    np.testing.assert_array_equal(read_archive(path, first_label=1).y_train, TINY["y_train"])
+    source = Source(dataset="letters", places=[str(path)], first_label=1)
+    np.testing.assert_array_equal(read_place(str(path), source).y_train, TINY["y_train"])
     with pytest.raises(PipelineError, match=r"none of label 0; if labels begin at 1, set first_label: 1 of the source"):
         read_archive(path)
     np.savez(path, **TINY)
@@ -84,6 +86,8 @@ def test_class_names_come_from_the_archive_or_from_params(tmp_path: Path) -> Non
     assert named(archive, Source(**source, class_names=other)).class_names == tuple(other)
     with pytest.raises(PipelineError, match=r"x: class_names: expected 10 different names, found 2: cat, dog"):
         named(archive, Source(**source, class_names=["cat", "dog"]))
+    with pytest.raises(PipelineError, match=r"expected 10 different names, found 10: zero, zero, two"):
+        named(replace(archive, class_names=("zero", "zero", *names[2:])), Source(**source))
 
 
 REFUSED = {
@@ -109,3 +113,8 @@ def test_colours_or_dark_on_light_are_photos() -> None:
     assert Archive(**COLOUR).is_photo
     assert not Archive(**TINY).is_photo
     assert Archive(**images(lambda x: 255 - x)).is_photo, "dark on light"
+    for bright, is_photo in (((0, 0), True), ((-1, -1), True), ((0,), False)):  # most of the pixels of the four edges
+        framed = np.zeros((300, 8, 8), np.uint8)
+        for axis, edge in enumerate(bright, start=1):
+            np.moveaxis(framed, axis, 0)[edge] = 1
+        assert Archive(**TINY | {"x_train": framed}).is_photo == is_photo

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stages.common import kernels
-from stages.common.kernels import kernels_identity, why_not_portable
+from stages.common.kernels import fix_environment, kernels_identity, why_not_portable
 from stages.models.models import import_keras
 from stages.models.portable import (
     batch_normalization,
@@ -43,6 +43,7 @@ import json, os
 from stages.models.models import make_deterministic
 make_deterministic(1, "portable")
 import numpy as np, tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled
 print(json.dumps({
     "environment": {name: value for name, value in os.environ.items() if name in %r},
     "numpy": np.show_config("dicts")["SIMD Extensions"].get("found", []),
@@ -50,6 +51,7 @@ print(json.dumps({
     "gpus": len(tf.config.get_visible_devices("GPU")),
     # makes an approximate 1/√x of x/√y, which differs between processors
     "rewrites": tf.config.optimizer.get_experimental_options()["arithmetic_optimization"],
+    "is deterministic": is_op_determinism_enabled(),
 }))
 os.environ["ONEDNN_VERBOSE"] = "1"  # logs are heeded
 tf.matmul(tf.ones((200, 300)), tf.ones((300, 100)))
@@ -72,8 +74,24 @@ def test_the_environment_does_not_choose_kernels() -> None:
         "threads": 1,
         "gpus": 0,
         "rewrites": False,
+        "is deterministic": True,
     }
     assert "isa:Intel AVX2\n" in verbose
+
+
+def test_variables_that_choose_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = (
+        "KERAS_HOME",
+        "TF_CPP_MIN_LOG_LEVEL",
+        "TF_FORCE_GPU_ALLOW_GROWTH",
+        "ONEDNN_VERBOSE",
+        "HDF5_USE_FILE_LOCKING",
+    )
+    removed = ("DNNL_X", "GOMP_X", "KMP_X", "MKL_X", "GOTO_X", "TF2_X", "SCIPY_X", "SKLEARN_X", "HDF5_X", "FREETYPE_X")
+    for name in (*kept, *removed):
+        monkeypatch.setenv(name, "1")
+    fix_environment()
+    assert [name for name in (*kept, *removed) if name in os.environ] == list(kept)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +100,7 @@ def test_the_environment_does_not_choose_kernels() -> None:
         ("Linux", "x86_64", "flags : fma sse2 avx2", "", ""),
         ("Linux", "x86_64", "flags : fma avx2 avx512f", "glibc.malloc.check=3", ""),
         ("Linux", "x86_64", "flags : sse2 avx fma", "", "this processor has no AVX2"),
+        ("Linux", "x86_64", "flags : sse2 avx2", "", "this processor has no AVX2"),  # and FMA, which such ones have
         ("Linux", "aarch64", "Features : fp asimd", "", "this is Linux on aarch64"),
         ("Darwin", "arm64", "arm", "", "this is Darwin on arm64"),
         ("Linux", "x86_64", "flags : fma avx2", "glibc.cpu.hwcaps=-AVX2", "GLIBC_TUNABLES chooses functions"),
@@ -96,7 +115,7 @@ def test_where_bytes_are_not_portable_it_is_known_why(monkeypatch, system, machi
     assert bool(why_not_portable("portable")) == bool(why)
     assert (kernels_identity("portable") == "portable") == (not why), "of the processor, only what decides bytes counts"
     assert why_not_portable("native") == "train.kernels is native"
-    assert features in kernels_identity("native")
+    assert kernels_identity("native").startswith(f"native, {features}, {os.cpu_count()} cores, [PhysicalDevice(")
 
 
 def test_native_kernels_train_too_and_say_that_their_bytes_are_this_machines(project: Project) -> None:
@@ -122,13 +141,15 @@ def test_layers_and_cells_get_the_portable_operations() -> None:
             keras.layers.Dense(3, activation="gelu"),
             keras.layers.Dense(3, activation="relu"),
             keras.layers.RMSNormalization(),
+            keras.layers.LayerNormalization(),
+            keras.layers.BatchNormalization(),
         ]
     )
     use_portable_operations(model)
-    recurrent, first, second, norm = model.layers
+    recurrent, first, second, *norms = model.layers
     assert (recurrent.cell.activation, recurrent.cell.recurrent_activation, first.activation) == (gelu, gelu, gelu)
     assert second.activation is keras.activations.relu
-    assert norm.call.func is rms_normalization
+    assert [norm.call.func for norm in norms] == [rms_normalization, layer_normalization, batch_normalization]
 
 
 @pytest.mark.parametrize("shape", [(50, 6), (10, 5, 4, 6)])

@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import zipfile
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -203,6 +204,12 @@ def test_a_saved_model_loads_and_predicts_the_same(tmp_path: Path, monkeypatch: 
     model.fit(images, np.eye(10, dtype=np.float32)[:5], verbose=0)
     path = tmp_path / "small.keras"
     save_model(model, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {(entry.date_time, entry.compress_type) for entry in archive.infolist()}
+        assert entries == {((1980, 1, 1, 0, 0, 0), zipfile.ZIP_STORED)}
+        assert b'"date_saved": "1980-01-01@00:00:00"' in archive.read("metadata.json")
+        numbers = [int(number) for number in re.findall(rb'"shared_object_id": (\d+)', archive.read("config.json"))]
+        assert [*dict.fromkeys(numbers)] == [*range(len(set(numbers)))] != [], "no addresses in memory"
     by_keras = import_keras().saving.load_model(path)
     assert by_keras.optimizer.learning_rate.numpy() == np.float32(0.01)
     np.testing.assert_allclose(by_keras.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-5)

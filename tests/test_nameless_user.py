@@ -1,10 +1,13 @@
 """A user without an entry in /etc/passwd, as in `docker run --user 1234` or on OpenShift, without USER and HOME."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from stages.support.processes import prepare_process
 
 from .conftest import Project
 from .faults import make_stale
@@ -49,3 +52,15 @@ def test_a_name_and_a_home_are_kept(project: Project, tmp_path: Path) -> None:
     code += "print(os.environ.get('LOGNAME'), os.environ['USER'], os.environ['HOME'])"
     names = ("--unset=LOGNAME", "USER=ann", f"HOME={tmp_path}")
     assert project.run("env", *names, "python", "-c", code).stdout == f"None ann {tmp_path}\n"
+
+
+def test_git_and_dvc_use_the_repository_of_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of a git hook which runs a command. Settings, such as a proxy, are kept."""
+    listed = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True)
+    names = {*listed.stdout.split(), "GIT_AUTHOR_NAME", "GIT_TEMPLATE_DIR"}
+    for name in names:
+        monkeypatch.setenv(name, "x")
+    prepare_process()
+    assert {name for name in names if name in os.environ} == {
+        "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_AUTHOR_NAME"
+    }  # fmt: skip

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from stages.support.architecture import Architecture
 from stages.support.errors import PipelineError
 from stages.support.keras_api import SCHEMA_PATH
-from stages.support.params import load_params
+from stages.support.params import load_params, parse_params
 from stages.support.sizes import check_sizes
 from stages.support.yaml import parse_yaml
 
@@ -100,6 +100,20 @@ def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, old: str, new:
         load_params(path)
     assert str(caught.value).startswith(f"{path}: {line}")
     assert "\n" not in str(caught.value)
+
+
+def test_probabilities_may_come_from_a_softmax_layer() -> None:
+    compiled = "    compile: {optimizer: Adam"
+    network = parse_params(PARAMS.replace(compiled, f"      - Softmax\n{compiled}", 1).encode(), "params.yaml")
+    assert network.architecture("mlp_256").layers[-1].name == "Softmax"
+
+
+def test_the_first_mistake_is_shown_and_the_others_are_counted() -> None:
+    text = PARAMS.replace("epochs: 10", "epochs: 0", 3).replace("decimals: 6", "decimals: 0")
+    with pytest.raises(PipelineError) as caught:
+        parse_params(text.encode(), "a.yaml")
+    line = "a.yaml: evaluate.decimals: expected a value greater than or equal to 1, found 0 (and 3 more)"
+    assert str(caught.value) == line
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:

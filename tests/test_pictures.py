@@ -1,5 +1,9 @@
 """Pictures show the names of data sets and files as they are, whatever their characters."""
 
+import json
+import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +13,20 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from stages.results import tables
-from stages.results.pictures import confusion_matrix, image_sheet, png, save
+from stages import preprocess
+from stages.data.archive import Description, write_archive
+from stages.report import draw_confusion, draw_worst_errors, write_confusion, write_errors
+from stages.results import pictures, tables, tiles
+from stages.results.pictures import confusion_matrix, image_sheet, png, save, shortened
 from stages.support.errors import printable
 from tools.common import charts
 
-NAMES = [r"$x^2_{1}$ and \alpha, 50 %", r"$\frac{$ {_^ %", "🙂🎉 手写数字", "one\ntwo\r\n\tthree\x85\u2028"]
+from .conftest import ROOT, TUTORIALS, tiny_archive
+from .reviews import of_models
+
+NAMES = ["Ba$$in digits", r"$x^2_{1}$ and \alpha, 50 %", r"$\frac{$ {_^ %", "🙂🎉 digits", "أرقام عربية", "手写数字"]
+NAMES += ["one\ntwo\r\n\tthree\x85\u2028", "</title><b>&amp;", "\u202edigits"]
+LONG = ["a name of three hundred letters " * 10, "W" * 300, "手写数字" * 75]
 
 
 def heading_of(figure: Figure) -> Text:
@@ -43,6 +55,7 @@ def test_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
         save(figure, tmp_path / "picture.png")
         with Image.open(tmp_path / "picture.png") as picture:
             assert picture.size[0] == round(figure.get_figwidth() * 110)
+            assert set(picture.info) == {"dpi"}, "no version or date"
         heading = heading_of(figure)
         assert printable(name) in heading.get_text()
         assert "\n" not in heading.get_text()
@@ -53,3 +66,114 @@ def test_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
     png(figure)
     (title,) = figure.axes[0].texts
     assert (title.get_text(), title.get_parse_math()) == (path, False)
+
+
+def test_a_sheet_has_five_images_in_a_row_each_below_its_title() -> None:
+    images = np.zeros((7, 20, 10), np.uint8)
+    images[:, 3, 4] = range(50, 57)
+    axis = image_sheet(images, list("abcdefg"), "heading").axes[0]
+    pixels = axis.images[0].get_array()
+    corners = [(29 * (place // 5) + 9, 12 * (place % 5) + 1) for place in range(7)]  # of images 29 and 12 pixels apart
+    assert pixels.shape == (2 * 29, 5 * 12)
+    assert np.argwhere(pixels == 1).tolist() == sorted([top + 3, left + 4] for top, left in corners), (
+        "its strongest ink"
+    )
+    assert np.count_nonzero(pixels) == 7
+    assert axis.images[0].get_cmap().name == "gray_r"
+    titles = [(text.get_text(), text.get_position()) for text in axis.texts]
+    assert titles == [(title, (left + 5, top - 0.5)) for title, (top, left) in zip("abcdefg", corners, strict=True)]
+
+
+def test_a_sheet_without_images_says_so() -> None:
+    assert [text.get_text() for text in image_sheet(np.zeros((0, 8, 8, 1)), [], "heading").axes[0].texts] == ["none"]
+
+
+@pytest.mark.parametrize("dark", [np.uint8(51), np.float32(0.2)])
+def test_photos_are_shown_as_they_are(dark: np.generic) -> None:
+    drawn = image_sheet(np.full((1, 20, 10, 3), dark), [""], "heading", photo=True).axes[0].images[0]
+    pixels = np.asarray(drawn.get_array())
+    assert pixels.shape == (29, 5 * 12, 3)
+    np.testing.assert_allclose(pixels[9:, 1:11], 0.2, rtol=1e-6)
+    assert (pixels == 1).sum() == pixels.size - 600, "the rest is white"
+    assert drawn.get_cmap().name == "gray"
+
+
+def test_a_confusion_matrix_has_labels_as_rows() -> None:
+    counts = pd.DataFrame([[8, 2, 0], [0, 1000, 0], [0, 0, 0]], list("abc"), list("abc"))
+    shares = tables.normalised(counts)
+    panels = confusion_matrix(counts, shares, "heading").axes
+    cells = [[(text.get_text(), *text.get_position(), text.get_color()) for text in axis.texts] for axis in panels]
+    assert cells == [  # prediction, label
+        [("8", 0, 0, "white"), ("2", 1, 0, "black"), ("1,000", 1, 1, "white")],
+        [("80.0", 0, 0, "white"), ("20.0", 1, 0, "black"), ("100.0", 1, 1, "white")],
+    ]
+    for axis in panels:
+        assert (axis.get_xlabel(), axis.get_ylabel()) == ("prediction", "label")
+        assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c"]
+        np.testing.assert_array_equal(axis.images[0].get_array()[:2], shares[:2])
+
+
+def test_the_names_of_classes_are_cut_in_the_middle() -> None:
+    assert [shortened(name) for name in ("a" * 16, "a" * 8 + "b" * 9)] == ["a" * 16, "a" * 8 + "…" + "b" * 8]
+    assert shortened("abcdefghij", 9) == "abcd…ghij"
+
+
+def test_the_worst_errors_come_first_in_the_picture_and_in_the_images_that_are_kept(tmp_path, monkeypatch) -> None:
+    models = of_models(np.array([0, 1, 2, 3]), np.array([1, 1, 0, 3]), np.array([0.5, 0.9, 0.75, 1]))
+    images = np.zeros((4, 8, 8, 1), np.float32)
+    images[range(4), range(4), 0, 0] = [0.2, 0.4, 0.6, 0.8]
+    drawn: list[Figure] = []
+    monkeypatch.setattr(pictures, "save", lambda figure, _: drawn.append(figure))
+    for limit in (5, 1):
+        draw_worst_errors(models, images, False, limit, tmp_path)
+    titles = [[text.get_text() for text in figure.axes[0].texts] for figure in drawn]
+    assert titles == [["2: l=2,p=0\n75.0%", "0: l=0,p=1\n50.0%"], ["2: l=2,p=0\n75.0%"]]
+    assert heading_of(drawn[0]).get_text() == "net on tiny digits: most confident errors"
+    pixels = drawn[0].axes[0].images[0].get_array()
+    assert np.argwhere(pixels).tolist() == [[4, 11], [6, 1]]
+
+    several = of_models(models.label, np.array([[0, 2, 2, 3], [1, 2, 2, 3], [1, 1, 2, 3]]), models.probability[0])
+    for predictions in (several, replace(several, class_names=("zero", "a long name", *map(str, range(2, 10))))):
+        draw_worst_errors(predictions, images, False, 5, tmp_path)
+        draw_confusion(predictions, tmp_path)
+    titles = [[text.get_text() for text in figure.axes[0].texts] for figure in drawn[2::2]]
+    assert titles == [
+        ["1: l=1,p=2\n2 of 3, 90.0%", "0: l=0,p=1\n2 of 3, 50.0%"],
+        ["a lo…name → 2\n1, 2 of 3, 90.0%", "zero → a lo…name\n0, 2 of 3, 50.0%"],
+    ]
+    confusion = "net on tiny digits: confusion matrix of the test images, sum of 3 seeds"
+    headings = ["net on tiny digits: errors that most seeds make", confusion]
+    assert [heading_of(figure).get_text() for figure in drawn[2:]] == 2 * headings
+    write_errors(models, images, 25, tmp_path / "errors.png")
+    kept = tiles.read((tmp_path / "errors.png").read_bytes(), 8, 8)
+    assert (kept[0, 2, 0], kept[1, 0, 0], np.count_nonzero(kept)) == (153, 51, 2)
+
+
+def test_dvc_draws_the_pairs_of_label_and_prediction_that_occur(tmp_path: Path) -> None:
+    label, prediction = np.array([0, 1, 1, 2]), np.array([[0, 1, 2, 2], [0, 1, 1, 2]])
+    write_confusion(of_models(label, prediction, np.ones(4), classes=3), tmp_path / "net.json")
+    rows = json.loads((tmp_path / "net.json").read_text())
+    assert {row["dataset"] for row in rows} == {"tiny digits, 2 seeds"}
+    pairs = [[row["label"], row["prediction"], row["images"]] for row in rows]
+    assert pairs == [[0, 0, 2], [1, 1, 3], [1, 2, 1], [2, 2, 2]]
+
+
+def test_the_sample_sheet_shows_the_images_that_params_name(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "stages").symlink_to(ROOT / "stages")
+    samples = "samples: {first: 3, count: 2}"
+    (tmp_path / "params.yaml").write_text(re.sub(r"samples: \{.*\}", samples, TUTORIALS.read_text()))
+    monkeypatch.chdir(tmp_path)
+    write_archive(Path("a.npz"), archive := tiny_archive())
+    drawn: list[Figure] = []
+    monkeypatch.setattr(preprocess, "save", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr(sys, "argv", ["preprocess", "a.npz", "a.json", "out", "sheet.png"])
+    names = tuple(f"class {number}" for number in range(10))
+    for named in (archive, replace(archive, class_names=names)):
+        Description.of(named, "tiny digits", ["a.npz"]).write(Path("a.json"))
+        preprocess.main()
+    assert {heading_of(figure).get_text() for figure in drawn} == {"tiny digits: training images from index 3"}
+    titles = [[text.get_text() for text in figure.axes[0].texts] for figure in drawn]
+    assert titles == [["l=3", "l=4"], ["class 3", "class 4"]]
+    train, test = capsys.readouterr().out.splitlines()[:2]
+    assert train == "train images float32 (300, 8, 8, 1) in [0, 1], labels float32 (300, 10)"
+    assert test == "test  images float32 (100, 8, 8, 1) in [0, 1], labels float32 (100, 10)"

@@ -12,8 +12,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from stages.common.prepared import MAX_CLASSES
+from stages.data import download, folders
+from stages.data.archive import MAX_BYTES, MAX_SIDE
+from stages.support import json as support_json
+from stages.support import sizes, yaml
 from stages.support.errors import PipelineError
-from stages.support.params import load_params
+from stages.support.params import MOST_MODELS, load_params
 from stages.support.yaml import read_yaml
 from tools.common import results
 from tools.common.definitions import stages
@@ -62,9 +67,29 @@ def test_the_recorded_results_reach_the_reference(name: str) -> None:
 
 def test_the_registry_names_models_that_a_stage_writes() -> None:
     names = load_params(ROOT / "params.yaml").architectures
-    for artifact in read_yaml(ROOT / "dvc.yaml")["artifacts"].values():
-        assert artifact["path"] in {f"data/models/{name}/${{train.seeds[0]}}.keras" for name in names}
-        assert artifact["type"] == "model"
+    for artifact, entry in read_yaml(ROOT / "dvc.yaml")["artifacts"].items():
+        own = artifact.replace("-", "_")
+        models = [own] if own in names else names  # that of the architecture whose name it has
+        assert entry["path"] in {f"data/models/{name}/${{train.seeds[0]}}.keras" for name in models}
+        assert entry["type"] == "model"
+
+
+def test_the_limits_are_those_that_users_are_told() -> None:
+    pixels = f"{MAX_SIDE:,} × {MAX_SIDE:,} pixels, {MAX_CLASSES} classes"
+    picture = f"{folders.MAX_PIXELS // 10**6} million pixels and {folders.MAX_FILE // 10**6} MB each"
+    nodes = f"{yaml.MAX_NODES:,} keys and values with aliases written out, {yaml.MAX_DEPTH} levels"
+    stated = (
+        f"arrays of at most {MAX_BYTES / 2**30:g} GiB together, images of at most {pixels};",
+        f"a million pictures of at most {picture}",
+        f"{download.MAX_BYTES / 2**30:g} GiB after decompression, {download.MAX_SECONDS / 60:g} minutes, 30 redirects; "
+        "{} s to connect, {} s between bytes".format(*download.TIMEOUTS),
+        f"{yaml.MAX_BYTES / 10**6:g} MB, {nodes}, integers of {yaml.MAX_DIGITS} digits; {MOST_MODELS:,} models, "
+        f"{sizes.MOST / 2**30:g} GiB of memory",
+        f"| {support_json.MAX_BYTES / 10**6:g} MB, 200 levels, finite numbers |",
+    )
+    security = (ROOT / "SECURITY.md").read_text()
+    assert [line for line in stated if line not in security] == []
+    assert folders.MAX_PICTURES == 1_000_000
 
 
 def make_targets() -> list[str]:

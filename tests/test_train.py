@@ -1,5 +1,7 @@
 """The training loop: Keras's own `fit`, in few calls, with the optimizer's update as one operation."""
 
+import contextlib
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from stages.models.models import import_keras
 from stages.models.training import Row, batches, fit_model, no_longer_improves
 from stages.support.architecture import Architecture, EarlyStopping
 from stages.support.errors import PipelineError
+from stages.train import check_fit
 
 DATASET = Dataset("tiny", 3, (4, 4, 1), count=50)
 LAYERS = ["Flatten", {"Dense": {"units": 8, "activation": "relu"}}, {"Dense": {"units": 3, "activation": "softmax"}}]
@@ -93,6 +96,7 @@ def test_it_trains_without_keras_private_attributes(tmp_path: Path, monkeypatch:
     model, history = fitted(architecture(epochs=2), tmp_path)
     assert "update_step" not in vars(model.optimizer)
     assert [row[:3] for row in history] == [(n, "train", m) for m in ("accuracy", "loss") for n in (1, 2)]
+    assert all(re.fullmatch(r"\d\.\d{6}", value) for *_, value in history)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +112,40 @@ def test_the_seed_and_the_epoch_decide_the_order_of_the_images(seed: int, epoch:
     given = list(batches(numbers.reshape(8, 1, 1, 1), np.eye(8, dtype=np.float32), fit, seed, variable(epoch)))
     assert [images.numpy().ravel().tolist() for images, _ in given] == order
     assert [labels.numpy().argmax(axis=1).tolist() for _, labels in given] == order
+
+
+@pytest.mark.parametrize(
+    ("fit", "memory", "message"),  # of 50 images and 3 classes
+    [
+        ({"validation_split": 0.98}, 2**40, ""),
+        (
+            {"validation_split": 0.99},
+            2**40,
+            "fit.validation_split: expected to leave images on both sides, found 0.99 of",
+        ),
+        (
+            {"validation_split": 1e-20},
+            2**40,
+            "fit.validation_split: expected to leave images on both sides, found 1e-20",
+        ),
+        ({"class_weight": {2: 9.0}}, 2**40, ""),
+        ({"class_weight": {3: 9.0}}, 2**40, "fit.class_weight: expected classes from 0 to 2, found 3"),
+        ({"batch_size": 10**8}, 2**40, ""),  # 10 GiB
+        ({"batch_size": 10**8}, 2**33, "fit.batch_size: expected a training that needs at most 8 GiB of memory, found"),
+        (
+            {"batch_size": 10**9},
+            2**40,
+            "fit.batch_size: expected a training that needs at most 64 GiB of memory, found",
+        ),
+    ],
+)
+def test_a_training_fits_the_data_and_the_memory(fit: dict, memory: int, message: str, monkeypatch) -> None:
+    monkeypatch.setattr("stages.train.total_memory", lambda: memory)
+    given = contextlib.nullcontext()
+    if message:
+        given = pytest.raises(PipelineError, match=rf"^params.yaml: architectures.tiny.{message}")
+    with given:
+        check_fit("tiny", architecture(epochs=1, **fit), DATASET)
 
 
 def test_each_epoch_is_reported_and_those_of_a_cut_training_at_once(tmp_path: Path) -> None:
@@ -181,7 +219,8 @@ def test_averaged_weights_are_kept_after_a_cut_too(tmp_path: Path) -> None:
     recipe = architecture({"Adam": {"learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.9}}, epochs=2)
     first, _ = fitted(recipe, tmp_path)
     resumed = build_model("tiny", recipe, DATASET)
-    Checkpoint(tmp_path / "kept.npz", "").restore(resumed)
+    assert Checkpoint(tmp_path / "kept.npz", "of another training").restore(resumed) == []
+    assert len(Checkpoint(tmp_path / "kept.npz", "").restore(resumed)) == 4, "loss and accuracy of two epochs"
     last = resumed.get_weights()
     fitted(recipe, tmp_path, resumed)
     assert not np.allclose(first.get_weights()[0], last[0]), "the average of the weights is not their last value"

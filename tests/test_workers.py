@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from stages.support.errors import PipelineError
-from stages.support.workers import EndEpoch, train_side_by_side
+from stages.support.processes import REPRO_FOLDER
+from stages.support.workers import EndEpoch, Slots, train_side_by_side
 
 from .conftest import Project
 from .faults import is_alive, wait_until
@@ -32,8 +33,16 @@ def fail(folder: Path, seed: int, end_epoch: EndEpoch) -> None:
     note(folder, seed, end_epoch)
 
 
-@pytest.mark.parametrize(("count", "method"), [(1, "fork"), (2, "fork"), (2, "spawn")])
-def test_as_many_train_at_once_as_there_are_slots(count: int, method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "method", "slots"), [(1, "fork", 0), (2, "fork", 0), (2, "spawn", 0), (1, "fork", 3), (3, "fork", 2)]
+)
+def test_as_many_train_at_once_as_there_are_slots(
+    count: int, method: str, slots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if slots:  # of make repro
+        monkeypatch.setenv(REPRO_FOLDER, str(tmp_path))
+        Slots.make(tmp_path, slots)
+        count = min(count, slots)
     calls: list[tuple] = []
 
     def end_epoch(seed: int, epoch: int, logs: dict[str, float]) -> None:
@@ -84,14 +93,26 @@ def test_a_slot_is_free_once_its_training_has_ended_although_one_that_was_forked
     train_side_by_side([10, 11, 12], functools.partial(wait_for_the_last, tmp_path), lambda *_: None, 2)
 
 
-def die(_: int, __: EndEpoch) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def die(number: int, _: int, __: EndEpoch) -> None:
+    os.kill(os.getpid(), number) if number else 1 / 0
 
 
-@pytest.mark.parametrize(("count", "remedy"), [(2, "rerun with JOBS=1"), (1, "close other programs")])
-def test_one_that_is_killed_says_what_to_do(count: int, remedy: str) -> None:
-    with pytest.raises(PipelineError, match=f"seed 10: the training was killed; memory was probably short; {remedy}"):
-        train_side_by_side([10], die, lambda *_: None, count)
+KILLED = "the training was killed; memory was probably short;"
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "line"),
+    [
+        (signal.SIGKILL, 2, f"{KILLED} rerun with JOBS=1, such as make repro JOBS=1"),
+        (signal.SIGKILL, 1, f"{KILLED} close other programs, or make batches or layers smaller"),
+        (signal.SIGTERM, 1, "the training was ended by SIGTERM; rerun to continue"),
+        (0, 1, "the training failed, see above"),
+    ],
+)
+def test_one_that_is_killed_or_fails_says_what_to_do(number: int, count: int, line: str, capfd) -> None:
+    with pytest.raises(PipelineError, match=f"^seed 10: {line}$"):
+        train_side_by_side([10], functools.partial(die, number), lambda *_: None, count)
+    assert ("ZeroDivisionError" in capfd.readouterr().err) == (number == 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
