@@ -48,6 +48,12 @@ def test_classes_are_folders_and_a_share_of_each_is_for_testing(tmp_path: Path) 
     assert 0 < order.sum() < 20, "mixed, as the last images are held out for validation"
 
 
+@pytest.mark.parametrize("share", [0.001, 0.999])
+def test_a_class_of_two_pictures_has_one_for_training_and_one_for_testing(share: float, tmp_path: Path) -> None:
+    archive = read(pets(tmp_path, 2), share)
+    assert sorted(archive.y_train) == sorted(archive.y_test) == [0, 1]
+
+
 def test_an_image_stays_on_its_side_whatever_is_added(tmp_path: Path) -> None:
     before = read(pets(tmp_path / "a", 20))
     after = read(pets(tmp_path / "b", 60))

@@ -134,12 +134,13 @@ def _look(path: Path, name: str, problems: list[str]) -> Picture | None:
 
 def _split(pictures: list[Picture], share: float) -> tuple[list[Picture], list[Picture]]:
     """Splits each class. The digest of a picture decides, so that it stays on its side whatever is added later."""
-    smallest: dict[str, str] = {}
-    for picture in pictures:  # which are sorted by digest
-        smallest.setdefault(picture.name, picture.digest)
+    largest = {picture.name: picture.digest for picture in pictures}  # which are sorted by digest
+    smallest = {picture.name: picture.digest for picture in reversed(pictures)}
 
     def is_test(picture: Picture) -> bool:
-        return int(picture.digest[:12], 16) < share * 16**12 or picture.digest == smallest[picture.name]
+        if picture.digest in (smallest[picture.name], largest[picture.name]):  # a class has pictures on both sides
+            return picture.digest == smallest[picture.name]
+        return int(picture.digest[:12], 16) < share * 16**12
 
     return [item for item in pictures if not is_test(item)], [item for item in pictures if is_test(item)]
 
