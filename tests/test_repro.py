@@ -207,6 +207,14 @@ def test_a_home_that_is_no_folder_is_one_line(project: Project, monkeypatch: pyt
     check_one_line(project, "/dev/null/.config/dvc/config: DVC cannot read it: Not a directory; see that HOME")
 
 
+def test_an_overview_that_cannot_be_written_is_an_error(project: Project) -> None:
+    (project.path / "plots/training.png").unlink()
+    (project.path / "plots/training.png").mkdir()
+    done = project.run(*REPRO, check=False)
+    assert (done.returncode, done.stdout) == (1, UP_TO_DATE)
+    assert "plots/training.png" in done.stderr
+
+
 def test_a_busy_project_is_one_line(project: Project) -> None:
     with Repo(project.path) as repo, repo.lock:
         check_one_line(project, "Unable to acquire lock. Most likely another DVC process is running")
@@ -244,7 +252,3 @@ def test_a_killed_training_ends_with_a_command_that_runs_fewer(project: Project)
     assert "Traceback" not in done.stdout + done.stderr
     (project.path / "enough memory").touch()
     project.run(*REPRO, "--jobs", "1", "train@cnn")
-    make = ["make", "-f", str(ROOT / "Makefile"), "--assume-old=.venv/installed", "JOBS=1"]
-    for command in ("repro", "reproduce"):
-        printed = " ".join(project.run(*make, command, "--dry-run").stdout.split())
-        assert f"tools.{command} --jobs=1" in printed

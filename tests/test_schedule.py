@@ -4,11 +4,15 @@ import sys
 from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
+from tools.repro import __main__ as repro
+from tools.repro import progress
 from tools.repro.plan import Plan
-from tools.repro.schedule import Schedule
+from tools.repro.schedule import Schedule, Stage
 
 
 @pytest.fixture
@@ -17,6 +21,43 @@ def plan() -> Plan:
     upstream = {"prepare": set(), "train@a": {"prepare"}, "report@a": {"train@a"}}
     upstream |= {"train@b": {"prepare"}, "report@b": {"train@b"}}
     return Plan(upstream, set(upstream) - {"prepare"}, dict.fromkeys(upstream, 1) | {"train@b": 2})
+
+
+@pytest.mark.parametrize(
+    ("kernels", "jobs", "at_once"), [("portable", None, 5), ("portable", 3, 3), ("native", None, 1), ("native", 3, 3)]
+)
+def test_jobs_are_as_many_as_given_or_as_fit(
+    kernels: str, jobs: int | None, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(repro, "run", lambda _plan, jobs, *_: counts.append(jobs()))
+    monkeypatch.setattr(repro, "at_once", lambda: 5)
+    params = SimpleNamespace(train=SimpleNamespace(kernels=kernels))
+    repro._run(Plan({}, set(), {}), params, SimpleNamespace(jobs=jobs, verbose=False, targets=[]))
+    assert counts == [at_once]
+
+
+@pytest.mark.parametrize(
+    ("status", "verbose", "line", "printed"),
+    [
+        (0, False, "done: train@cnn  0 s  trained", ["error"]),
+        (0, True, "done: train@cnn  0 s  trained", ["output", "error"]),
+        (1, False, "FAILED: train@cnn  0 s  failed", ["output", "error"]),
+        (-15, False, "FAILED: train@cnn  0 s  ended by SIGTERM", ["output", "error"]),
+    ],
+)
+def test_what_a_stage_printed_is_shown_if_it_failed_or_all_is_asked_for(
+    status: int, verbose: bool, line: str, printed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {name: tmp_path / name for name in ("output", "error")}
+    for name, path in paths.items():
+        path.write_text(name)
+    results = [{"result": "cnn: early"}, {"epoch": 1}, {"result": "cnn: trained"}]
+    monkeypatch.setattr(progress, "read_events", lambda *_: results)
+    stage = Stage("train@cnn", SimpleNamespace(returncode=status), *paths.values(), None)
+    with (tmp_path / "shown").open("w", encoding="ascii") as shown:
+        progress._print_end(Console(file=shown), stage, tmp_path, verbose)
+    assert (tmp_path / "shown").read_text().splitlines() == [line, *(f"  {name}" for name in printed)]
 
 
 def started(plan: Plan, jobs: Callable[[], int], folder: Path, fails: str = "") -> list[list[str]]:

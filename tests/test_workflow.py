@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tools.environment import LOCKS
+from tools.review.content import GATES
 
 from .conftest import ROOT, Project
 from .workflows import FORGED, GH, NUMBER, WORKFLOWS, run_job, stand_in
 
 JOBS = {f"{name}/{job}": content for name, flow in WORKFLOWS.items() for job, content in flow["jobs"].items()}
 STEPS = [(name, step) for name, job in JOBS.items() for step in job.get("steps", [])]
+RUN = (".dvc", ".dvcignore", "dvc.yaml", "stages", "tools")  # what a run has of a project's code
 FOREIGN = {"reproduce", "train", "ci"}  # these run a pull request's own code
 
 
@@ -91,7 +93,34 @@ def test_what_runs_a_pull_request_can_only_read_and_leaves_nothing_for_other_run
     saves = [(name, step["if"]) for name, step in STEPS if "cache/save" in step.get("uses", "")]
     assert saves == [("train/train", "${{ github.event_name == 'push' }}")]
     only_there = "github.event_name == 'push' && github.ref_name == github.event.repository.default_branch ||"
-    assert JOBS["train/train"]["if"].startswith(only_there)
+    others = "github.event_name == 'workflow_dispatch' || github.event.label.name == 'train'"
+    assert JOBS["train/train"]["if"] == f"{only_there} {others}"
+    done = "github.event.workflow_run.conclusion == 'success' && github.event.workflow_run.event != 'push'"
+    assert JOBS["trained/commit"]["if"] == f"${{{{ {done} }}}}", "what a training leaves that failed is not committed"
+
+
+def test_what_a_workflow_waits_for_and_takes_over_exists() -> None:
+    waits_for = {name: flow["on"].get("workflow_run", {}).get("workflows", []) for name, flow in WORKFLOWS.items()}
+    assert {name: others for name, others in waits_for.items() if others} == {
+        "review": ["reproduce"],
+        "trained": ["train"],
+    }
+    assert all(flow["name"] == name for name, flow in WORKFLOWS.items())
+    named = [(name.partition("/")[0], step["uses"], step["with"].get("name")) for name, step in STEPS if "with" in step]
+    uploads = {(name, artefact) for name, action, artefact in named if "/upload-artifact@" in action}
+    downloads = {(name, artefact) for name, action, artefact in named if "/download-artifact@" in action}
+    assert len(downloads) == 3
+    for name, artefact in downloads:
+        assert uploads & {(other, artefact) for other in (name, *waits_for[name])}, artefact
+
+
+def test_a_review_fails_on_all_gates_and_believes_no_run_of_other_code() -> None:
+    (script,) = (
+        step["run"] for name, step in STEPS if name == "review/review" and "tools.review" in step.get("run", "")
+    )
+    assert f"--fail-on {' '.join(GATES)}\n" in script
+    (code,) = re.findall(r'code="(.*)"', script)
+    assert set(code.split()) == {".github", "Makefile", "requirements.txt", *RUN}
 
 
 def test_all_else_runs_code_of_the_base_or_the_default_branch() -> None:
