@@ -15,6 +15,7 @@ from stages.support.keras_api import SCHEMA_PATH
 from stages.support.params import load_params
 from stages.support.sizes import check_sizes
 from stages.support.yaml import parse_yaml
+from tools.schema import __main__ as schema
 from tools.schema.__main__ import json_schema
 
 from .conftest import ROOT, TUTORIALS
@@ -192,6 +193,20 @@ def editor() -> jsonschema.Draft202012Validator:
 
 def test_the_checked_in_schema_is_that_of_the_pipeline_and_the_installed_keras() -> None:
     assert SCHEMA_PATH.read_text() == json_schema(), "run: make schema"
+
+
+def test_the_schema_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "SCHEMA_PATH", tmp_path / "schema.json")
+    monkeypatch.setattr(schema, "json_schema", lambda: "new")
+    (tmp_path / "schema.json").write_text("old")
+    monkeypatch.setattr("sys.argv", ["schema", "--check"])
+    with pytest.raises(SystemExit, match=r"^error: stages/params.schema.json: out of date with .*; run: make schema$"):
+        schema.main()
+    monkeypatch.setattr("sys.argv", ["schema"])
+    schema.main()
+    assert (tmp_path / "schema.json").read_text() == "new"
+    monkeypatch.setattr("sys.argv", ["schema", "--check"])
+    schema.main()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import os
 import re
 import runpy
@@ -199,6 +200,14 @@ def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
     comparison = pd.read_csv(ROOT / "plots/comparison.csv")
     table = results_table(comparison)
     assert table.count("\n") == 2 + len(comparison)
+    one = comparison.head(1).assign(
+        architecture="a", accuracy=0.9871, low=0.98, high=0.9912, errors=129.25, parameters=1234
+    )
+    rows = (
+        results_table(one.assign(published=value, published_is="below")).splitlines()[2] for value in (0.97, math.nan)
+    )
+    start = "| `a` | 98.71% | 98.00% – 99.12% | 129.2 | 1,234 |"
+    assert list(rows) == [f"{start} 97.00%, below the interval |", f"{start}  |"]
     before = (ROOT / "README.md").read_text()
     once = with_table(before, table)
     assert with_table(once, table) == once

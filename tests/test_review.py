@@ -86,6 +86,7 @@ def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewed: tuple
 def test_the_workspace_is_compared_as_it_stands(reviewer: Project) -> None:
     assert review(reviewer, "HEAD").splitlines()[0] == "same predictions as in base: mlp_256, softmax"
     reviewer.edit_json("metrics/predictions/softmax.json", lambda file: file.update(prediction=[file["label"]]))
+    reviewer.edit(lambda params: params["overview"].update(confidence=0.5))
     assert re.search(
         r"softmax: \S+ % → 100.00 %, fixed \d+, broke 0, evidence of a change for the better\n"
         r"same predictions as in base: mlp_256\n",
@@ -95,3 +96,4 @@ def test_the_workspace_is_compared_as_it_stands(reviewer: Project) -> None:
     assert list(rows(markdown)) == ["architecture", "---", "softmax"]
     for page in (markdown, html):
         assert "Same predictions as in base: mlp_256." in page
+        assert "its 95% interval" in page, "the base's, not what the change sets"

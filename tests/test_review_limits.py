@@ -89,12 +89,14 @@ def commit(project: Project, name: str = "HEAD") -> str:
 def test_another_data_set_is_not_compared(reviewer: Project) -> None:
     reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="KMNIST", sha256="f" * 64))
     reviewer.edit_json("metrics/predictions/mlp_256.json", lambda file: file.update(prediction=[file["label"]]))
+    reviewer.edit_json("metrics/mlp_256.json", lambda metrics: metrics.update(accuracy=1.0))
     printed = review(reviewer, "HEAD", "--fail-on", "regression")
     assert "mlp_256: 100.00 %, not compared: another data set" in printed
     assert printed.count("not compared: another data set") == 2
     for page in pages(reviewer):
         assert "The data set changed, so no results are compared" in page
         assert "→ KMNIST (digest ffffffffffff…)" in page
+        assert "Metrics" not in page
         assert "fixed" not in page.split("Sources:")[0].split("<style>")[0]
 
 
@@ -144,6 +146,10 @@ def test_the_gates_fail_on_what_they_name_and_nothing_else(reviewer: Project) ->
     )
     assert "gate failed: significantly worse: softmax" in review(reviewer, "HEAD", "--fail-on", "regression", status=3)
     assert "gate failed" not in review(reviewer, "HEAD")
+    review(reviewer, "HEAD", "HEAD~1")
+    assert f"HEAD ({commit(reviewer)}) has 1 commit that HEAD~1 (" in pages(reviewer)[0]
+    review(reviewer, "HEAD~1", "HEAD")
+    assert " lacks; " not in pages(reviewer)[0]
     (reviewer.path / "metrics/predictions/softmax.json").write_text("{}")
     printed = review(reviewer, "HEAD", "--fail-on", "regression", status=3)
     assert "gate failed: predictions that cannot be read: softmax" in printed
