@@ -2,12 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
+import pytest
 import vl_convert
 from PIL import Image
 
-from tools.plots.page import VEGA_LITE
+from tools.plots import page
 
 from .conftest import ROOT, Project
 
@@ -52,7 +54,7 @@ def svg(chart: str, x: str, y: str, rows: list[dict]) -> str:
     text = (ROOT / f".dvc/plots/{chart}.json").read_text().replace('"<DVC_METRIC_DATA>"', json.dumps(rows))
     for key, value in {"X": x, "Y": y, "X_LABEL": x, "Y_LABEL": y, "TITLE": "title"}.items():
         text = text.replace(f"<DVC_METRIC_{key}>", value)
-    return vl_convert.vegalite_to_svg(text, vl_version=VEGA_LITE)
+    return vl_convert.vegalite_to_svg(text, vl_version=page.VEGA_LITE)
 
 
 OF = {"rev": "now", "dataset": "digits"}
@@ -105,14 +107,22 @@ def test_curves_are_of_each_split_and_count_the_seeds_that_are_left() -> None:
         assert f'"{text}"' in training
 
 
-def test_the_page_of_charts_is_checked(project) -> None:
-    check = ("python", "-m", "tools.plots.page", "--check")
-    project.run(*check)
-    (page := project.path / ".dvc/plots.html").write_text(page.read_text() + "\n")
-    line = ".dvc/plots.html: out of date with tools/common/templates/plots.html; run: python -m tools.plots.page"
-    assert project.run(*check, check=False).stderr == f"error: {line}\n"
-    project.run(*check[:-1])
-    project.run(*check)
+def test_the_page_of_charts_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "CHARTS_PAGE", tmp_path / "plots.html")
+    monkeypatch.setattr(page, "page", lambda: "new")
+
+    def run(*arguments: str) -> None:
+        monkeypatch.setattr("sys.argv", ["page", *arguments])
+        page.main()
+
+    for text in None, "old":
+        if text:
+            (tmp_path / "plots.html").write_text(text)
+        with pytest.raises(SystemExit, match=r"plots.html: out of date with .*; run: python -m tools.plots.page$"):
+            run("--check")
+    run()
+    run("--check")
+    assert (tmp_path / "plots.html").read_text() == "new"
 
 
 def test_mistakes_are_one_line(project) -> None:
