@@ -60,6 +60,11 @@ def test_what_a_stage_printed_is_shown_if_it_failed_or_all_is_asked_for(
     assert (tmp_path / "shown").read_text().splitlines() == [line, *(f"  {name}" for name in printed)]
 
 
+def test_a_duration_has_minutes_from_a_hundred_seconds_on() -> None:
+    durations = {0.4: "0 s", 99.4: "99 s", 99.6: "1 min 40 s", 119.7: "2 min 0 s", 3661: "61 min 1 s"}
+    assert {seconds: progress._duration(seconds) for seconds in durations} == durations
+
+
 def started(plan: Plan, jobs: Callable[[], int], folder: Path, fails: str = "") -> list[list[str]]:
     """The stages that run together, moment by moment, as the schedule runs them."""
     folder.mkdir(exist_ok=True)

@@ -193,6 +193,20 @@ def test_the_architectures_suit_images_of_any_size(shape: tuple[int, ...], tmp_p
         assert model.layers[-3].output.shape[1] <= 8 * 128 * 64
 
 
+@pytest.mark.parametrize(
+    ("count", "fit"),
+    [
+        (10, "{epochs: 40, batch_size: 32, validation_split: 0.2}"),
+        (3_000, "{epochs: 20, batch_size: 32, validation_split: 0.2}"),
+        (10_000, "{epochs: 6, batch_size: 128, validation_split: 0.2}"),
+        (60_000, "{epochs: 5, batch_size: 128, validation_split: 0.2}"),
+    ],
+)
+def test_a_training_sees_about_as_many_images_of_any_data(count: int, fit: str) -> None:
+    images, labels = np.zeros((count, 1, 1), np.uint8), np.arange(count, dtype=np.uint8) % 2
+    assert architectures(Archive(images, labels, images, labels)).count(f"    fit: {fit}\n") == 3
+
+
 FORMS = {
     "alike": ([(20, 30, "L")] * 3, {}),
     "sizes": ([(20, 30, "L"), (40, 60, "L"), (40, 61, "L")], {"size": [40, 60]}),

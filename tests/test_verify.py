@@ -14,7 +14,7 @@ from stages.support.architecture import Architecture
 from stages.support.params import load_params
 from stages.support.yaml import read_yaml, to_yaml
 from tools.common.results import OVERVIEW
-from tools.common.surroundings import QEMU, Run, another_user
+from tools.common.surroundings import QEMU, Run, another_user, copy_project
 from tools.verify import __main__ as verifying
 from tools.verify.__main__ import compare
 from tools.verify.differences import difference
@@ -160,6 +160,37 @@ def test_the_tiny_project_is_verified_and_left_alone(project, tmp_path, monkeypa
     assert done.stderr == ""
     assert project.run("git", "status", "--porcelain", "--ignored").stdout == before
     assert list((tmp_path / "HOME").iterdir()) == list((tmp_path / "TMPDIR").iterdir()) == []
+
+
+def test_a_copy_has_local_edits_and_ones_own_data_and_no_results(project, tmp_path, monkeypatch) -> None:
+    (project.path / "stages/new.py").write_text("new")
+    (project.path / "data/own/more.npz").write_text("ignored by git")
+    (project.path / "stages/report.py").unlink()
+    monkeypatch.chdir(project.path)
+    copy_project(tmp_path / "copy")
+    copy = tmp_path / "copy"
+    assert (
+        (copy / "params.yaml").read_text()
+        == project.params.read_text()
+        != project.run("git", "show", "HEAD:params.yaml").stdout
+    )
+    assert (copy / "stages/new.py").read_text() == "new"
+    assert not (copy / "stages/report.py").exists()
+    assert {path.name for path in (copy / "data/own").iterdir()} == {"README.md", "digits.npz", "more.npz"}
+    left = {path.relative_to(copy).parts[0] for path in copy.rglob("*") if path.is_file()}
+    assert left == {
+        ".dvc",
+        ".dvcignore",
+        ".gitattributes",
+        ".gitignore",
+        "data",
+        "dvc.yaml",
+        "params.yaml",
+        "stages",
+        "tools",
+    }
+    assert not [path for path in copy.glob("data/*/*") if path.is_file() and "own" not in path.parts]
+    assert (project.path / "metrics/cnn.json").exists()
 
 
 def test_a_time_a_time_zone_and_a_processor_in_outputs_are_caught(project) -> None:

@@ -114,6 +114,38 @@ def test_what_a_workflow_waits_for_and_takes_over_exists() -> None:
         assert uploads & {(other, artefact) for other in (name, *waits_for[name])}, artefact
 
 
+def test_what_starts_a_workflow() -> None:
+    starts = {name: flow["on"] for name, flow in WORKFLOWS.items()}
+    ended = {
+        name: {"workflows": [other], "types": ["completed"]}
+        for name, other in (("review", "reproduce"), ("trained", "train"))
+    }
+    assert starts.pop("audit").keys() == {"schedule", "workflow_dispatch"}
+    assert starts.pop("review").items() >= {"pull_request_target": None, "workflow_run": ended["review"]}.items()
+    assert starts == {
+        "ci": {"push": None, "pull_request": None},
+        "reproduce": {"pull_request": None},
+        "train": {"pull_request": {"types": ["labeled"]}, "workflow_dispatch": None, "push": {"paths": ["dvc.lock"]}},
+        "trained": {"workflow_run": ended["trained"]},
+    }
+    assert JOBS["review/comment"]["if"] == "${{ !cancelled() }}", "a gate that fails is told"
+    deep = {name for name, step in STEPS if step.get("with", {}).get("fetch-depth") == 0}
+    assert deep == {"review/review", "reproduce/reproduce"}, "which compare with the base"
+
+
+def test_ci_runs_all_checks_on_all_systems() -> None:
+    assert JOBS["ci/test"]["strategy"]["matrix"] == {
+        "os": ["ubuntu-24.04", "macos-15"],
+        "python": ["3.11", "3.12", "3.13"],
+    }
+    scripts = {name: [step["run"] for other, step in STEPS if other == name and "run" in step] for name in JOBS}
+    assert scripts["ci/test"] == [".ci/run"]
+    assert scripts["ci/verify"][-1] == "make verify"
+    script = (ROOT / ".ci/run").read_text()
+    assert "set -e" in script
+    assert script.endswith("\nmake check\nmake test\n")
+
+
 def test_a_review_fails_on_all_gates_and_believes_no_run_of_other_code() -> None:
     (script,) = (
         step["run"] for name, step in STEPS if name == "review/review" and "tools.review" in step.get("run", "")
