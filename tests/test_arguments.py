@@ -1,6 +1,7 @@
 """Numbers on command lines: anything but a number in range is reported, and nothing starts."""
 
 import importlib
+import io
 import os
 import re
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.common.arguments import number
+from stages.support.errors import PipelineError
+from tools.common.arguments import confirmed, number
 
 from .conftest import ROOT
 
@@ -42,6 +44,19 @@ def test_what_is_no_number_in_range(kind: tuple, text: str) -> None:
 
 def test_numbers() -> None:
     assert (number(1)("7"), number(1)(str(10**30)), number(0, float)("1e-3")) == (7, 10**30, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("answer", "confirms"),
+    [("y\n", True), (" YES \n", True), ("n\n", False), ("\n", False), ("yesterday\n", False), ("", False)],
+)
+def test_only_yes_confirms(answer: str, confirms: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO(answer)
+    monkeypatch.setattr("sys.stdin", terminal)
+    with pytest.raises(PipelineError, match=r"^no terminal to ask on; to delete these, run: make x YES=1$"):
+        confirmed("delete?", "make x YES=1")
+    terminal.isatty = lambda: True
+    assert confirmed("delete?", "make x YES=1") is confirms
 
 
 MODULES = sorted(

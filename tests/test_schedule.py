@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +59,41 @@ def test_what_a_stage_printed_is_shown_if_it_failed_or_all_is_asked_for(
     with (tmp_path / "shown").open("w", encoding="ascii") as shown:
         progress._print_end(Console(file=shown), stage, tmp_path, verbose)
     assert (tmp_path / "shown").read_text().splitlines() == [line, *(f"  {name}" for name in printed)]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "on_cluster", "trains", "first", "then"),
+    [
+        (4, 0, False, ["train@b", "train@a"], ["train@b", "report@a"]),
+        (1, 0, False, ["train@b"], ["train@b"]),
+        (4, 0, True, ["train@b", "train@a"], ["train@b", "report@a"]),
+        (1, 0, True, ["train@b"], ["train@b"]),  # which shares out the only slot among its seeds
+        (1, 2, True, ["train@b", "train@a"], ["train@b", "report@a"]),
+    ],
+)
+def test_a_stage_waits_for_what_it_needs_and_for_room(
+    plan: Plan, jobs: int, on_cluster: int, trains: bool, first: list[str], then: list[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    ended: dict[str, int] = {}
+
+    def run(_: Schedule, name: str, slot: int | None) -> Stage:
+        return Stage(name, SimpleNamespace(poll=lambda: ended.get(name), returncode=0), tmp_path, tmp_path, slot)
+
+    monkeypatch.setattr(Schedule, "_run", run)
+    commands = {name: "python -m stages.train x" for name in plan.upstream if name.startswith("train") and trains}
+    with Schedule(replace(plan, commands=commands), lambda: jobs, tmp_path, on_cluster) as work:
+        for _ in range(2):
+            work.step()
+            assert [stage.name for stage in work.running] == first, "what runs has not ended"
+        ended["train@a"] = 0
+        for _ in range(2):
+            work.step()
+        assert [stage.name for stage in work.running] == then
+        ended.update(dict.fromkeys(plan.upstream, 0))
+        while work.goes_on():
+            work.step()
+    assert not work.failed
 
 
 def test_a_duration_has_minutes_from_a_hundred_seconds_on() -> None:
