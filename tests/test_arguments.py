@@ -44,6 +44,7 @@ def test_what_is_no_number_in_range(kind: tuple, text: str) -> None:
 
 def test_numbers() -> None:
     assert (number(1)("7"), number(1)(str(10**30)), number(0, float)("1e-3")) == (7, 10**30, 0.001)
+    assert [number(1, most=9)(limit) for limit in "19"] == [1, 9], "both limits are in range"
 
 
 @pytest.mark.parametrize(
