@@ -1,15 +1,18 @@
-"""`make repro`'s schedule: which stages run side by side, and in which order."""
+"""`make repro` without DVC: which stages run side by side, in which order, with how many jobs; what it prints."""
 
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from tools.common.results import COMPARISON
+from tools.common.revision import WORKSPACE
 from tools.repro import __main__ as repro
 from tools.repro import progress
 from tools.repro.plan import Plan
@@ -94,6 +97,42 @@ def test_a_stage_waits_for_what_it_needs_and_for_room(
         while work.goes_on():
             work.step()
     assert not work.failed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status", "shown"),
+    [(None, "a", 0, "table\n"), ("a", "b", 0, "table\n"), ("a", "a", 0, ""), ("a", "b", 3, "")],
+)
+def test_the_comparison_is_printed_if_it_has_changed(
+    before: str | None, after: str, status: int, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def draw(*_: object, **__: object) -> CompletedProcess:
+        COMPARISON.write_text(after)
+        return CompletedProcess([], status, "table\n")
+
+    monkeypatch.chdir(tmp_path)
+    COMPARISON.parent.mkdir()
+    if before:
+        COMPARISON.write_text(before)
+    monkeypatch.setattr(repro.subprocess, "run", draw)
+    assert (repro.draw_overview(), capsys.readouterr().out) == (status, shown)
+
+
+@pytest.mark.parametrize(
+    ("commits", "base"), [("HEAD main origin/main", "origin/main"), ("HEAD main", "main"), ("HEAD", "HEAD"), ("", None)]
+)
+def test_what_has_changed_is_compared_with_the_last_commit_and_later_with_main(
+    commits: str, base: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [
+        SimpleNamespace(changed=bool(name), summary=lambda level, name=name: f"{name} {level}") for name in ("", "b")
+    ]
+    monkeypatch.setattr(repro, "_commit", lambda name: name if name in commits.split() else None)
+    monkeypatch.setattr(repro, "changes", lambda head, here: items if (head, here) == ("HEAD", WORKSPACE) else [])
+    last = f"look at plots/report.html; compare: make review BASE={base}"
+    assert repro._changed_since_head(0.9) == (["b 0.9", last] if base else [])
+    items.clear()
+    assert repro._changed_since_head(0.9) == (["same results as in HEAD", last] if base else [])
 
 
 def test_a_duration_has_minutes_from_a_hundred_seconds_on() -> None:
