@@ -128,6 +128,9 @@ def check(page: Page, item: Predictions, label: int | None, prediction: int | No
     heading = f"{item.name}, {' '.join(parts)}: {images} images, {times} times in 4 seeds. The most confident first."
     page.get_by_role("status").get_by_text(heading, exact=True).wait_for()
     assert len(figures(page)) == min(SCREENFUL, len(expected)) > 0
+    if (left := len(expected) - SCREENFUL) > 0:
+        text = f"show {f'{SCREENFUL} of {left}' if left > SCREENFUL else left} more"
+        assert page.locator(".view button").inner_text() == text
     show_all(page)
     shown = figures(page)
     wrong = (item.prediction != item.label).sum(axis=0)
