@@ -207,14 +207,6 @@ def test_a_home_that_is_no_folder_is_one_line(project: Project, monkeypatch: pyt
     check_one_line(project, "/dev/null/.config/dvc/config: DVC cannot read it: Not a directory; see that HOME")
 
 
-def test_an_overview_that_cannot_be_written_is_an_error(project: Project) -> None:
-    (project.path / "plots/training.png").unlink()
-    (project.path / "plots/training.png").mkdir()
-    done = project.run(*REPRO, check=False)
-    assert (done.returncode, done.stdout) == (1, UP_TO_DATE)
-    assert "plots/training.png" in done.stderr
-
-
 def test_a_busy_project_is_one_line(project: Project) -> None:
     with Repo(project.path) as repo, repo.lock:
         check_one_line(project, "Unable to acquire lock. Most likely another DVC process is running")

@@ -135,6 +135,20 @@ def test_what_has_changed_is_compared_with_the_last_commit_and_later_with_main(
     assert repro._changed_since_head(0.9) == (["same results as in HEAD", last] if base else [])
 
 
+def test_an_overview_that_cannot_be_drawn_gives_its_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replaced = {"load_params": None, "unseen_by_dvc": [], "overview_is_current": False, "draw_overview": 3}
+    for name, value in replaced.items():
+        monkeypatch.setattr(repro, name, lambda *_, value=value: value)
+    monkeypatch.setattr(repro.no_git, "adapt", lambda: None)
+    monkeypatch.setattr(Plan, "read", lambda *_: Plan({}, set(), {}))
+    with pytest.raises(SystemExit, match="^3$"):
+        repro._reproduce(SimpleNamespace(targets=[], allow_missing=False))
+    repro._reproduce(SimpleNamespace(targets=["fetch"], allow_missing=False))
+    assert capsys.readouterr().out == 2 * "nothing to run: data, models and results are up to date\n"
+
+
 def test_a_duration_has_minutes_from_a_hundred_seconds_on() -> None:
     durations = {0.4: "0 s", 99.4: "99 s", 99.6: "1 min 40 s", 119.7: "2 min 0 s", 3661: "61 min 1 s"}
     assert {seconds: progress._duration(seconds) for seconds in durations} == durations
