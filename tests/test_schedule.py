@@ -143,7 +143,7 @@ def test_an_overview_that_cannot_be_drawn_gives_its_status(
         monkeypatch.setattr(repro, name, lambda *_, value=value: value)
     monkeypatch.setattr(repro.no_git, "adapt", lambda: None)
     monkeypatch.setattr(Plan, "read", lambda *_: Plan({}, set(), {}))
-    with pytest.raises(SystemExit, match="^3$"):
+    with pytest.raises(SystemExit, match=r"^3$"):
         repro._reproduce(SimpleNamespace(targets=[], allow_missing=False))
     repro._reproduce(SimpleNamespace(targets=["fetch"], allow_missing=False))
     assert capsys.readouterr().out == 2 * "nothing to run: data, models and results are up to date\n"
