@@ -253,7 +253,9 @@ def test_two_architectures_side_by_side(report: Path, chromium, screenshots: Pat
             assert page.locator(f"{within} h3").inner_text() == heading
             errors = worse.errors.set_index("index").loc[expected]
             rows = {row.Index: f"{NAMES[row.label]} read as {NAMES[row.prediction]}" for row in errors.itertuples()}
-            assert {index: text for index, text, *_ in figures(page, within)} == rows
+            shown = figures(page, within)
+            assert {index: text for index, text, *_ in shown} == rows
+            assert shown == sorted(shown, key=lambda figure: -figure[2]), "most confident first"
         page.goto(f"{report.as_uri()}#cnn/vs/vs")
         page.get_by_text("cnn and vs: images that only one of them gets right.").wait_for()
         assert page.locator("select").first.input_value() == "cnn"
