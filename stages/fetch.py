@@ -29,8 +29,8 @@ NOTICE: this is NOT {wanted}. It could not be reached, so the pipeline uses {dat
         Once {wanted} can be reached, run:  dvc repro --force fetch  and then  dvc repro
 """
 UNSEEN = """\
-NOTICE: changes of {places} are not seen: DVC looks at .npz files in {own}/, and elsewhere at none.
-        Move the file there, or pin what was read with this line in params.yaml, below "dataset: {dataset}":
+NOTICE: changes of {places} are not seen: DVC looks at {own}/ alone, not behind links to folders.
+        Move it there, or pin what was read with this line in params.yaml, below "dataset: {dataset}":
 sha256: "{sha256}"
 """
 

@@ -1,12 +1,14 @@
 """Numbers on command lines: anything but a number in range is reported, and nothing starts."""
 
 import importlib
+import io
 import subprocess
 import sys
 from argparse import ArgumentTypeError
 
 import pytest
 
+from stages.support.errors import PipelineError
 from tools.common import arguments
 
 from .conftest import ROOT
@@ -21,12 +23,26 @@ def test_what_is_no_number_in_range_is_one_line(monkeypatch: pytest.MonkeyPatch,
             with pytest.raises(ArgumentTypeError, match=f"^expected {expected}, found "):
                 number(text)
     assert (arguments.number(1)("7"), arguments.number(0, float)("1e-3")) == (7, 0.001)
+    assert [arguments.number(1, most=9)(limit) for limit in "19"] == [1, 9], "both limits are in range"
 
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["repro", "--jobs", "-1"])
     with pytest.raises(SystemExit, match="2"):
         importlib.import_module("tools.repro.__main__").main()
     assert "error: argument --jobs: expected a whole number, 1 or more, found '-1'\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "confirms"),
+    [("y\n", True), (" YES \n", True), ("n\n", False), ("\n", False), ("yesterday\n", False), ("", False)],
+)
+def test_only_yes_confirms(answer: str, confirms: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO(answer)
+    monkeypatch.setattr("sys.stdin", terminal)
+    with pytest.raises(PipelineError, match=r"^no terminal to ask on; to delete these, run: make x YES=1$"):
+        arguments.confirmed("delete?", "make x YES=1")
+    terminal.isatty = lambda: True
+    assert arguments.confirmed("delete?", "make x YES=1") is confirms
 
 
 MODULES = sorted(

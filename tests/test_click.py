@@ -109,6 +109,9 @@ def check(page: Page, item: Predictions, label: int | None, prediction: int | No
     heading = f"{item.name}, {' '.join(parts)}: {images} images, {times} times in 4 seeds. The most confident first."
     page.get_by_role("status").get_by_text(heading, exact=True).wait_for()
     assert len(figures(page)) == min(SCREENFUL, len(expected)) > 0
+    if (left := len(expected) - SCREENFUL) > 0:
+        text = f"show {f'{SCREENFUL} of {left}' if left > SCREENFUL else left} more"
+        assert page.locator(".view button").inner_text() == text
     show_all(page)
     shown = figures(page)
     wrong = (item.prediction != item.label).sum(axis=0)
@@ -212,7 +215,9 @@ def test_two_architectures_side_by_side(report: Path, chromium, screenshots: Pat
             assert page.locator(f"{within} h3").inner_text() == heading
             errors = worse.errors.set_index("index").loc[expected]
             rows = {row.Index: f"{NAMES[row.label]} read as {NAMES[row.prediction]}" for row in errors.itertuples()}
-            assert {index: text for index, text, *_ in figures(page, within)} == rows
+            shown = figures(page, within)
+            assert {index: text for index, text, *_ in shown} == rows
+            assert shown == sorted(shown, key=lambda figure: -figure[2]), "most confident first"
         page.goto(f"{report.as_uri()}#cnn/vs/vs")
         page.get_by_text("cnn and vs: images that only one of them gets right.").wait_for()
         assert page.locator("select").first.input_value() == "cnn"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.digits import lookups
+from tools.digits import __main__ as cli
+from tools.digits import lookups, models
 
 from .conftest import Project
 from .reviews import of_models
@@ -155,6 +156,42 @@ def test_errors_and_common_list_the_projects_errors(built_project: Project, seed
     printed = digits(seeded, "common", "--at-least", 1)
     assert "at least 1 of 4 models" in printed.splitlines()[-1]
     assert rows(printed)[0] == ["index", "label", "wrong", "mlp_256", "cnn"]
+
+
+def in_this_process(project: Project, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> list[np.ndarray]:
+    """Runs the command here; returns the images that it draws."""
+    sheets: list[np.ndarray] = []
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr(cli, "image_sheet", lambda images, *_: sheets.append(images))
+    monkeypatch.setattr(cli, "save", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["digits", *map(str, arguments)])
+    cli.main()
+    return sheets
+
+
+@pytest.mark.parametrize("line", ["show 40 --architecture cnn", "errors --architecture cnn", "common --at-least 1"])
+def test_the_images_drawn_are_those_listed(
+    built_project: Project, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sheet,) = in_this_process(built_project, monkeypatch, *line.split(), "--count", 3, "--output", "x.png")
+    heading, *listed = rows(capsys.readouterr().out)
+    indices = [int(row[heading.index("index")]) for row in listed[:3]]
+    assert np.array_equal(sheet, np.load(built_project.path / "data/prepared/test/images.npy")[indices])
+
+
+def test_a_picture_has_its_two_likeliest_classes_of_the_best_architecture(
+    built_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = digit_picture(built_project, 0, tmp_path / "0.png")
+    probabilities = np.array([[0, 0.125, 0, 0.5, 0, 0, 0.25, 0, 0.0625, 0.0625]])
+    best = min(("mlp_256", "cnn"), key=lambda name: len(wrong(built_project, name)))
+    expected = (best, 10, 1)
+    monkeypatch.setattr(models, "predict", lambda *given: probabilities * ((*given[:2], len(given[2])) == expected))
+    in_this_process(built_project, monkeypatch, "classify", picture)
+    title, heading, row = capsys.readouterr().out.splitlines()
+    assert title == f"{best}, trained on tiny digits:"
+    assert heading.split() == ["file", "prediction", "probability", "second"]
+    assert row.split() == [str(picture), "3", "0.5000", "6"]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from stages.support.errors import PipelineError
+from tools.common import revision
 from tools.common.git import git
 from tools.common.predictions import architectures_of
 from tools.common.revision import WORKSPACE, Revision
@@ -170,6 +172,48 @@ def test_paths_that_lead_elsewhere_or_that_no_file_has(tmp_path: Path, monkeypat
     for number, side in enumerate((WORKSPACE, Revision.find("HEAD"))):
         for line, reasons in zip(stale(side), PATHS.values(), strict=True):
             assert reasons[number] in line
+
+
+def test_a_commit_has_limits_and_a_folder_has_the_digest_that_dvc_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder/b").mkdir(parents=True)
+    for name in ("z", "b/c", "b/a", "b.txt", "stray.pyc"):
+        Path("folder", name).write_text("text")
+    Path("large").write_text("12345")
+    Path(".dvcignore").write_text("*.pyc\n")
+    Path("program").write_text("text")
+    Path("program").chmod(0o755)
+    git("init", "-q")
+    git("add", "-A")
+    git("-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "files")
+    head = Revision.find("HEAD")
+    for side in WORKSPACE, head:
+        assert side.digest("folder") == "ba2be6d20406c6a0cb85decf82123325.dir", "of b.txt, b/a, b/c, z"
+        assert side.digest("program") == "1cb251ec0d568de6a929b520c4aed8d1"
+        assert (side.digest("nowhere"), side.read("nowhere")) == (None, None)
+        monkeypatch.setattr(revision, "MAX_FILES", 7 if side is head else 6)  # folders too, in a commit the first, too
+        assert side.digest("folder")
+        monkeypatch.setattr(revision, "MAX_FILES", 6 if side is head else 5)
+        with pytest.raises(PipelineError, match=r"^folder in .*: expected at most \d files, found more$"):
+            side.digest("folder")
+        monkeypatch.setattr(revision, "MAX_FILES", 100)
+        for limit in 5, 4:
+            monkeypatch.setattr(revision, "MAX_BYTES", limit)
+            revision._read.cache_clear()
+            refused = pytest.raises(PipelineError, match=r"^large in .*: expected at most 4 bytes, found 5$")
+            with refused if limit < 5 else nullcontext():
+                assert side.read("large") == b"12345"
+    revision._read.cache_clear()
+    revision._read_bytes.clear()
+    monkeypatch.setattr(revision, "MAX_TOTAL", 9)
+    assert (head.read("folder/z"), head.read("folder/z")) == (b"text", b"text"), "once"
+    monkeypatch.setattr(revision, "MAX_BYTES", 100)
+    assert head.read("large") == b"12345", "nine bytes so far"
+    line = f"^{head.commit[:7]}: expected results of at most 9 bytes together, found more$"
+    with pytest.raises(PipelineError, match=line):
+        head.read("program")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from stages.support.keras_api import SCHEMA_PATH
 from stages.support.params import load_params, parse_params
 from stages.support.sizes import check_sizes
 from stages.support.yaml import parse_yaml
+from tools.schema import __main__ as schema
 
 from .conftest import ROOT, TUTORIALS
 from .keras_objects import example, names
@@ -145,6 +146,20 @@ def editor() -> jsonschema.Draft202012Validator:
     schema = json.loads(SCHEMA_PATH.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
+
+
+def test_the_schema_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "SCHEMA_PATH", tmp_path / "schema.json")
+    monkeypatch.setattr(schema, "json_schema", lambda: "new")
+    (tmp_path / "schema.json").write_text("old")
+    monkeypatch.setattr("sys.argv", ["schema", "--check"])
+    with pytest.raises(SystemExit, match=r"^error: stages/params.schema.json: out of date with .*; run: make schema$"):
+        schema.main()
+    monkeypatch.setattr("sys.argv", ["schema"])
+    schema.main()
+    assert (tmp_path / "schema.json").read_text() == "new"
+    monkeypatch.setattr("sys.argv", ["schema", "--check"])
+    schema.main()
 
 
 def test_an_editor_accepts_params_yaml_and_marks_mistakes(editor: jsonschema.Draft202012Validator) -> None:

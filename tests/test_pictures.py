@@ -48,6 +48,41 @@ def figures(name: str) -> list[Figure]:
     ]
 
 
+def drawn(figure: Figure) -> list[dict[str, list[float]]]:
+    """The lines of each panel by their labels, as the values on the vertical axis."""
+    return [{line.get_label(): list(line.get_ydata()) for line in axis.lines} for axis in figure.axes]
+
+
+def test_charts_show_the_figures_of_their_tables() -> None:
+    columns = {"architecture": ["best", "worst"], "accuracy": [0.875, 0.5], "low": [0.75, 0.125], "high": [1, 0.625]}
+    figure = charts.comparison(pd.DataFrame(columns | {"confidence": 0.9, "published": [np.nan, 0.75]}), "digits")
+    (axis,) = figure.axes
+    (bars,) = axis.collections
+    assert [bar.tolist() for bar in bars.get_segments()] == [[[0.75, 0], [1, 0]], [[0.125, 1], [0.625, 1]]]
+    assert drawn(figure)[0]["published by the tutorial"][1] == 1
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["best", "worst"]
+    assert axis.yaxis_inverted(), "the best is above"
+
+
+def test_curves_are_those_of_their_architecture_split_and_metric() -> None:
+    kinds = [(split, metric) for metric in charts.CURVES for split in ("train", "validation")]
+    rows = [(name, 1, *kind, 10 * side + value) for side, name in enumerate("ab") for value, kind in enumerate(kinds)]
+    history = pd.DataFrame(rows, columns=["architecture", "epoch", "split", "metric", "value"])
+    base, head = (history[history["architecture"] == name] for name in "ab")
+    assert drawn(charts.training_curves(history, "digits")) == [
+        {"train": [value], "validation": [value + 1]} for value in (0, 2, 10, 12)
+    ]
+    assert drawn(charts.before_and_after(base, head, "digits")) == [
+        {
+            "base: train": [value],
+            "base: validation": [value + 1],
+            "now: train": [value + 10],
+            "now: validation": [value + 11],
+        }
+        for value in (0, 2)
+    ]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
     """Without a warning, too, for which the tests would fail."""

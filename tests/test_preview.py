@@ -1,9 +1,17 @@
 """`make preview`: DVC's charts as PNG, without a browser."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
+import pytest
+import vl_convert
 from PIL import Image
 
-from .conftest import Project
+from tools.plots import page
+
+from .conftest import ROOT, Project
 
 
 def preview(project: Project, *arguments: str) -> dict[str, np.ndarray]:
@@ -30,6 +38,82 @@ def test_with_a_base_only_charts_that_differ_are_drawn_before_and_after(project)
     pictures = preview(project, "HEAD")
     assert set(pictures) == {"confusion/cnn.png"}
     assert pictures["confusion/cnn.png"].shape[1] > 1.5 * alone.shape[1]  # two matrices side by side
+
+
+def svg(chart: str, x: str, y: str, rows: list[dict]) -> str:
+    """A chart of .dvc/plots/ with these rows, as DVC fills it in."""
+    text = (ROOT / f".dvc/plots/{chart}.json").read_text().replace('"<DVC_METRIC_DATA>"', json.dumps(rows))
+    for key, value in {"X": x, "Y": y, "X_LABEL": x, "Y_LABEL": y, "TITLE": "title"}.items():
+        text = text.replace(f"<DVC_METRIC_{key}>", value)
+    return vl_convert.vegalite_to_svg(text, vl_version=page.VEGA_LITE)
+
+
+OF = {"rev": "now", "dataset": "digits"}
+
+
+def test_the_comparison_has_the_best_above_and_intervals_from_low_to_high() -> None:
+    figures = ("b", 0.5, 0.25, 0.75), ("c", 1, 0.875, 1), ("a", 0.75, 0.5, 0.875)
+    rows = [OF | dict(zip(("architecture", "accuracy", "low", "high"), row, strict=True)) for row in figures]
+    drawn = svg("comparison", "accuracy", "architecture", rows)
+    assert "with 3 values: c, a, b" in drawn
+    intervals = re.findall(r'"accuracy: ([\d.]+)%; architecture: (\w); high: ([\d.]+);', drawn)
+    assert intervals == [("25.0", "b", "0.75"), ("87.5", "c", "1"), ("50.0", "a", "0.875")]
+
+
+def test_the_matrix_is_coloured_by_the_share_of_wrong_images_of_a_label() -> None:
+    counts = {(0, 0): 8, (0, 1): 2, (1, 0): 6, (1, 1): 4}
+    rows = [OF | {"label": label, "prediction": read, "images": count} for (label, read), count in counts.items()]
+    drawn = svg("confusion_counts", "prediction", "label", rows)
+    cells = re.findall(
+        r'"prediction: (\d); label: (\d); share of label: ([\d.]+)%".*? d="M(\d+),(\d+)h.*? fill="(.*?)"', drawn
+    )
+    assert [cell[:5] for cell in cells] == [
+        *(("0", "0", "0.0", "0", "0"), ("1", "0", "20.0", "180", "0")),  # one row, as it is one label
+        *(("0", "1", "60.0", "0", "180"), ("1", "1", "0.0", "180", "180")),
+    ]
+    assert [cell[5] == "#dfe6ec" for cell in cells] == [True, False, False, True], "right ones have no share"
+
+
+def test_curves_are_of_each_split_and_count_the_seeds_that_are_left() -> None:
+    points = ("train", 1, 2, 3), ("train", 2, 1.5, 3), ("train", 3, 1, 1), ("validation", 1, 2.5, 3)
+    rows = [
+        OF
+        | {
+            "metric": "loss",
+            "split": split,
+            "epoch": epoch,
+            "value": value,
+            "low": value - 1,
+            "high": value + 1,
+            "seeds": seeds,
+        }
+        for split, epoch, value, seeds in points
+    ]
+    drawn = svg("history", "epoch", "value", rows)
+    for text in ("Title text 'loss on digits'", "epoch: 1; value: 1; high: 3; revision: now; split: train"):
+        assert f'"{text}"' in drawn
+    assert re.findall(r'"epoch: (\d); value: [\d.]+; revision: now; count: (\d seeds?);', drawn) == [("3", "1 seed")]
+    training = svg("training", "epoch", "value", [row | {"architecture": "cnn"} for row in rows])
+    for text in ("Title text 'train loss on digits'", "Title text 'validation loss on digits'"):
+        assert f'"{text}"' in training
+
+
+def test_the_page_of_charts_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "CHARTS_PAGE", tmp_path / "plots.html")
+    monkeypatch.setattr(page, "page", lambda: "new")
+
+    def run(*arguments: str) -> None:
+        monkeypatch.setattr("sys.argv", ["page", *arguments])
+        page.main()
+
+    for text in None, "old":
+        if text:
+            (tmp_path / "plots.html").write_text(text)
+        with pytest.raises(SystemExit, match=r"plots.html: out of date with .*; run: python -m tools.plots.page$"):
+            run("--check")
+    run()
+    run("--check")
+    assert (tmp_path / "plots.html").read_text() == "new"
 
 
 def test_a_library_that_is_missing_is_one_line(project) -> None:

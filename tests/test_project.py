@@ -2,8 +2,11 @@
 
 import html
 import json
+import math
+import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +112,64 @@ def test_every_make_target_is_documented() -> None:
         assert f"make {target} " in shown
 
 
+MADE = {
+    "start": "python -m tools.start DATA",
+    "start DATA='my pets' YES=1": "python -m tools.start 'my pets' --yes",
+    "repro": "python -m tools.repro",
+    "repro JOBS=2 ALLOW_MISSING=1": "python -m tools.repro --jobs=2 --allow-missing",
+    "reproduce HEAD=a BASE=b JOBS=2": "python -m tools.reproduce a --base b --jobs=2",
+    "review": "python -m tools.review origin/main",
+    "review HEAD=a BASE=b FAIL_ON='regression stale'": "python -m tools.review b a --fail-on regression stale",
+    "preview BASE=b": "python -m tools.plots.preview b",
+    "verify PROCESSORS='A B'": "python -m tools.verify --processor=A --processor=B",
+    "sweep SPACE=s TRIALS=1 FINALISTS=2 SEEDS='3 4' JOBS=5 WRITE=1": (
+        "python -m tools.sweep s --trials=1 --finalists=2 --seeds 3 4 --jobs=5 --write"
+    ),
+    "lock UPGRADE='a b'": ".venv/bin/python -I tools/environment.py lock a b",
+    "readme": "python -m tools.overview\npython -m tools.overview.readme",
+    "clean": (
+        "rm -rf .venv dvc_plots review preview .pytest_cache .ruff_cache .mypy_cache .hypothesis\n"
+        "find . -name __pycache__ -prune -exec rm -rf {} +"
+    ),
+    "clean-results YES=1": "python -m tools.clean --yes",
+}
+
+
+def made(line: str) -> list[list[str]]:
+    """The commands, word by word, that a target runs in a complete environment."""
+    complete = [f"--assume-old=.venv/{name}" for name in ("created", "installed", "installed-cluster", "installed-dev")]
+    environment = {"PATH": os.environ["PATH"]}  # without variables that make would take for its own
+    command = ["make", "--dry-run", "--no-print-directory", *complete, *shlex.split(line)]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    return [shlex.split(each) for each in shown.splitlines()]
+
+
+@pytest.mark.parametrize("line", MADE)
+def test_make_passes_its_variables_on(line: str) -> None:
+    assert made(line) == [shlex.split(each) for each in MADE[line].splitlines()]
+
+
+def test_make_check_runs_each_check() -> None:
+    with_check = {path for path in (ROOT / "tools").rglob("*.py") if '"--check"' in path.read_text()}
+    modules = [str(path.relative_to(ROOT)).removesuffix(".py").removesuffix("/__main__") for path in with_check]
+    expected = [["python", "-m", module.replace("/", "."), "--check"] for module in modules]
+    expected += [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
+    expected += [["zizmor", "--offline", "--quiet", ".github"]]
+    expected += [[".venv/bin/python", "-I", "tools/environment.py", "check"]]
+    assert sorted(made("check")) == sorted(expected)
+
+
+@pytest.mark.parametrize("target", ["repro", "sweep"])
+def test_on_a_cluster_its_requirements_are_installed(target: str) -> None:
+    lock = "tools/cluster/requirements.txt"
+    for variables, count in ("", 0), (" RAY_ADDRESS=host:6379", 1):
+        new = subprocess.run(
+            ["make", "--dry-run", "--assume-old=.venv/installed", f"--assume-new={lock}", target, *variables.split()],
+            cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert new.stdout.count(f"tools/environment.py install {lock}\n") == count
+
+
 def test_pages_are_few_short_and_linked() -> None:
     assert len(DOCS) <= 10
     for page in (ROOT / "README.md", *DOCS):
@@ -155,6 +216,14 @@ def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
     comparison = pd.read_csv(ROOT / "plots/comparison.csv")
     table = results_table(comparison)
     assert table.count("\n") == 2 + len(comparison)
+    one = comparison.head(1).assign(
+        architecture="a", accuracy=0.9871, low=0.98, high=0.9912, errors=129.25, parameters=1234
+    )
+    rows = (
+        results_table(one.assign(published=value, published_is="below")).splitlines()[2] for value in (0.97, math.nan)
+    )
+    start = "| `a` | 98.71% | 98.00% – 99.12% | 129.2 | 1,234 |"
+    assert list(rows) == [f"{start} 97.00%, below the interval |", f"{start}  |"]
     before = (ROOT / "README.md").read_text()
     once = with_table(before, table)
     assert with_table(once, table) == once

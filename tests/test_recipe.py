@@ -51,6 +51,8 @@ def test_an_added_architecture_is_read_and_is_not_new_then(
     assert params.read_bytes().decode().replace(f"\n{RECIPE}", "") == text
     with pytest.raises(PipelineError, match=r"architectures.cnn_best is there already; to start anew, delete"):
         check_is_new("cnn_best")
+    with pytest.raises(PipelineError, match=r"architectures.cnn_best is there already; to start anew, delete"):
+        add_architecture("cnn_best", RECIPE)
 
 
 @pytest.mark.parametrize(

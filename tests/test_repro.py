@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from .conftest import ROOT, Project, on_terminal
+from .conftest import Project, on_terminal
 from .faults import MAKE, make_stale, outputs, wait_until
 from .forked import started
 
@@ -215,9 +215,3 @@ def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project:
     project.params.write_bytes(before)
     project.repro()
     assert outputs(project) == outputs(built_project)
-
-
-@pytest.mark.parametrize("command", ["repro", "reproduce", "sweep"])
-def test_make_passes_the_number_of_jobs_on(command: str, tmp_path: Path) -> None:
-    make = ["make", "-f", str(ROOT / "Makefile"), "--assume-old=.venv/installed", "JOBS=1", command, "--dry-run"]
-    assert re.search(rf"tools.{command} +--jobs=1", Project(tmp_path).run(*make).stdout)

@@ -2,16 +2,19 @@
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from stages.support.errors import PipelineError
+from stages.support.versions import pins
 from tools.common.revision import Revision
 from tools.common.surroundings import Run
 from tools.repro.plan import Plan
-from tools.reproduce.__main__ import NOT_REPRODUCED, checked_out, main, select
+from tools.reproduce.__main__ import NOT_REPRODUCED, check_environment, checked_out, main, select
 
 from . import forked
 from .conftest import Project
@@ -164,10 +167,34 @@ def test_a_base_selects_what_was_edited_and_run(changed: Project, monkeypatch: p
 def test_a_commit_that_changes_no_result_needs_no_rerun(project: Project) -> None:
     (project.path / "NOTES").write_text("a note")
     project.commit("a note")
-    printed = reproduce(project, "--base", "HEAD~1")
-    assert re.fullmatch(
-        r"nothing to run: HEAD \(\w{7}\) changes no .* since it branched from HEAD~1 \(\w{7}\)\n", printed
-    )
+    project.run("git", "checkout", "-qb", "other", "HEAD~1")
+    forge("train@cnn")(project)
+    project.commit("another's model, which is not this commit's change")
+    project.run("git", "checkout", "-q", "-")
+    branched = project.run("git", "rev-parse", "--short=7", "HEAD~1").stdout.strip()
+    for base in "HEAD~1", "other":
+        line = rf"nothing to run: HEAD \(\w{{7}}\) changes no .* since it branched from {base} \({branched}\)\n"
+        assert re.fullmatch(line, reproduce(project, "--base", base))
+
+
+@pytest.mark.parametrize(("given", "options"), [([], []), (["--jobs", "2"], ["--jobs", "2"])])
+def test_the_rerun_has_as_many_jobs(
+    project: Project, monkeypatch: pytest.MonkeyPatch, given: list[str], options: list[str]
+) -> None:
+    commands: list[list[str]] = []
+
+    def execute(run: Run, command: Sequence[str]) -> None:
+        commands.append(list(command))
+        shutil.copytree("data/raw", run.project / "data/raw", dirs_exist_ok=True)
+
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr(Run, "execute", execute)
+    monkeypatch.setattr(sys, "argv", ["reproduce", *given])
+    main()
+    assert commands == [
+        ["dvc", "repro", "fetch"],
+        ["python", "-m", "tools.repro", *options, "preprocess", "report@mlp_256", "report@cnn"],
+    ]
 
 
 def test_a_data_set_that_is_gone_is_named_where_it_should_be(project: Project, tmp_path: Path, monkeypatch) -> None:
@@ -195,6 +222,14 @@ def old_pins(project: Project) -> None:
 def other_data(project: Project) -> None:
     project.run("git", "rm", "-q", "--cached", "data/own/digits.npz")  # it is read though git does not have it
     project.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="MNIST", sha256="f" * 64))
+
+
+@pytest.mark.parametrize("folder", ["common", "data", "models", "results"])
+def test_all_versions_that_decide_bytes_are_checked(folder: str, tmp_path: Path) -> None:
+    (tmp_path / pins(folder)).parent.mkdir(parents=True)
+    (tmp_path / pins(folder)).write_text("numpy==1.0\n")
+    with pytest.raises(PipelineError, match=f"^{pins(folder)} in a folder: expected numpy 1.0, found "):
+        check_environment(Revision("a folder", None, tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewed: tuple
 def test_the_workspace_is_compared_as_it_stands(reviewer: Project) -> None:
     assert review(reviewer, "HEAD").splitlines()[0] == "same predictions as in base: mlp_256, softmax"
     reviewer.edit_json("metrics/predictions/softmax.json", lambda file: file.update(prediction=[file["label"]]))
+    reviewer.edit(lambda params: params["overview"].update(confidence=0.5))
     assert re.search(
         r"softmax: \S+ % → 100.00 %, fixed \d+, broke 0, evidence of a change for the better\n"
         r"same predictions as in base: mlp_256\n",
@@ -101,6 +102,7 @@ def test_the_workspace_is_compared_as_it_stands(reviewer: Project) -> None:
     assert list(rows(markdown)) == ["architecture", "---", "softmax"]
     for page in (markdown, html):
         assert "Same predictions as in base: mlp_256." in page
+        assert "its 95% interval" in page, "the base's, not what the change sets"
 
 
 SOFTMAX = "metrics/softmax.json"
@@ -168,12 +170,14 @@ def commit(project: Project, name: str = "HEAD") -> str:
 def test_another_data_set_is_not_compared(reviewer: Project) -> None:
     reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="KMNIST", sha256="f" * 64))
     reviewer.edit_json("metrics/predictions/mlp_256.json", lambda file: file.update(prediction=[file["label"]]))
+    reviewer.edit_json("metrics/mlp_256.json", lambda metrics: metrics.update(accuracy=1.0))
     printed = review(reviewer, "HEAD", "--fail-on", "regression")
     assert "mlp_256: 100.00 %, not compared: another data set" in printed
     assert printed.count("not compared: another data set") == 2
     for page in pages(reviewer):
         assert "The data set changed, so no results are compared" in page
         assert "→ KMNIST (digest ffffffffffff…)" in page
+        assert "Metrics" not in page
         assert "fixed" not in page.split("Sources:")[0].split("<style>")[0]
 
 
@@ -208,6 +212,10 @@ def test_the_gates_fail_on_what_they_name_and_nothing_else(reviewer: Project) ->
     assert "gate failed: significantly worse: softmax" in printed
     assert "gate failed: predictions that cannot be read: mlp_256" in printed
     assert "gate failed" not in review(reviewer, "HEAD")
+    review(reviewer, "HEAD", "HEAD~1")
+    assert f"HEAD ({commit(reviewer)}) has 1 commit that HEAD~1 (" in pages(reviewer)[0]
+    review(reviewer, "HEAD~1", "HEAD")
+    assert " lacks; " not in pages(reviewer)[0]
     assert review(reviewer, "nonsense", status=1).startswith("error: nonsense: expected a git revision, such as main")
     review(reviewer, "HEAD", "--fail-on", "everything", status=2)
 

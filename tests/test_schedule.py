@@ -1,17 +1,25 @@
-"""`make repro`'s schedule: which stages run side by side, and in which order; and what a stage writes of itself."""
+"""`make repro` without DVC: which stages run side by side, in which order, with how many jobs; what it prints."""
 
 import io
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
+from subprocess import CompletedProcess
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from stages.support.processes import DVC_STAGE, REPRO_FOLDER
 from stages.support.progress import events_file, finish, read_events, with_bar, write_event
+from tools.common.results import COMPARISON
+from tools.common.revision import WORKSPACE
+from tools.repro import __main__ as repro
+from tools.repro import progress
 from tools.repro.plan import Plan
-from tools.repro.schedule import Schedule
+from tools.repro.schedule import Schedule, Stage
 
 
 @pytest.fixture
@@ -20,6 +28,133 @@ def plan() -> Plan:
     upstream = {"prepare": set(), "train@a": {"prepare"}, "report@a": {"train@a"}}
     upstream |= {"train@b": {"prepare"}, "report@b": {"train@b"}}
     return Plan(upstream, set(upstream) - {"prepare"}, dict.fromkeys(upstream, 1) | {"train@b": 2})
+
+
+@pytest.mark.parametrize(
+    ("kernels", "jobs", "at_once"), [("portable", None, 5), ("portable", 3, 3), ("native", None, 1), ("native", 3, 3)]
+)
+def test_jobs_are_as_many_as_given_or_as_fit(
+    kernels: str, jobs: int | None, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(repro, "run", lambda _plan, jobs, *_: counts.append(jobs()))
+    monkeypatch.setattr(repro, "at_once", lambda: 5)
+    params = SimpleNamespace(train=SimpleNamespace(kernels=kernels))
+    repro._run(Plan({}, set(), {}), params, SimpleNamespace(jobs=jobs, verbose=False, targets=[]))
+    assert counts == [at_once]
+
+
+@pytest.mark.parametrize(
+    ("status", "verbose", "line", "printed"),
+    [
+        (0, False, "done: train@cnn  0 s  trained", ["error"]),
+        (0, True, "done: train@cnn  0 s  trained", ["output", "error"]),
+        (1, False, "FAILED: train@cnn  0 s  failed", ["output", "error"]),
+        (-15, False, "FAILED: train@cnn  0 s  ended by SIGTERM", ["output", "error"]),
+    ],
+)
+def test_what_a_stage_printed_is_shown_if_it_failed_or_all_is_asked_for(
+    status: int, verbose: bool, line: str, printed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {name: tmp_path / name for name in ("output", "error")}
+    for name, path in paths.items():
+        path.write_text(name)
+    results = [{"result": "cnn: early"}, {"epoch": 1}, {"result": "cnn: trained"}]
+    monkeypatch.setattr(progress, "read_events", lambda *_: results)
+    stage = Stage("train@cnn", SimpleNamespace(returncode=status), *paths.values(), None)
+    with (tmp_path / "shown").open("w", encoding="ascii") as shown:
+        progress._print_end(Console(file=shown), stage, tmp_path, verbose)
+    assert (tmp_path / "shown").read_text().splitlines() == [line, *(f"  {name}" for name in printed)]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "on_cluster", "trains", "first", "then"),
+    [
+        (4, 0, False, ["train@b", "train@a"], ["train@b", "report@a"]),
+        (1, 0, False, ["train@b"], ["train@b"]),
+        (4, 0, True, ["train@b", "train@a"], ["train@b", "report@a"]),
+        (1, 0, True, ["train@b"], ["train@b"]),  # which shares out the only slot among its seeds
+        (1, 2, True, ["train@b", "train@a"], ["train@b", "report@a"]),
+    ],
+)
+def test_a_stage_waits_for_what_it_needs_and_for_room(
+    plan: Plan, jobs: int, on_cluster: int, trains: bool, first: list[str], then: list[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    ended: dict[str, int] = {}
+
+    def run(_: Schedule, name: str, slot: int | None) -> Stage:
+        return Stage(name, SimpleNamespace(poll=lambda: ended.get(name), returncode=0), tmp_path, tmp_path, slot)
+
+    monkeypatch.setattr(Schedule, "_run", run)
+    commands = {name: "python -m stages.train x" for name in plan.upstream if name.startswith("train") and trains}
+    with Schedule(replace(plan, commands=commands), lambda: jobs, tmp_path, on_cluster) as work:
+        for _ in range(2):
+            work.step()
+            assert [stage.name for stage in work.running] == first, "what runs has not ended"
+        ended["train@a"] = 0
+        for _ in range(2):
+            work.step()
+        assert [stage.name for stage in work.running] == then
+        ended.update(dict.fromkeys(plan.upstream, 0))
+        while work.goes_on():
+            work.step()
+    assert not work.failed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status", "shown"),
+    [(None, "a", 0, "table\n"), ("a", "b", 0, "table\n"), ("a", "a", 0, ""), ("a", "b", 3, "")],
+)
+def test_the_comparison_is_printed_if_it_has_changed(
+    before: str | None, after: str, status: int, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def draw(*_: object, **__: object) -> CompletedProcess:
+        COMPARISON.write_text(after)
+        return CompletedProcess([], status, "table\n")
+
+    monkeypatch.chdir(tmp_path)
+    COMPARISON.parent.mkdir()
+    if before:
+        COMPARISON.write_text(before)
+    monkeypatch.setattr(repro.subprocess, "run", draw)
+    assert (repro.draw_overview(), capsys.readouterr().out) == (status, shown)
+
+
+@pytest.mark.parametrize(
+    ("commits", "base"), [("HEAD main origin/main", "origin/main"), ("HEAD main", "main"), ("HEAD", "HEAD"), ("", None)]
+)
+def test_what_has_changed_is_compared_with_the_last_commit_and_later_with_main(
+    commits: str, base: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [
+        SimpleNamespace(changed=bool(name), summary=lambda level, name=name: f"{name} {level}") for name in ("", "b")
+    ]
+    monkeypatch.setattr(repro, "_commit", lambda name: name if name in commits.split() else None)
+    monkeypatch.setattr(repro, "changes", lambda head, here: items if (head, here) == ("HEAD", WORKSPACE) else [])
+    last = f"look at plots/report.html; compare: make review BASE={base}"
+    assert repro._changed_since_head(0.9) == (["b 0.9", last] if base else [])
+    items.clear()
+    assert repro._changed_since_head(0.9) == (["same results as in HEAD", last] if base else [])
+
+
+def test_an_overview_that_cannot_be_drawn_gives_its_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replaced = {"load_params": None, "unseen_by_dvc": [], "overview_is_current": False, "draw_overview": 3}
+    for name, value in replaced.items():
+        monkeypatch.setattr(repro, name, lambda *_, value=value: value)
+    monkeypatch.setattr(repro.no_git, "adapt", lambda: None)
+    monkeypatch.setattr(Plan, "read", lambda *_: Plan({}, set(), {}))
+    with pytest.raises(SystemExit, match=r"^3$"):
+        repro._reproduce(SimpleNamespace(targets=[], allow_missing=False))
+    repro._reproduce(SimpleNamespace(targets=["fetch"], allow_missing=False))
+    assert capsys.readouterr().out == 2 * "nothing to run: data, models and results are up to date\n"
+
+
+def test_a_duration_has_minutes_from_a_hundred_seconds_on() -> None:
+    durations = {0.4: "0 s", 99.4: "99 s", 99.6: "1 min 40 s", 119.7: "2 min 0 s", 3661: "61 min 1 s"}
+    assert {seconds: progress._duration(seconds) for seconds in durations} == durations
 
 
 def started(plan: Plan, jobs: Callable[[], int], folder: Path, fails: str = "") -> list[list[str]]:

@@ -132,7 +132,22 @@ def test_a_second_start_takes_other_data(origin: Project) -> None:
     arrays = {"x_train": digits.x_train, "y_train": digits.y_train + 1}
     (origin.path / "data/own/sub").mkdir()
     np.savez(origin.path / "data/own/sub/letters.npz", **arrays, x_test=digits.x_test, y_test=digits.y_test + 1)
-    origin.run(*START, "--yes", "data/own/sub/letters.npz")
+    ignored = ["data/models/cnn/10.keras", "data/prepared/train/images.npy", ".checkpoints/cnn/10.npz"]
+    for name in (*ignored, "elsewhere/kept"):
+        (origin.path / name).parent.mkdir(parents=True)
+        (origin.path / name).touch()
+    (origin.path / "data/raw/mnist.npz").symlink_to(origin.path / "elsewhere/kept")
+    (origin.path / ".gitignore").write_text("/elsewhere\n" + (origin.path / ".gitignore").read_text())
+    origin.commit("a folder elsewhere")
+    shown = origin.run(*START, "--yes", "data/own/sub/letters.npz").stdout
+    listed = shown.partition("to delete:\n")[2].partition("next:")[0].split()
+    tests = [f"tests/test_{name}.py" for name in ("project", "docs", "research")]
+    gone = ["metrics", "plots", "dvc.lock", "data/raw", "data/prepared", "data/models", ".checkpoints", "research"]
+    assert listed == [*gone, "CHANGELOG.md", *tests]
+    assert not [name for name in listed if (origin.path / name).exists()]
+    deleted = re.findall(r"^ D (\S+)", origin.run("git", "status", "--porcelain").stdout, re.MULTILINE)
+    assert all(name.startswith(tuple(listed)) for name in deleted)
+    assert (origin.path / "elsewhere/kept").exists()
     (source,) = read_yaml(origin.params)["data"]["sources"]
     assert source == {"dataset": "letters", "places": ["data/own/sub/letters.npz"], "first_label": 1}
     assert list(load_params(origin.params).architectures) == NAMES
@@ -167,6 +182,20 @@ def test_the_architectures_suit_images_of_any_size(shape: tuple[int, ...], tmp_p
         model = build_model(name, architecture, Dataset("x", 2, (*shape, 1)[:3], count=10))
         assert 10 < model.count_params() < 900_000
         assert model.layers[-3].output.shape[1] <= 8 * 128 * 64
+
+
+@pytest.mark.parametrize(
+    ("count", "fit"),
+    [
+        (10, "{epochs: 40, batch_size: 32, validation_split: 0.2}"),
+        (3_000, "{epochs: 20, batch_size: 32, validation_split: 0.2}"),
+        (10_000, "{epochs: 6, batch_size: 128, validation_split: 0.2}"),
+        (60_000, "{epochs: 5, batch_size: 128, validation_split: 0.2}"),
+    ],
+)
+def test_a_training_sees_about_as_many_images_of_any_data(count: int, fit: str) -> None:
+    images, labels = np.zeros((count, 1, 1), np.uint8), np.arange(count, dtype=np.uint8) % 2
+    assert architectures(Archive(images, labels, images, labels)).count(f"    fit: {fit}\n") == 3
 
 
 FORMS = {

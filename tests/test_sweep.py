@@ -14,6 +14,7 @@ from stages.support.errors import PipelineError
 from stages.support.params import load_params
 from stages.support.workers import End, EpochOfSeed
 from stages.support.yaml import parse_yaml, read_yaml
+from tools.sweep import __main__ as sweep
 from tools.sweep.report import block_text
 from tools.sweep.search import Search
 from tools.sweep.training import Training
@@ -162,9 +163,47 @@ def test_finalists_are_what_was_searched(project: Project, monkeypatch: pytest.M
     assert train.trained == [(11, block) for block in blocks.values()], "those with seed 10 are there"
 
 
+@pytest.mark.parametrize(
+    ("kernels", "jobs", "count"), [("portable", [], 5), ("native", [], 1), ("native", ["--jobs", "2"], 2)]
+)
+def test_the_best_finalist_wins_and_is_written_only_if_asked(
+    project: Project, monkeypatch: pytest.MonkeyPatch, kernels: str, jobs: list[str], count: int
+) -> None:
+    (project.path / "space.yaml").write_text(SIMPLE)
+    project.edit(lambda params: params["train"].update(seeds=[10, 11], kernels=kernels))
+    trainer, counts = Trainer([0.9, 0.95, 0.8, 0.99].__getitem__), []  # trials 0 and 1, then of 1 and 0 with seed 11
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr(sweep, "here", lambda count, _: counts.append(count) or trainer)
+    monkeypatch.setattr(sweep, "trainings_at_once", lambda _: 5)
+    monkeypatch.setattr(sweep.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    before = project.params.read_text()
+    for option in [], ["--write"]:
+        assert project.params.read_text() == before
+        monkeypatch.setattr("sys.argv", ["", "space.yaml", "--trials", "2", "--finalists", "2", *jobs, *option])
+        sweep.main()
+    assert (counts, len(trainer.trained)) == ([count, count], 4)
+    winner = block_text("found", trainer.trained[0][1])
+    assert (project.path / "sweeps/found/found.yaml").read_text() == winner
+    assert project.params.read_text().replace(f"\n{winner}", "") == before != project.params.read_text()
+
+
+def test_a_search_ends_with_the_status_of_what_prepares_its_data(project: Project) -> None:
+    (project.path / "space.yaml").write_text(SIMPLE)
+    project.edit(lambda params: params["data"]["sources"][0].update(places=["gone.npz"], sha256="f" * 64))
+    assert project.run(*SWEEP, check=False).returncode == 1
+
+
 def test_a_search_without_a_result_is_one_line_and_another_space_starts_anew(project: Project, monkeypatch) -> None:
     failing = Trainer(lambda _: 0.5, "params.yaml: architectures.found: expected a finite loss, found nan")
     with pytest.raises(PipelineError, match=r"none of 3 trials could be trained; the last: params.yaml: .* found nan"):
         search(project, monkeypatch, failing).run(3)
-    assert len(search(project, monkeypatch, failing).study.trials) == 3
+    with pytest.raises(PipelineError, match="none of 5 trials"):
+        search(project, monkeypatch, failing).run(5)
+    trials = search(project, monkeypatch, failing).study.trials
+    assert len(trials) == len({str(trial.params) for trial in trials}) == 5, "none is proposed again"
     assert not search(project, monkeypatch, failing, SIMPLE.replace("0.1", "0.2")).study.trials
+    project.edit(lambda params: params["train"].update(seeds=[7]))
+    assert not search(project, monkeypatch, failing).study.trials
+    project.edit(lambda params: params["train"].update(seeds=[10]))
+    monkeypatch.setattr("tools.sweep.search.shared_identity", lambda *_: "other code or data")
+    assert not search(project, monkeypatch, failing).study.trials

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from stages.support.errors import PipelineError
+from tools import trained
+
 from .conftest import Project
 from .workflows import GH, NUMBER, run_job, stand_in
 
@@ -151,6 +154,8 @@ HOSTILE = {
     "params": ("params.yaml", "{}\n", "expected only dvc.lock"),
     "git's settings": ("plots/.gitattributes", "* filter=x\n", "expected only dvc.lock"),
     "a name with a line": ("plots/a\nb.csv", "1\n", "expected only dvc.lock"),
+    "a longer name": ("dvc.lock.py", "raise SystemExit\n", "expected only dvc.lock"),
+    "a name that ends as a result": ("stages/metrics/x.json", "{}\n", "expected only dvc.lock"),
     "a page": ("plots/x.html", "<script>\n", "expected only dvc.lock"),
     "a link": ("metrics/x.json", link, "expected a plain file (mode 100644), found mode 120000"),
     "a program": ("metrics/x.json", executable, "expected a plain file (mode 100644), found mode 100755"),
@@ -165,6 +170,20 @@ DAMAGED = {
     "--- a/metrics/x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n": "git apply: ",
     "x" * 50_000_001: "results.patch: expected at most 50 MB, found 50.0 MB",
 }
+
+
+def test_all_results_together_have_a_limit(edit, patch, monkeypatch) -> None:
+    monkeypatch.chdir(edit.path)
+    paths = [Path("dvc.lock"), Path("plots/tables/mlp_256/errors.csv")]
+    for path in paths:
+        path.write_text(path.read_text() + "1\n")
+    patch.write_text(edit.run("git", "diff", "--binary").stdout)
+    size = sum(path.stat().st_size for path in paths)
+    monkeypatch.setattr(trained, "MAX_PATCH", size)
+    assert trained.make_commit(patch, "HEAD")
+    monkeypatch.setattr(trained, "MAX_PATCH", size - 1)
+    with pytest.raises(PipelineError, match=r"results\.patch: expected at most 0 MB, found 0\.0 MB"):
+        trained.make_commit(patch, "HEAD")
 
 
 def test_a_hostile_or_damaged_patch_is_refused_in_one_line(patch, hand_back, edit, github, capfd) -> None:

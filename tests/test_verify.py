@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+import sys
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from stages.support.params import load_params
-from tools.common.surroundings import QEMU
+from tools.common.results import OVERVIEW
+from tools.common.surroundings import QEMU, Run, another_user, copy_project
+from tools.verify import __main__ as verifying
+from tools.verify.__main__ import compare
 from tools.verify.differences import difference
 from tools.verify.small import make_small
 
@@ -53,6 +57,62 @@ def test_a_difference_is_described(tmp_path: Path, one: bytes | None, other: byt
     assert (lines[:2] if expected == CONTAINER else lines) == expected
 
 
+def test_every_file_of_either_run_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("dvc.lock", "params.yaml", "data/raw/a.npz", "data/models/cnn/10.keras", "metrics/cnn.json", "plots/a.png")
+    kept, run = tmp_path / "kept", Run("run 2", tmp_path / "project", tmp_path)
+    for folder in kept, run.project:
+        for name in (*names, ".dvc/tmp/x", ".git/x", f"plots/only in {folder.name}"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("same")
+    for name in names:
+        (run.project / name).write_text("other")
+    (run.project / ".dvc/tmp/x").write_text("other")
+    assert compare(run, kept, "again") == len(names) + 2
+    printed = capsys.readouterr().out
+    assert set(re.findall(r"^(\w[^:\n]*): ", printed, re.MULTILINE)) == {
+        *(*names, "plots/only in kept", "plots/only in project", "run 2, again")
+    }
+    assert printed.endswith("run 2, again: 8 files differ\n")
+    assert compare(run, run.project, "again") == 0
+    assert capsys.readouterr().out == "run 2, again: same bytes\n"
+
+
+@pytest.mark.parametrize("targets", [[], ["train@cnn"]])
+def test_what_each_run_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets: list[str]) -> None:
+    done: dict[str, list[str]] = {}
+
+    def start(run: Run, _: object, *commands: list[str]) -> Run:
+        assert not (run.project / OVERVIEW).exists(), "it is drawn again"
+        (run.project / OVERVIEW).parent.mkdir(parents=True, exist_ok=True)
+        (run.project / OVERVIEW).write_text("same")
+        done[run.name] = [" ".join(words[-4 - len(targets) :]) for words in commands if "font" not in words[-1]]
+        return run
+
+    monkeypatch.setattr(verifying, "start", start)
+    monkeypatch.setattr(verifying, "copy_project", lambda to: to.mkdir())
+    monkeypatch.setattr(verifying, "make_small", lambda _, named: done.update(small=named))
+    summary = verifying.verify(tmp_path, full=False, targets=targets, processors=["Haswell"])
+    assert summary == "verified: 4 runs, 1 outputs, 0.0 MB: same bytes"
+    named, overview = " ".join(["", *targets]), [] if targets else ["python -m tools.overview"]
+    assert done == {
+        "small": targets,
+        "run 1": [f"dvc repro{named}", *overview],
+        "run 2": [f"dvc repro --force{named}", *overview],
+        "run 3": [f"-m tools.repro --jobs 4{named}"],
+        "run 4": [f"dvc repro --force{named or ' report@mixed'}"],
+    }
+
+
+def test_another_user_is_another_in_all_that_a_run_sees(tmp_path: Path) -> None:
+    code = "import os, sys; print(oct(os.umask(0)), *(os.environ[name] for name in sys.argv[1:]), os.getcwd())"
+    names = ("HOME", "LC_ALL", "TZ", "PYTHONHASHSEED", "COLUMNS", "XDG_CONFIG_HOME")
+    cores = "print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1)"
+    shown = another_user("run 3", tmp_path).execute([sys.executable, "-c", f"{code}; {cores}", *names])
+    home = f"{tmp_path}/home of another user"
+    values = f"{home} C Pacific/Chatham 4242 45 {home}/.config {tmp_path}/a clone"
+    assert shown == f"0o77 {values}\n1\n"
+
+
 @pytest.fixture
 def project(project, tmp_path, monkeypatch) -> Project:
     """The tiny project, with a home and a folder for temporary files that are empty."""
@@ -76,6 +136,37 @@ def test_the_tiny_project_is_verified_and_left_alone(project, tmp_path, monkeypa
     assert done.stderr == ""
     assert project.run("git", "status", "--porcelain", "--ignored").stdout == before
     assert list((tmp_path / "HOME").iterdir()) == list((tmp_path / "TMPDIR").iterdir()) == []
+
+
+def test_a_copy_has_local_edits_and_ones_own_data_and_no_results(project, tmp_path, monkeypatch) -> None:
+    (project.path / "stages/new.py").write_text("new")
+    (project.path / "data/own/more.npz").write_text("ignored by git")
+    (project.path / "stages/report.py").unlink()
+    monkeypatch.chdir(project.path)
+    copy_project(tmp_path / "copy")
+    copy = tmp_path / "copy"
+    assert (
+        (copy / "params.yaml").read_text()
+        == project.params.read_text()
+        != project.run("git", "show", "HEAD:params.yaml").stdout
+    )
+    assert (copy / "stages/new.py").read_text() == "new"
+    assert not (copy / "stages/report.py").exists()
+    assert {path.name for path in (copy / "data/own").iterdir()} == {"README.md", "digits.npz", "more.npz"}
+    left = {path.relative_to(copy).parts[0] for path in copy.rglob("*") if path.is_file()}
+    assert left == {
+        ".dvc",
+        ".dvcignore",
+        ".gitattributes",
+        ".gitignore",
+        "data",
+        "dvc.yaml",
+        "params.yaml",
+        "stages",
+        "tools",
+    }
+    assert not [path for path in copy.glob("data/*/*") if path.is_file() and "own" not in path.parts]
+    assert (project.path / "metrics/cnn.json").exists()
 
 
 # Each in a file of its own, so that the run that shows it is known; caches: bytes of L1, L2 and L3

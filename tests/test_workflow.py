@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tools.environment import LOCKS
+from tools.review.content import GATES
 
 from .conftest import ROOT, Project
 from .workflows import FORGED, GH, NUMBER, WORKFLOWS, run_job, stand_in
 
 JOBS = {f"{name}/{job}": content for name, flow in WORKFLOWS.items() for job, content in flow["jobs"].items()}
 STEPS = [(name, step) for name, job in JOBS.items() for step in job.get("steps", [])]
+RUN = (".dvc", ".dvcignore", "dvc.yaml", "stages", "tools")  # what a run has of a project's code
 FOREIGN = {"reproduce", "train", "ci"}  # these run a pull request's own code
 
 
@@ -91,7 +93,66 @@ def test_what_runs_a_pull_request_can_only_read_and_leaves_nothing_for_other_run
     saves = [(name, step["if"]) for name, step in STEPS if "cache/save" in step.get("uses", "")]
     assert saves == [("train/train", "${{ github.event_name == 'push' }}")]
     only_there = "github.event_name == 'push' && github.ref_name == github.event.repository.default_branch ||"
-    assert JOBS["train/train"]["if"].startswith(only_there)
+    others = "github.event_name == 'workflow_dispatch' || github.event.label.name == 'train'"
+    assert JOBS["train/train"]["if"] == f"{only_there} {others}"
+    done = "github.event.workflow_run.conclusion == 'success' && github.event.workflow_run.event != 'push'"
+    assert JOBS["trained/commit"]["if"] == f"${{{{ {done} }}}}", "what a training leaves that failed is not committed"
+
+
+def test_what_a_workflow_waits_for_and_takes_over_exists() -> None:
+    waits_for = {name: flow["on"].get("workflow_run", {}).get("workflows", []) for name, flow in WORKFLOWS.items()}
+    assert {name: others for name, others in waits_for.items() if others} == {
+        "review": ["reproduce"],
+        "trained": ["train"],
+    }
+    assert all(flow["name"] == name for name, flow in WORKFLOWS.items())
+    named = [(name.partition("/")[0], step["uses"], step["with"].get("name")) for name, step in STEPS if "with" in step]
+    uploads = {(name, artefact) for name, action, artefact in named if "/upload-artifact@" in action}
+    downloads = {(name, artefact) for name, action, artefact in named if "/download-artifact@" in action}
+    assert len(downloads) == 3
+    for name, artefact in downloads:
+        assert uploads & {(other, artefact) for other in (name, *waits_for[name])}, artefact
+
+
+def test_what_starts_a_workflow() -> None:
+    starts = {name: flow["on"] for name, flow in WORKFLOWS.items()}
+    ended = {
+        name: {"workflows": [other], "types": ["completed"]}
+        for name, other in (("review", "reproduce"), ("trained", "train"))
+    }
+    assert starts.pop("audit").keys() == {"schedule", "workflow_dispatch"}
+    assert starts.pop("review").items() >= {"pull_request_target": None, "workflow_run": ended["review"]}.items()
+    assert starts == {
+        "ci": {"push": None, "pull_request": None},
+        "reproduce": {"pull_request": None},
+        "train": {"pull_request": {"types": ["labeled"]}, "workflow_dispatch": None, "push": {"paths": ["dvc.lock"]}},
+        "trained": {"workflow_run": ended["trained"]},
+    }
+    assert JOBS["review/comment"]["if"] == "${{ !cancelled() }}", "a gate that fails is told"
+    deep = {name for name, step in STEPS if step.get("with", {}).get("fetch-depth") == 0}
+    assert deep == {"review/review", "reproduce/reproduce"}, "which compare with the base"
+
+
+def test_ci_runs_all_checks_on_all_systems() -> None:
+    assert JOBS["ci/test"]["strategy"]["matrix"] == {
+        "os": ["ubuntu-24.04", "macos-15"],
+        "python": ["3.11", "3.12", "3.13"],
+    }
+    scripts = {name: [step["run"] for other, step in STEPS if other == name and "run" in step] for name in JOBS}
+    assert scripts["ci/test"] == [".ci/run"]
+    assert scripts["ci/verify"][-1] == "make verify"
+    script = (ROOT / ".ci/run").read_text()
+    assert "set -e" in script
+    assert script.endswith("\nmake check\nmake test\n")
+
+
+def test_a_review_fails_on_all_gates_and_believes_no_run_of_other_code() -> None:
+    (script,) = (
+        step["run"] for name, step in STEPS if name == "review/review" and "tools.review" in step.get("run", "")
+    )
+    assert f"--fail-on {' '.join(GATES)}\n" in script
+    (code,) = re.findall(r'code="(.*)"', script)
+    assert set(code.split()) == {".github", "Makefile", "requirements.txt", *RUN}
 
 
 def test_all_else_runs_code_of_the_base_or_the_default_branch() -> None:
