@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,7 @@ def _signals_as_on_a_terminal() -> None:
 @pytest.fixture(scope="session")
 def built_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny project after one `dvc repro`, committed. Not to be changed: clone it."""
+    forkserver.ensure_running()  # before a test changes the environment, with which the server would run
     return Project(shared_by_workers(tmp_path_factory, "built", build) / "project")
 
 

@@ -87,7 +87,7 @@ def test_metrics_differ_by_file_and_number(sides: tuple[Revision, Revision], mon
     assert [item.path for item in changed] == ["metrics/a.json", "metrics/b.json"]
     assert len(unreadable) == 1
     assert unreadable[0].startswith("metrics/d.json in head: not valid JSON")
-    monkeypatch.setattr(differences, "MOST", 1)
+    monkeypatch.setattr(differences, "MAX_DIFFERENCES", 1)
     assert len(metrics_differences(base, head)[0]) == 1
 
 

@@ -58,8 +58,7 @@ REVIEWED = """\
 > - reason 9
 > - net: NOT reproduced: differs
 > - of the base
-there has 2 commits that here lacks; what they did shows here reversed. Take git merge-base for the base to leave them \
-out.
+there has 2 commits that here lacks; they show here reversed. To leave them out, compare with git merge-base.
 | a.b | 1 | 2.5 |
   Flatten
 + Dropout: {rate: 0.5}
@@ -85,15 +84,13 @@ def test_a_comment_has_the_figures_of_both_sides(review: Review, monkeypatch: py
         assert line in lines, "in this order"
     assert "its 90% interval" in text
     assert "reason 10" not in text, "the page has the others"
-    monkeypatch.setattr(page, "LONGEST", 500)
+    monkeypatch.setattr(page, "MAX_COMMENT", 500)
     cut = page.markdown(review, None)
-    assert (
-        cut == text[:500].rpartition("\n")[0] + "\n\n… cut here: too long for a comment. The HTML page has all of it.\n"
-    )
+    assert cut == text[:500].rpartition("\n")[0] + "\n\n… cut: too long for a comment. The HTML page has all of it.\n"
 
 
 def test_a_page_colours_what_is_better_and_worse(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "SHOWN", 1)
+    monkeypatch.setattr(page, "MAX_DRAWN", 1)
     text = page.html(review).partition("<script")[0]
     toned = {kind: re.findall(rf'<span class="{kind}">([^<]+)</span>', text) for kind in ("good", "bad")}
     assert toned == {

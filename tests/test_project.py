@@ -86,8 +86,8 @@ def test_the_limits_are_those_that_users_are_told() -> None:
         f"a million pictures of at most {picture}",
         f"{download.MAX_BYTES / 2**30:g} GiB after decompression, {download.MAX_SECONDS / 60:g} minutes, 30 redirects; "
         "{} s to connect, {} s between bytes".format(*download.TIMEOUTS),
-        f"{yaml.MAX_BYTES / 10**6:g} MB, {nodes}, integers of {yaml.MAX_DIGITS} digits; {MOST_MODELS:,} models, "
-        f"{sizes.MOST / 2**30:g} GiB of memory",
+        f"{yaml.MAX_BYTES / 10**6:g} MB, {nodes}, integers of {yaml.MAX_DIGITS} digits; {MOST_MODELS:,} models; "
+        f"an estimate of {sizes.MOST / 2**30:g} GiB of memory",
         f"| {support_json.MAX_BYTES / 10**6:g} MB, 200 levels, finite numbers |",
     )
     security = (ROOT / "SECURITY.md").read_text()

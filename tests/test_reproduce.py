@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,7 +44,8 @@ def rerun(commit: Project, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> 
 
     def execute(run: Run, command: Sequence[str]) -> None:
         words = ["dvc", "repro", *command[3:]] if command[0] == "python" else command
-        done = forked.run(words, run.project, run.environment)
+        where = SimpleNamespace(path=run.project, environment=run.environment)
+        done = forked.run(where, *words)
         assert done.returncode == 0, done.stdout + done.stderr
 
     monkeypatch.setattr(Run, "execute", execute)

@@ -19,7 +19,7 @@ from tools.common.revision import WORKSPACE
 from tools.repro import __main__ as repro
 from tools.repro import progress
 from tools.repro.plan import Plan
-from tools.repro.schedule import Schedule, Stage
+from tools.repro.schedule import Schedule, StartedStage
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_what_a_stage_printed_is_shown_if_it_failed_or_all_is_asked_for(
         path.write_text(name)
     results = [{"result": "cnn: early"}, {"epoch": 1}, {"result": "cnn: trained"}]
     monkeypatch.setattr(progress, "read_events", lambda *_: results)
-    stage = Stage("train@cnn", SimpleNamespace(returncode=status), *paths.values(), None)
+    stage = StartedStage("train@cnn", SimpleNamespace(returncode=status), *paths.values(), None)
     with (tmp_path / "shown").open("w", encoding="ascii") as shown:
         progress._print_end(Console(file=shown), stage, tmp_path, verbose)
     assert (tmp_path / "shown").read_text().splitlines() == [line, *(f"  {name}" for name in printed)]
@@ -83,8 +83,8 @@ def test_a_stage_waits_for_what_it_needs_and_for_room(
 ) -> None:  # fmt: skip
     ended: dict[str, int] = {}
 
-    def run(_: Schedule, name: str, slot: int | None) -> Stage:
-        return Stage(name, SimpleNamespace(poll=lambda: ended.get(name), returncode=0), tmp_path, tmp_path, slot)
+    def run(_: Schedule, name: str, slot: int | None) -> StartedStage:
+        return StartedStage(name, SimpleNamespace(poll=lambda: ended.get(name), returncode=0), tmp_path, tmp_path, slot)
 
     monkeypatch.setattr(Schedule, "_run", run)
     commands = {name: "python -m stages.train x" for name in plan.upstream if name.startswith("train") and trains}

@@ -139,6 +139,7 @@ def test_the_tiny_project_is_verified_and_left_alone(project, tmp_path, monkeypa
 
 
 def test_a_copy_has_local_edits_and_ones_own_data_and_no_results(project, tmp_path, monkeypatch) -> None:
+    project.edit(lambda params: params["preprocess"].update(pixel_max=255))
     (project.path / "stages/new.py").write_text("new")
     (project.path / "data/own/more.npz").write_text("ignored by git")
     (project.path / "stages/report.py").unlink()
