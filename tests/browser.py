@@ -76,3 +76,14 @@ def ratio(*colours: str) -> float:
     """The contrast of two colours, from 1, the same, to 21, black on white (WCAG 2.2)."""
     dark, light = sorted(map(luminance, colours))
     return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def screenshots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return Path(request.config.getoption("--screenshots") or tmp_path)

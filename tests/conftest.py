@@ -131,7 +131,6 @@ class Project:
         return self.path / "params.yaml"
 
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Changes params.yaml."""
         content = read_yaml(self.params)
         change(content)
         self.write_params(content)
@@ -140,7 +139,6 @@ class Project:
         self.params.write_text(f"# a comment\n{to_yaml(content)}")
 
     def edit_json(self, path: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """Changes a result by hand."""
         content = json.loads((self.path / path).read_text())
         change(content)
         (self.path / path).write_text(json.dumps(content))

@@ -3,13 +3,14 @@
 Screenshots go to the folder `--screenshots DIR`.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from .browser import COLOURS, SIZES, launched, luminance, opened, ratio
+from .browser import COLOURS, SIZES, luminance, opened, ratio
+from .browser import chromium as chromium
+from .browser import screenshots as screenshots
 from .conftest import Project, shared_by_workers
 
 pytestmark = pytest.mark.browser
@@ -31,12 +32,6 @@ async () => (await Promise.all(window.charts)).map(({ view }) => {
   };
 })
 """
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +121,7 @@ def check_charts(page: Page) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ["diff", "report", "review"])
-def test_a_page_is_whole_and_legible(chromium, pages, name: str, size: str, request, tmp_path: Path) -> None:
-    screenshots = Path(request.config.getoption("--screenshots") or tmp_path)
+def test_a_page_is_whole_and_legible(chromium, pages, name: str, size: str, screenshots: Path) -> None:
     with opened(chromium, pages[name], size, screenshots) as page:
         check_fit(page, size)
         check_text(page, size, name)

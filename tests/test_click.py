@@ -3,7 +3,6 @@
 import contextlib
 import io
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +22,9 @@ from tools.common.comparison import read_description
 from tools.common.revision import WORKSPACE
 from tools.overview.drawing import OverviewPage
 
-from .browser import SIZES, figures, launched, opened, show_all
+from .browser import SIZES, figures, opened, show_all
+from .browser import chromium as chromium
+from .browser import screenshots as screenshots
 from .conftest import Project
 from .reviews import of_models, predictions, write_results
 
@@ -77,17 +78,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         overview.draw()
         Path("plots/report.html").write_text(overview.page(""))
     return folder / "plots/report.html"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture
-def screenshots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return Path(request.config.getoption("--screenshots") or tmp_path)
 
 
 def readings(item: Predictions, label: int | None, prediction: int | None) -> dict[tuple[int, int], int]:

@@ -1,6 +1,5 @@
 """`make reproduce`: finds results that a commit's own params and code do not give, and confirms those that they do."""
 
-import json
 import re
 import shutil
 import sys
@@ -248,10 +247,3 @@ def test_what_cannot_be_rerun_is_one_line(project: Project, edit, line: str) -> 
     printed = reproduce(project, status=1)
     assert re.match(f"error: {line}", printed)
     assert printed.count("\n") == 1
-
-
-def test_a_file_that_it_did_not_write_is_reported(project: Project) -> None:
-    (project.path / "review").mkdir()
-    (project.path / "review/reproduced.json").write_text(json.dumps({"commit": "x"}))
-    line = "error: review/reproduced.json: results: required key is missing; delete it\n"
-    assert review(project, "HEAD", status=1) == line

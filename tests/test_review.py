@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -240,3 +241,10 @@ def test_text_of_a_pull_request_is_no_markup(reviewer: Project) -> None:
     assert "&lt;script&gt;x&lt;/script&gt; @user `*|\\x1b[31m" in text
     assert "&lt;img src=x onerror=y&gt;" in text
     assert "&lt;i&gt;*x*" in text
+
+
+def test_what_make_reproduce_did_not_write_is_reported(project: Project) -> None:
+    (project.path / "review").mkdir()
+    (project.path / "review/reproduced.json").write_text(json.dumps({"commit": "x"}))
+    line = "error: review/reproduced.json: results: required key is missing; delete it\n"
+    assert review(project, "HEAD", status=1) == line

@@ -117,16 +117,14 @@ def train_side_by_side(
 ) -> None:
     """Trains with each seed in a process of its own, as many at once as there are slots.
 
-    Call it before any thread is started, and before any operation of TensorFlow. The processes end with this one,
-    whatever ends it.
+    Call it before any thread is started, and before any operation of TensorFlow. The processes end with this one.
 
     Args:
-        seeds: to train with, in this order, or other values that `train` takes; each is drawn when a slot is free.
+        seeds: or other values that `train` takes, in this order; each is drawn when a slot is free.
         train: runs in the processes.
         end_epoch: runs here, after each epoch. If it returns true, the training is ended.
         count: of trainings at once; `make repro` decides if it runs this.
-        method: how a process is started, as in `multiprocessing`. A fork has what was imported here; where a GPU may
-            be in use, processes must be spawned.
+        method: how `multiprocessing` starts a process: by a fork, or where a GPU may be in use, by "spawn".
         end: runs here, after each training that is finished or has raised a `PipelineError`.
 
     Raises `PipelineError` if `end` does, or a training was killed. The others are ended.
