@@ -108,16 +108,11 @@ class _Worker:
 
 
 def train_side_by_side(
-    seeds: Iterable[Any],
-    train: Train,
-    end_epoch: EpochOfSeed,
-    count: int,
-    method: str = FORK,
-    end: End = raise_error,
+    seeds: Iterable[Any], train: Train, end_epoch: EpochOfSeed, count: int, method: str = FORK, end: End = raise_error
 ) -> None:
     """Trains with each seed in a process of its own, as many at once as there are slots.
 
-    Call it before any thread is started, and before any operation of TensorFlow. The processes end with this one.
+    Call it before any thread, or operation of TensorFlow, is started. The processes end with this one.
 
     Args:
         seeds: or other values that `train` takes, in this order; each is drawn when a slot is free.
@@ -125,9 +120,8 @@ def train_side_by_side(
         end_epoch: runs here, after each epoch. If it returns true, the training is ended.
         count: of trainings at once; `make repro` decides if it runs this.
         method: how `multiprocessing` starts a process: by a fork, or where a GPU may be in use, by "spawn".
-        end: runs here, after each training that is finished or has raised a `PipelineError`.
-
-    Raises `PipelineError` if `end` does, or a training was killed. The others are ended.
+        end: runs here, after each training that is finished or has raised a `PipelineError`. If `end` raises one, or
+            if a training was killed, the others are ended.
     """
     waiting, running, all_drawn = iter(seeds), list[_Worker](), False
     with slots(count) as available:
