@@ -37,9 +37,7 @@ def test_an_edit_runs_what_it_affects_and_what_that_needs(fresh: Project, built_
     assert outputs(fresh) == outputs(built_project)
 
 
-def test_other_data_than_recorded_make_everything_stale(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_data_than_recorded_make_everything_stale(project: Project, tmp_path: Path, monkeypatch) -> None:
     for home, train in (("here", 300), ("there", 200)):
         (tmp_path / home / "datasets").mkdir(parents=True)
         write_archive(tmp_path / home / "datasets/my.npz", tiny_archive(train))

@@ -60,9 +60,7 @@ MODULES = sorted(
         ("stages.train", "tests", "stages"),  # where there is a params.yaml
     ],
 )
-def test_a_command_in_another_folder_says_where_to_run_it(
-    module: str, folder: str, missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_in_another_folder_says_where_to_run_it(module: str, folder: str, missing: str, monkeypatch) -> None:
     is_package = (ROOT / module.replace(".", "/")).is_dir()
     main = importlib.import_module(f"{module}.__main__" if is_package else module).main
     monkeypatch.chdir(ROOT / folder)

@@ -111,9 +111,7 @@ def test_a_cluster_gives_the_bytes_of_a_local_run(nodes: Nodes, stale: Project, 
     assert model.read_bytes() == (stale.path / "data/models/found/10.keras").read_bytes()
 
 
-def test_a_training_whose_node_dies_runs_elsewhere_and_ctrl_c_ends_it_there(
-    nodes: Nodes, stale: Project, tmp_path: Path
-) -> None:
+def test_a_training_whose_node_dies_runs_elsewhere_and_ctrl_c_ends_it_there(nodes: Nodes, stale, tmp_path) -> None:
     gate, before = Gate(stale), (stale.path / "dvc.lock").read_bytes()
     first, here = nodes.add_node(num_cpus=1), stale.clone(tmp_path / "here")
     with start(stale, nodes, *TRAIN) as process:

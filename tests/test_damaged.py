@@ -129,9 +129,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize(("stage", "path", "spoil"), DAMAGED, ids=[f"{n} {case[1]}" for n, case in enumerate(DAMAGED)])
-def test_one_line_names_the_file_and_what_makes_it_anew(
-    shared: Project, stage: str, path: str, spoil: Spoil, tmp_path: Path
-) -> None:
+def test_one_line_names_the_file_and_what_makes_it_anew(shared, stage: str, path: str, spoil: Spoil, tmp_path) -> None:
     before = outputs(shared)
     shutil.copy(shared.path / path, tmp_path / "kept")
     spoil(shared.path / path)

@@ -170,9 +170,7 @@ def in_this_process(project: Project, monkeypatch: pytest.MonkeyPatch, *argument
 
 
 @pytest.mark.parametrize("line", ["show 40 --architecture cnn", "errors --architecture cnn", "common --at-least 1"])
-def test_the_images_drawn_are_those_listed(
-    built_project: Project, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_images_drawn_are_those_listed(built_project: Project, line: str, monkeypatch, capsys) -> None:
     (sheet,) = in_this_process(built_project, monkeypatch, *line.split(), "--count", 3, "--output", "x.png")
     heading, *listed = rows(capsys.readouterr().out)
     indices = [int(row[heading.index("index")]) for row in listed[:3]]

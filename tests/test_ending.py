@@ -77,9 +77,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("command", "send", "numbers"), CASES.values(), ids=CASES)
-def test_all_end_with_any(
-    endless: Project, built_project: Project, command: tuple[str, ...], send: Callable, numbers: list[int]
-) -> None:
+def test_all_end_with_any(endless, built_project, command: tuple[str, ...], send: Callable, numbers: list[int]) -> None:
     with running(endless, *command) as process:
         wait_until(lambda: len(at_work(endless.path, "-m stages.report")) >= (2 if command == REPRO else 1))
         for number in numbers:

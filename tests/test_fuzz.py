@@ -32,7 +32,7 @@ from tools.review.content import Review
 from tools.review.page import html, markdown
 
 from . import forked
-from .conftest import TINY_PARAMS, TUTORIALS, Project
+from .conftest import TINY_PARAMS, TUTORIALS
 
 KINDS = [("png", "L"), ("png", "RGBA"), ("png", "P"), ("jpeg", "RGB"), ("gif", "P"), ("tiff", "L"), ("bmp", "RGB")]
 KINDS += [("webp", "RGB"), ("ppm", "RGB")]
@@ -177,9 +177,7 @@ def check_many(name: str, number: int, folder: Path) -> None:
 
 @pytest.mark.times
 @pytest.mark.parametrize("target", TARGETS)
-def test_damaged_and_hostile_files_are_read_or_refused_in_one_line(
-    target: str, repetition: int, project: Project, tmp_path: Path
-) -> None:
+def test_damaged_and_hostile_files_are_read_or_refused_in_one_line(target, repetition: int, project, tmp_path) -> None:
     folder = project.path if target == "reviews" else tmp_path / "files"
     folder.mkdir(exist_ok=True)
     with ProcessPoolExecutor(1, forked.CONTEXT) as pool:

@@ -135,9 +135,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("spoils", "lines"), HOSTILE.values(), ids=HOSTILE)
-def test_a_strangers_branch_is_only_read_and_what_can_be_read_is_compared(
-    reviewer: Project, guarded: dict[str, str], spoils: list[Callable[[Project], None]], lines: list[str]
-) -> None:
+def test_a_strangers_branch_is_only_read_and_what_can_be_read_is_compared(reviewer, guarded, spoils, lines) -> None:
     for spoil in (edit(MLP, prediction=[[0] * 100]), *spoils):
         spoil(reviewer)
     reviewer.commit("a stranger's change")
@@ -174,9 +172,7 @@ def test_paths_that_lead_elsewhere_or_that_no_file_has(tmp_path: Path, monkeypat
             assert reasons[number] in line
 
 
-def test_a_commit_has_limits_and_a_folder_has_the_digest_that_dvc_gives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_has_limits_and_a_folder_has_the_digest_that_dvc_gives(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder/b").mkdir(parents=True)
     for name in ("z", "b/c", "b/a", "b.txt", "stray.pyc"):

@@ -79,9 +79,7 @@ def summary(output: str) -> dict[str, str]:
     return dict(re.findall(r"^(\w+): (trained .*|the same .*)$", output, re.MULTILINE))
 
 
-def test_a_new_seed_trains_that_seed_alone_and_order_a_comment_or_fewer_seeds_train_none(
-    project: Project, seeded: Project
-) -> None:
+def test_a_new_seed_trains_that_seed_alone_and_order_a_comment_or_fewer_seeds_train_none(project, seeded) -> None:
     project.edit(lambda params: params["train"].update(seeds=[11, 10]))
     did = summary(project.repro().output)
     assert did == dict.fromkeys(("mlp_256", "cnn"), "trained with seed 11; the same as before with seed 10")

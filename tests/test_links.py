@@ -37,9 +37,7 @@ def line(folder: str, to: Path) -> str:
         ("report", STAGES["report"].replace("new", "plots"), "plots"),
     ],
 )
-def test_a_stage_fails_before_it_does_its_work(
-    project: Project, stage: str, arguments: str, folder: str, tmp_path: Path
-) -> None:
+def test_a_stage_fails_before_it_does_its_work(project, stage: str, arguments: str, folder: str, tmp_path) -> None:
     away = move_away(project, folder, tmp_path / "away")
     before = {path: path.stat().st_mtime_ns for path in away.rglob("*")}
     done = project.run("python", "-m", f"stages.{stage}", *arguments.split(), check=False)

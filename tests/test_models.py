@@ -108,9 +108,7 @@ RATE = {"SGD": {"learning_rate": {"CosineDecay": {"initial_learning_rate": 1.0}}
          "compile.optimizer.SGD.learning_rate.CosineDecay"),
     ],
 )  # fmt: skip
-def test_what_keras_raises_is_located_and_cut(
-    module: str, name: str, layers: list, compile_: dict, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_keras_raises_is_located_and_cut(module, name, layers, compile_: dict, where: str, monkeypatch) -> None:
     for text, line in (
         ("\x1b[1mno\x1b[0m\n such" + 400 * "x" + "\n\nArguments received: (1)", f"no such{293 * 'x'}"),
         ("Exception encountered when calling Dense.call().\n\nwhy", "why"),
@@ -155,9 +153,7 @@ def test_a_schedule_is_in_steps_or_epochs_and_decays_over_the_training(schedule:
     ("count", "split", "warmup", "steps"),
     [(60_000, 0.5, 0, 900), (201, 0, 0, 9), (200, 0, 0, 6), (200, 0, 5, 1), (200, 0, 50, 1), (101, 0.01, 0, 3)],
 )
-def test_a_schedule_counts_the_steps_of_the_images_that_are_not_held_out(
-    count: int, split: float, warmup: int, steps: int
-) -> None:
+def test_a_schedule_counts_the_steps_of_the_images_that_are_not_held_out(count, split, warmup: int, steps: int) -> None:
     rate = {"CosineDecay": {"initial_learning_rate": 1.0, "warmup_steps": warmup}}
     dataset = Dataset("few", 10, (28, 28, 1), count=count)
     one = architecture("Flatten", fit=FIT | {"validation_split": split}, optimizer={"SGD": {"learning_rate": rate}})

@@ -40,9 +40,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_an_added_architecture_is_read_and_is_not_new_then(
-    line_end: str, params: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_added_architecture_is_read_and_is_not_new_then(line_end: str, params: Path, capsys) -> None:
     text = TINY_PARAMS.replace("\n", line_end)
     params.write_bytes(text.encode())
     add_architecture("cnn_best", RECIPE)

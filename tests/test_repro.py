@@ -123,9 +123,7 @@ stages:
 MINE = "{cmd: cat scans/page.txt votes/votes.json > mine.txt, deps: [scans, votes/votes.json], outs: [mine.txt]}"
 
 
-def test_it_runs_what_dvc_repro_runs_of_new_architectures_other_pipelines_and_added_files(
-    project: Project, tmp_path: Path
-) -> None:
+def test_it_runs_what_dvc_repro_runs_of_new_architectures_other_pipelines_and_added_files(project, tmp_path) -> None:
     softmax = {"layers": ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]}
     new = dict.fromkeys(("007", "null"), softmax | {"fit": {"epochs": 1, "batch_size": 50}})  # no strings in YAML
     project.edit(lambda params: params["architectures"].update(new))

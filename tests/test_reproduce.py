@@ -179,9 +179,7 @@ def test_a_commit_that_changes_no_result_needs_no_rerun(project: Project) -> Non
 
 
 @pytest.mark.parametrize(("given", "options"), [([], []), (["--jobs", "2"], ["--jobs", "2"])])
-def test_the_rerun_has_as_many_jobs(
-    project: Project, monkeypatch: pytest.MonkeyPatch, given: list[str], options: list[str]
-) -> None:
+def test_the_rerun_has_as_many_jobs(project: Project, monkeypatch, given: list[str], options: list[str]) -> None:
     commands: list[list[str]] = []
 
     def execute(run: Run, command: Sequence[str]) -> None:

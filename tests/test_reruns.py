@@ -59,9 +59,7 @@ STALE = {  # itself; what depends on it follows, as above
 
 
 @pytest.mark.parametrize(("change", "expected"), RUN.values(), ids=RUN)
-def test_an_edit_reruns_what_it_affects_and_undoing_it_trains_nothing(
-    project, change: Callable[[dict], None], expected: set[str]
-) -> None:
+def test_an_edit_reruns_what_it_affects_and_undoing_it_trains_nothing(project, change, expected: set[str]) -> None:
     before = project.params.read_bytes()
     project.edit(change)
     assert project.repro().ran == expected

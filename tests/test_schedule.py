@@ -33,9 +33,7 @@ def plan() -> Plan:
 @pytest.mark.parametrize(
     ("kernels", "jobs", "at_once"), [("portable", None, 5), ("portable", 3, 3), ("native", None, 1), ("native", 3, 3)]
 )
-def test_jobs_are_as_many_as_given_or_as_fit(
-    kernels: str, jobs: int | None, at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_are_as_many_as_given_or_as_fit(kernels: str, jobs: int | None, at_once: int, monkeypatch) -> None:
     counts: list[int] = []
     monkeypatch.setattr(repro, "run", lambda _plan, jobs, *_: counts.append(jobs()))
     monkeypatch.setattr(repro, "at_once", lambda: 5)
@@ -124,9 +122,7 @@ def test_the_comparison_is_printed_if_it_has_changed(
 @pytest.mark.parametrize(
     ("commits", "base"), [("HEAD main origin/main", "origin/main"), ("HEAD main", "main"), ("HEAD", "HEAD"), ("", None)]
 )
-def test_what_has_changed_is_compared_with_the_last_commit_and_later_with_main(
-    commits: str, base: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_has_changed_is_compared_with_the_last_commit_and_later_with_main(commits, base, monkeypatch) -> None:
     items = [
         SimpleNamespace(changed=bool(name), summary=lambda level, name=name: f"{name} {level}") for name in ("", "b")
     ]
@@ -138,9 +134,7 @@ def test_what_has_changed_is_compared_with_the_last_commit_and_later_with_main(
     assert repro._changed_since_head(0.9) == (["same results as in HEAD", last] if base else [])
 
 
-def test_an_overview_that_cannot_be_drawn_gives_its_status(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_overview_that_cannot_be_drawn_gives_its_status(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     replaced = {"load_params": None, "unseen_by_dvc": [], "overview_is_current": False, "draw_overview": 3}
     for name, value in replaced.items():
         monkeypatch.setattr(repro, name, lambda *_, value=value: value)

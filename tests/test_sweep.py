@@ -167,9 +167,7 @@ def test_finalists_are_what_was_searched(project: Project, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("kernels", "jobs", "count"), [("portable", [], 5), ("native", [], 1), ("native", ["--jobs", "2"], 2)]
 )
-def test_the_best_finalist_wins_and_is_written_only_if_asked(
-    project: Project, monkeypatch: pytest.MonkeyPatch, kernels: str, jobs: list[str], count: int
-) -> None:
+def test_the_best_finalist_wins_and_is_written_only_if_asked(project, monkeypatch, kernels, jobs, count: int) -> None:
     (project.path / "space.yaml").write_text(SIMPLE)
     project.edit(lambda params: params["train"].update(seeds=[10, 11], kernels=kernels))
     trainer, counts = Trainer([0.9, 0.95, 0.8, 0.99].__getitem__), []  # trials 0 and 1, then of 1 and 0 with seed 11

@@ -53,9 +53,7 @@ ADAM = {"learning_rate": 0.05, "beta_1": 0.5, "beta_2": 0.75, "epsilon": 0.25}
         (0, None, 100, {"learning_rate": {"CosineDecay": {"initial_learning_rate": 0.01}}}),
     ],
 )
-def test_it_trains_as_keras_alone(
-    split: float, weights: dict | None, steps_at_once: int, optimizer: dict, tmp_path: Path, monkeypatch
-) -> None:
+def test_it_trains_as_keras_alone(split, weights, steps_at_once: int, optimizer: dict, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("stages.models.training.STEPS_AT_ONCE", steps_at_once)
     # the last batch of an epoch is smaller
     fit = {"epochs": 3, "batch_size": 8, "validation_split": split, "class_weight": weights}
@@ -159,9 +157,7 @@ def test_each_epoch_is_reported_and_those_of_a_cut_training_at_once(tmp_path: Pa
 
 # NumPy leaves a damaged file to the garbage collector
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
-def test_a_checkpoint_of_another_training_and_a_damaged_one_are_passed_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_checkpoint_of_another_training_and_a_damaged_one_are_passed_over(tmp_path: Path, capsys) -> None:
     recipe, path, reported = architecture(epochs=2), tmp_path / "kept.npz", []
     fitted(recipe, tmp_path)
     fitted(recipe, tmp_path, identity="another", report=lambda epoch, _: reported.append(epoch))

@@ -36,9 +36,7 @@ def fail(folder: Path, seed: int, end_epoch: EndEpoch) -> None:
 @pytest.mark.parametrize(
     ("count", "method", "slots"), [(1, "fork", 0), (2, "fork", 0), (2, "spawn", 0), (1, "fork", 3), (3, "fork", 2)]
 )
-def test_as_many_train_at_once_as_there_are_slots(
-    count: int, method: str, slots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_as_many_train_at_once_as_there_are_slots(count: int, method: str, slots: int, tmp_path, monkeypatch) -> None:
     if slots:  # of make repro
         monkeypatch.setenv(REPRO_FOLDER, str(tmp_path))
         Slots.make(tmp_path, slots)
