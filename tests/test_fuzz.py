@@ -91,7 +91,6 @@ def pictures(folder: Path) -> Target:
     return classify, list(folder.iterdir())
 
 
-EXAMPLES = {"reviews": 30}  # which are slow; of others 100
 TARGETS = {"archives": archives, "params": params, "reviews": reviews, "pictures": pictures}
 
 
@@ -160,7 +159,7 @@ def check_many(name: str, number: int, folder: Path) -> None:
 
     @seed(number)
     @settings(
-        max_examples=30 if name == "reviews" else 100,
+        max_examples=30 if name == "reviews" else 100,  # which are slow
         phases=[Phase.generate],
         database=None,
         suppress_health_check=list(HealthCheck),

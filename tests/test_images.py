@@ -99,12 +99,6 @@ def test_data_of_the_script_cannot_end_its_element() -> None:
 SHAPES = st.tuples(st.integers(0, 60), st.integers(1, 9), st.integers(1, 9))
 
 
-def picture(pixels: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="png")
-    return stream.getvalue()
-
-
 @given(arrays(np.uint8, SHAPES))
 def test_split_gives_back_what_join_took_and_black_after_it(images: np.ndarray) -> None:
     count, height, width = images.shape
@@ -122,5 +116,6 @@ def test_a_written_picture_is_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "size"), [("RGB", (100, 4)), ("L", (99, 4)), ("L", (100, 5))])
 def test_another_picture_is_refused(mode: str, size: tuple[int, int]) -> None:
+    Image.new(mode, size).save(stream := io.BytesIO(), format="png")
     with pytest.raises(ValueError, match=f"expected 25 images of 4 × 4 pixels per row, found {size[0]} ×"):
-        tiles.read(picture(np.asarray(Image.new(mode, size))), 4, 4)
+        tiles.read(stream.getvalue(), 4, 4)

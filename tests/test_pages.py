@@ -52,6 +52,7 @@ def review(tmp_path: Path) -> Review:
 
 
 REVIEWED = """\
+| architecture | now | base | difference, points | fixed | broke | p | verdict | run again |
 | net | 50.00 %<br><sub>[24.86, 75.14], one seed</sub> | 62.50 %<br><sub>[34.80, 83.88], one seed</sub> \
 | -12.50 | 1 | 2 | 1 | no evidence of a change | **NOT reproduced** |
 | gone | – | 62.50 %<br><sub>[34.80, 83.88], one seed</sub> | | | | | removed |  |

@@ -26,7 +26,6 @@ from .reviews import of_models
 
 NAMES = ["Ba$$in digits", r"$x^2_{1}$ and \alpha, 50 %", r"$\frac{$ {_^ %", "🙂🎉 digits", "أرقام عربية", "手写数字"]
 NAMES += ["one\ntwo\r\n\tthree\x85\u2028", "</title><b>&amp;", "\u202edigits"]
-LONG = ["a name of three hundred letters " * 10, "W" * 300, "手写数字" * 75]
 
 
 def heading_of(figure: Figure) -> Text:

@@ -130,14 +130,6 @@ def vega_svg(project, target: str) -> str:
     return vl_convert.vegalite_to_svg(spec)
 
 
-def test_a_mistake_in_params_stops_plain_dvc_repro_in_one_line(project) -> None:
-    project.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epoch=3))
-    done = project.run("dvc", "repro", "--force", "--single-item", "evaluate@cnn", check=False)
-    assert done.returncode != 0
-    assert "error: params.yaml: architectures.mlp_256.fit.epoch: unknown key; did you mean 'epochs'?" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize("stage", ["fetch", "preprocess", "report@cnn"])
 def test_a_stage_without_a_model_imports_no_tensorflow(project, stage: str) -> None:
     command = read_lock(project.path / "dvc.lock")[stage]["cmd"].split()

@@ -19,14 +19,6 @@ from .conftest import Project
 from .reviews import pages, predictions, review
 
 
-def rows(markdown: str) -> dict[str, list[str]]:
-    """The cells of the table that the Markdown opens with, by their first."""
-    lines = markdown.partition('<div class="cards">')[2].partition("</div>")[0].split("\n\n")[1].splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert len({len(row) for row in cells}) == 1
-    return {row[0]: row[1:] for row in cells}
-
-
 @pytest.fixture(scope="module")
 def reviewed(changed: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A fresh clone of the changed project, without cache, remote or data; and what a review of it printed."""
@@ -46,16 +38,13 @@ def test_a_fresh_clone_shows_the_change_from_git_alone(reviewed: tuple[Project, 
     assert f"cnn: removed, it had {removed}\n" in printed
 
     markdown, html = pages(project)
-    table = rows(markdown)
-    assert table["architecture"] == ["now", "base", "difference, points", "fixed", "broke", "p", "verdict"]
-    now, base, difference, *shown_counts = table["mlp_256"][:5]
-    assert (now.partition("<br>")[0], base.partition("<br>")[0]) == (accuracies[1], accuracies[0])
-    assert float(difference) == round(100 * (after.accuracy - before.accuracy), 2)
-    assert shown_counts == counts
-    assert re.fullmatch(r"<sub>\[\d+\.\d\d, \d+\.\d\d\], one seed</sub>", now.partition("<br>")[2])
-    assert (table["softmax"][0].partition("<br>")[0], table["softmax"][-1]) == (new, "new")
-    assert (table["cnn"][1].partition("<br>")[0], table["cnn"][-1]) == (removed, "removed")
-    assert f'<td style="text-align:right" data-label="fixed">{counts[0]}</td>' in html
+    for row in (
+        rf"mlp_256 \| {accuracies[1]}<br>.* \| {accuracies[0]}<br>.* \| \S+ \| {counts[0]} \| {counts[1]} \| .*",
+        rf"softmax \| {new}<br>.* \| new \|",
+        rf"cnn \| – \| {removed}<br>.* \| removed \|",
+        r"mlp_256 \| gap \| \S+ \| \S+ \| [+-]\S+ \|",
+    ):
+        assert re.search(rf"^\| {row}$", markdown, re.MULTILINE)
     for page in (markdown, html):
         assert "+ Dropout: {rate: 0.5}" in page
         assert page.count("mlp_256: compares two trained models, not two recipes") == 1
@@ -100,7 +89,8 @@ def test_the_workspace_is_compared_as_it_stands(reviewer: Project) -> None:
         review(reviewer, "HEAD"),
     )
     markdown, html = pages(reviewer)
-    assert list(rows(markdown)) == ["architecture", "---", "softmax"]
+    assert "\n| softmax |" in markdown
+    assert "\n| mlp_256 |" not in markdown
     for page in (markdown, html):
         assert "Same predictions as in base: mlp_256." in page
         assert "its 95% interval" in page, "the base's, not what the change sets"
@@ -120,10 +110,6 @@ def edit_lock(pattern: str, replacement: str) -> Callable[[Project], None]:
         lock.write_text(before + edited + after)
 
     return edit
-
-
-def edit_metrics(project: Project) -> None:
-    project.edit_json(SOFTMAX, lambda metrics: metrics.update(accuracy=1.0))
 
 
 REASONS: dict[str, Callable[[Project], object]] = {
@@ -148,7 +134,7 @@ def test_a_stale_lock_has_its_reason(reviewer: Project, reason: str) -> None:
 
 def test_what_is_stale_is_on_the_pages_and_fails_the_gate(reviewer: Project) -> None:
     reviewer.run("git", "checkout", "-q", "HEAD~1", "--", "plots/comparison.csv")  # as after a plain dvc repro
-    edit_metrics(reviewer)
+    reviewer.edit_json(SOFTMAX, lambda metrics: metrics.update(accuracy=1.0))
     reviewer.commit("without make repro")
     printed = review(reviewer, "HEAD~1", "HEAD", "--fail-on", "stale", status=3)
     table = "plots/comparison.csv: does not match the results in metrics/; run: make overview"

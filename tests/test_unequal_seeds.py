@@ -36,13 +36,6 @@ def series(history: pd.DataFrame, column: str, split: str = "train") -> list[flo
     return history[(history["split"] == split) & (history["metric"] == "accuracy")][column].tolist()
 
 
-def test_accuracies_and_gap_are_of_each_seeds_own_last_epoch() -> None:
-    models = trained()
-    assert models.of_seeds["train_accuracy"].tolist() == [0.6, 0.9, 0.75]
-    assert models.of_seeds["validation_accuracy"].tolist() == [0.5, 0.6, 0.5]
-    assert models.metrics(1)["gap"] == pytest.approx((0.1 + 0.3 + 0.25) / 3, abs=1e-6)
-
-
 @pytest.mark.parametrize(
     "validation",
     [[[0.4, 0.5], [], [0.5] * 3], [[], [], []], [[0.4, 0.5], [0.5, 0.6, 0.5, 0.6], [0.5, 0.5]]],
@@ -61,12 +54,9 @@ def test_a_history_counts_the_seeds_of_each_epoch() -> None:
     assert (series(history, "low"), series(history, "high")) == ([0.4, 0.6, 0.75, 0.9], [0.5, 0.7, 0.8, 0.9])
     lacking = trained(validation=[[], *VALIDATION[1:]]).curves
     assert series(lacking, "seeds", "validation") == [2, 2, 2, 1]
-
-
-def test_a_history_has_no_such_column_where_all_seeds_ended_together() -> None:
     columns = ["dataset", "architecture", "epoch", "split", "metric", "value", "low", "high"]
     for together in (trained(TRAIN[2:], VALIDATION[2:]), trained(2 * TRAIN[2:], 2 * VALIDATION[2:])):
-        assert list(together.curves) == columns
+        assert list(together.curves) == columns, "no seeds, as all ended together"
 
 
 def texts(figure: Figure) -> list[str]:
