@@ -31,14 +31,8 @@ def listed(changes: list[ValueChange]) -> list[tuple]:
 def test_params_differ_by_key_in_order(sides: tuple[Revision, Revision]) -> None:
     base, head = sides
     long = "x" * 201
-    write(
-        base, "params.yaml", {"z": 1, "a": {"b": 1, "same": [1]}, "gone": True, "flag": True, "big": 10**15, "t": "x"}
-    )
-    write(
-        head,
-        "params.yaml",
-        {"new": {}, "a": {"b": 2.5, "same": [1], long: None}, "flag": False, "big": 5, "t": long, "z": 1},
-    )
+    write(base, "params.yaml", {"a": {"b": 1, "same": [1]}, "gone": True, "flag": True, "big": 10**15, "t": ""})
+    write(head, "params.yaml", {"n": {}, "a": {"b": 2.5, "same": [1], long: None}, "flag": False, "big": 5, "t": long})
     cut = "x" * 199 + "…"
     assert listed(params_differences(base, head)) == [
         ("a.b", 1, 2.5, "+1.5"),
@@ -46,7 +40,7 @@ def test_params_differ_by_key_in_order(sides: tuple[Revision, Revision]) -> None
         ("big", 10**15, 5, ""),
         ("flag", True, False, ""),
         ("gone", True, None, ""),
-        ("t", "x", cut, ""),
+        ("t", "", cut, ""),
     ]
     assert params_differences(base, base) == []
     many = {f"{number:03}": number for number in range(501)}

@@ -39,18 +39,12 @@ atexit.register(lambda: print("WRITTEN:", *with_log, file=sys.stderr))
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> dict[str, str]:
-    """An environment in which a command that touches the network, or runs another than git, fails."""
-    (tmp_path / "guard").mkdir()
-    (tmp_path / "guard/sitecustomize.py").write_text(WATCH)
-    return {"PYTHONPATH": str(tmp_path / "guard"), "GIT_ALLOW_PROTOCOL": "none"}
-
-
-def review(project: Project, environment: dict[str, str], *arguments: str) -> str:
-    """Runs the command, which may write into the project only; returns what it printed."""
-    environment = {**project.environment, **environment, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "tools.review", *arguments]
+def review(project: Project, *arguments: str) -> str:
+    """Runs the command, which may write into the project only, and run git alone; returns what it printed."""
+    (guard := project.path.parent / "guard").mkdir()
+    (guard / "sitecustomize.py").write_text(WATCH)
+    guarded = {"PYTHONPATH": str(guard), "GIT_ALLOW_PROTOCOL": "none", "PYTHONDONTWRITEBYTECODE": "1"}
+    command, environment = [sys.executable, "-m", "tools.review", *arguments], project.environment | guarded
     done = subprocess.run(command, cwd=project.path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (written,) = [line for line in done.stderr.splitlines() if line.startswith("WRITTEN:")]
@@ -135,13 +129,13 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("spoils", "lines"), HOSTILE.values(), ids=HOSTILE)
-def test_a_strangers_branch_is_only_read_and_what_can_be_read_is_compared(reviewer, guarded, spoils, lines) -> None:
+def test_a_strangers_branch_is_only_read_and_what_can_be_read_is_compared(reviewer: Project, spoils, lines) -> None:
     for spoil in (edit(MLP, prediction=[[0] * 100]), *spoils):
         spoil(reviewer)
     reviewer.commit("a stranger's change")
     tip = reviewer.run("git", "rev-parse", "HEAD").stdout.strip()
     reviewer.run("git", "checkout", "-q", "HEAD~1")
-    printed = review(reviewer, guarded, "HEAD", tip)
+    printed = review(reviewer, "HEAD", tip)
     for line in lines:
         assert line.replace("HEAD", tip[:7]) in printed
     assert "→ 10.00 %, fixed" in next(row for row in printed.splitlines() if row.startswith("mlp_256: "))

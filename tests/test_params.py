@@ -14,6 +14,7 @@ from stages.support.keras_api import SCHEMA_PATH
 from stages.support.params import load_params, parse_params
 from stages.support.sizes import check_sizes
 from stages.support.yaml import parse_yaml
+from tools.plots import page as charts
 from tools.schema import __main__ as schema
 
 from .conftest import ROOT, TUTORIALS
@@ -148,18 +149,25 @@ def editor() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema)
 
 
-def test_the_schema_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "SCHEMA_PATH", tmp_path / "schema.json")
-    monkeypatch.setattr(schema, "json_schema", lambda: "new")
-    (tmp_path / "schema.json").write_text("old")
-    monkeypatch.setattr("sys.argv", ["schema", "--check"])
-    with pytest.raises(SystemExit, match=r"^error: stages/params.schema.json: out of date with .*; run: make schema$"):
-        schema.main()
-    monkeypatch.setattr("sys.argv", ["schema"])
-    schema.main()
-    assert (tmp_path / "schema.json").read_text() == "new"
-    monkeypatch.setattr("sys.argv", ["schema", "--check"])
-    schema.main()
+@pytest.mark.parametrize(
+    ("module", "path", "content", "command"),
+    [
+        (charts, "CHARTS_PAGE", "page", "python -m tools.plots.page"),
+        (schema, "SCHEMA_PATH", "json_schema", "make schema"),
+    ],
+)
+def test_a_generated_file_is_checked(module, path: str, content: str, command: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, path, tmp_path / "generated")
+    monkeypatch.setattr(module, content, lambda: "new")
+    (tmp_path / "generated").write_text("old")
+    monkeypatch.setattr("sys.argv", ["", "--check"])
+    with pytest.raises(SystemExit, match=rf"^error: .*: out of date with .*; run: {command}$"):
+        module.main()
+    monkeypatch.setattr("sys.argv", [""])
+    module.main()
+    assert (tmp_path / "generated").read_text() == "new"
+    monkeypatch.setattr("sys.argv", ["", "--check"])
+    module.main()
 
 
 def test_an_editor_accepts_params_yaml_and_marks_mistakes(editor: jsonschema.Draft202012Validator) -> None:

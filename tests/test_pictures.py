@@ -116,9 +116,6 @@ def test_a_sheet_has_five_images_in_a_row_each_below_its_title() -> None:
     assert axis.images[0].get_cmap().name == "gray_r"
     titles = [(text.get_text(), text.get_position()) for text in axis.texts]
     assert titles == [(title, (left + 5, top - 0.5)) for title, (top, left) in zip("abcdefg", corners, strict=True)]
-
-
-def test_a_sheet_without_images_says_so() -> None:
     assert [text.get_text() for text in image_sheet(np.zeros((0, 8, 8, 1)), [], "heading").axes[0].texts] == ["none"]
 
 

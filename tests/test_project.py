@@ -10,7 +10,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -54,13 +53,9 @@ def test_tools_look_for_results_where_dvc_yaml_writes_them() -> None:
     assert read <= {Path(out) for stage in defined.values() for out in stage.outs}
 
 
-def recorded_metrics(name: str) -> dict[str, Any]:
-    return json.loads((ROOT / f"metrics/{name}.json").read_text())
-
-
 @pytest.mark.parametrize("name", REFERENCE)
 def test_the_recorded_results_reach_the_reference(name: str) -> None:
-    tutorials, metrics = read_yaml(TUTORIALS), recorded_metrics(name)
+    tutorials, metrics = read_yaml(TUTORIALS), json.loads((ROOT / f"metrics/{name}.json").read_text())
     recipe = {"architectures." + name: tutorials["architectures"][name], "train": tutorials["train"]}
     recorded = read_lock(ROOT / "dvc.lock").get(f"train@{name}", {}).get("params", {}).get("params.yaml")
     if recorded != recipe or metrics["dataset"] != ["MNIST"]:

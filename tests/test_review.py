@@ -56,7 +56,6 @@ def test_a_fresh_clone_shows_the_change_from_git_alone(reviewed: tuple[Project, 
         "train@cnn | removed",
     ):
         assert f"| {line} |" in markdown
-    assert re.search(r"\| mlp_256 \| gap \| \S+ \| \S+ \| [+-]\S+ \|", markdown)
     assert not (project.path / "data/prepared").exists()
 
 

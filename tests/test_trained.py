@@ -1,7 +1,6 @@
 """train.yml and trained.yml: results that CI trained come back as one commit or a patch, and nothing else does."""
 
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,15 +138,7 @@ def test_nothing_to_train_is_said(patch, hand_back, edit, github) -> None:
     assert revision(github, "edit") == head
 
 
-def link(path: Path) -> None:
-    path.symlink_to("/etc/passwd")
-
-
-def executable(path: Path) -> None:
-    path.write_text("{}")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-
+LINK, PROGRAM = lambda path: path.symlink_to("/etc/passwd"), lambda path: path.touch(mode=0o755)
 HOSTILE = {
     "a workflow": (".github/workflows/x.yml", "on: push\n", "expected only dvc.lock"),
     "code": ("stages/x.py", "raise SystemExit\n", "expected only dvc.lock"),
@@ -157,14 +148,12 @@ HOSTILE = {
     "a longer name": ("dvc.lock.py", "raise SystemExit\n", "expected only dvc.lock"),
     "a name that ends as a result": ("stages/metrics/x.json", "{}\n", "expected only dvc.lock"),
     "a page": ("plots/x.html", "<script>\n", "expected only dvc.lock"),
-    "a link": ("metrics/x.json", link, "expected a plain file (mode 100644), found mode 120000"),
-    "a program": ("metrics/x.json", executable, "expected a plain file (mode 100644), found mode 100755"),
+    "a link": ("metrics/x.json", LINK, "expected a plain file (mode 100644), found mode 120000"),
+    "a program": ("metrics/x.json", PROGRAM, "expected a plain file (mode 100644), found mode 100755"),
     "a large file": ("metrics/x.json", "1" * 5_000_001, "expected at most 5 MB, found 5.0 MB"),
     "no picture": ("plots/x.png", "<svg>", "expected a PNG picture, found other bytes"),
     "no text": ("plots/x.csv", "a\0b", "expected text, found other bytes"),
 }
-
-
 DAMAGED = {
     "no patch\n": "git apply: ",
     "--- a/metrics/x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n": "git apply: ",

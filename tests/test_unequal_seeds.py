@@ -59,11 +59,10 @@ def test_a_history_counts_the_seeds_of_each_epoch() -> None:
         assert list(together.curves) == columns, "no seeds, as all ended together"
 
 
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for axis in figure.axes for text in axis.texts]
-
-
 def test_curves_show_how_many_seeds_are_left() -> None:
+    def texts(figure: Figure) -> list[str]:
+        return [text.get_text() for axis in figure.axes for text in axis.texts]
+
     assert texts(charts.training_curves(trained().curves, "tiny")) == 4 * ["2 seeds", "1 seed"]
     lacking = texts(charts.before_and_after(None, trained(validation=[[], [], VALIDATION[2]]).curves, "tiny"))
     assert lacking == 2 * ["2 seeds", "1 seed", "1 seed"], "the validation curve is of one seed from the first epoch on"
