@@ -14,8 +14,8 @@ COLOURS = {"laptop": "light", "phone": "dark"}
 SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 380, "height": 844}}
 
 
-@contextmanager
-def launched() -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
     """Chromium; skips the test where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next(filter(None, map(shutil.which, names)), None)
@@ -76,12 +76,6 @@ def ratio(*colours: str) -> float:
     """The contrast of two colours, from 1, the same, to 21, black on white (WCAG 2.2)."""
     dark, light = sorted(map(luminance, colours))
     return (light + 0.05) / (dark + 0.05)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture

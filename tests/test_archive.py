@@ -61,6 +61,7 @@ def labels(*values: int, count: int = 300) -> np.ndarray:
 
 
 NO_CLASS = "y_train: expected labels 0…k-1 of two or more classes, each with images, found none of label "
+IMAGES = "x_train: expected uint8 images (n, height, width) or (n, height, width, 3)"
 BAD = {  # the arrays that differ, or the content, and the message
     "no archive": (lambda _: b"<html>", "not a data set: File is not a zip file"),
     "half an archive": (lambda content: content[:9000], "not a data set: "),
@@ -68,26 +69,14 @@ BAD = {  # the arrays that differ, or the content, and the message
     "method": (lambda _: packed(99), "not a data set: x_train.npy is compressed in a way that NumPy does not use"),
     "header": (lambda content: content.replace(b"'descr': '|u1'", b"'descr': (((((("), "not a data set: "),
     "pickled": ({"y_test": np.array([{}] * 100)}, "not a data set: y_test.npy does not hold object (100,)"),
-    "five axes": (
-        {"x_train": images(9, 8, 8, 3, 1)},
-        "x_train: expected uint8 images (n, height, width) or (n, height, width, 3)",
-    ),
+    "five axes": ({"x_train": images(9, 8, 8, 3, 1)}, IMAGES),
     "other size": ({"x_test": images(100, 9, 9)}, "x_test: expected images of (8, 8) as in x_train, found (9, 9)"),
-    "too few labels": (
-        {"y_test": labels(0, count=99)},
-        "y_test: expected 100 integer labels, one per image, found int64 (99,)",
-    ),
-    "negative labels": (
-        {"y_test": labels(-1, count=100)},
-        "y_test: expected labels 0…k-1 with k at most 256, found -1…-1",
-    ),
+    "99 labels": ({"y_test": labels(0, count=99)}, "y_test: expected 100 integer labels, one per image, found int64 ("),
+    "below 0": ({"y_test": labels(-1, count=100)}, "y_test: expected labels 0…k-1 with k at most 256, found -1…-1"),
     "large labels": ({"y_train": labels(0, 256)}, "y_train: expected labels 0…k-1 with k at most 256, found 0…256"),
     "a class without images": ({"y_test": labels(11, count=100)}, f"{NO_CLASS}10"),
     "one class": ({"y_train": labels(0), "y_test": labels(0, count=100)}, f"{NO_CLASS}1"),
-    "wide images": (
-        {"x_train": images(300, 1, 1001)},
-        "x_train: expected uint8 images (n, height, width) or (n, height, width, 3), at most 1000 × 1000 pixels, found",
-    ),
+    "wide images": ({"x_train": images(300, 1, 1001)}, f"{IMAGES}, at most 1000 × 1000 pixels, found"),
 }
 
 
@@ -120,9 +109,7 @@ def test_what_a_small_file_would_unpack_to_is_refused_before_it_is_read(tmp_path
     np.savez_compressed(path, **TINY | {"x_train": images(1_000_000, 8, 8), "y_train": images(1_000_000)})
     assert path.stat().st_size < 100_000
     tracemalloc.start()
-    with pytest.raises(
-        PipelineError, match=r"bomb.npz: expected arrays of at most 50,000,000 bytes together, found 65"
-    ):
+    with pytest.raises(PipelineError, match=r"bomb.npz: expected arrays of at most 50,000,000 bytes together, found"):
         read_archive(path)
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()

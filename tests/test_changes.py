@@ -154,9 +154,7 @@ def test_architectures_of_both_sides_are_compared_by_name(tmp_path: Path) -> Non
     names = ("a", "b", "gone", "images", "same", "unread")
     base = write_results(tmp_path / "base", *(models(name, 20) for name in names))
     heads = {"a": 2, "b": 10, "images": 20, "new": 1, "same": 20, "unread": 0}
-    head = write_results(
-        tmp_path / "head", *(models(name, errors, 100 - (name == "images")) for name, errors in heads.items())
-    )
+    head = write_results(tmp_path / "head", *(models(name, n, 100 - (name == "images")) for name, n in heads.items()))
     (tmp_path / "head/metrics/predictions/unread.json").write_text("{}")
     (tmp_path / "base/metrics/predictions/b.json").unlink()
     params = base.params() | {"evaluate": {"batch_size": 5, "decimals": 3}}

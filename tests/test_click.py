@@ -195,10 +195,7 @@ def test_two_architectures_side_by_side(report: Path, chromium, screenshots: Pat
         assert page.url.endswith("#vs/vs/cnn")
         show_all(page, ".pair > :first-child")
         show_all(page, ".pair > :last-child")
-        for half, better, worse, expected in (
-            (1, "vs", FIRST, comparison.broke),
-            (2, "cnn", SECOND, comparison.fixed),
-        ):
+        for half, better, worse, expected in ((1, "vs", FIRST, comparison.broke), (2, "cnn", SECOND, comparison.fixed)):
             assert len(expected) > 5
             within = f".pair > :nth-child({half})"
             heading = f"{better} right, {worse.name} wrong: {len(expected)} images"

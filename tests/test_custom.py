@@ -79,9 +79,8 @@ class Line(keras.optimizers.schedules.LearningRateSchedule):
 class Helper:
     pass
 '''
-BLOCK: dict[str, Any] = {"Block": {"filters": 4}}
-USES = {
-    "layers": [BLOCK, "Flatten", {"Head": {"units": "classes", "activation": "softmax"}}],
+USES: dict[str, Any] = {
+    "layers": [{"Block": {"filters": 4}}, "Flatten", {"Head": {"units": "classes", "activation": "softmax"}}],
     "compile": {"loss": {"Focal": {"gamma": 1.5}}, "optimizer": {"Adam": {"learning_rate": {"Line": {"start": 0.01}}}}},
     "fit": {"epochs": 2, "batch_size": 20},
 }

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from fontTools.ttLib import TTFont
 from matplotlib import get_data_path
 
@@ -34,7 +33,7 @@ VARIABLES = {
     "TERM": "dumb",
     "TZ": "Pacific/Chatham",
 }
-PICTURES = "font.size: 17\naxes.grid: True\nsavefig.bbox: tight\n"
+PREDICTIONS, PICTURES = "metrics/predictions/mlp_256.json", "font.size: 17\naxes.grid: True\nsavefig.bbox: tight\n"
 FILES = {
     "project/matplotlibrc": PICTURES,
     "project/settings/matplotlibrc": PICTURES,
@@ -43,9 +42,7 @@ FILES = {
 }
 
 
-@pytest.fixture
-def odd(project: Project, tmp_path: Path) -> Project:
-    """The project in odd surroundings: `VARIABLES` are for `in_odd_surroundings`."""
+def test_no_data_picture_model_or_prediction_depends_on_the_surroundings(project: Project, tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -55,34 +52,20 @@ def odd(project: Project, tmp_path: Path) -> Project:
         font["name"].setName(name, record.nameID, record.platformID, record.platEncID, record.langID)
     (tmp_path / "home/.fonts").mkdir()
     font.save(tmp_path / "home/.fonts/DejaVuSans.ttf")
-    return project
-
-
-def in_odd_surroundings(project: Project, *command: str) -> None:
-    home = project.path.parent / "home"
-    environment = os.environ | VARIABLES | {"HOME": str(home), "KERAS_HOME": str(home / ".keras")}
-    line = [sys.executable, "-m", *command]
-    subprocess.run(line, cwd=project.path, env=environment, umask=0o077, capture_output=True, check=True)
-
-
-def test_data_and_pictures(odd: Project) -> None:
-    before = {path.name: path.read_bytes() for path in [*odd.path.glob("data/raw/*"), odd.path / "plots/samples.png"]}
-    in_odd_surroundings(odd, "stages.fetch", "new/mnist.npz", "new/mnist.json")
-    in_odd_surroundings(odd, "stages.preprocess", "new/mnist.npz", "new/mnist.json", "new/data", "new/samples.png")
-    assert {path.name: path.read_bytes() for path in (odd.path / "new").glob("*.*")} == before
-    for path in (odd.path / "data/prepared").glob("*/*"):
-        assert (odd.path / "new/data" / path.parent.name / path.name).read_bytes() == path.read_bytes()
-
-
-def test_models_and_predictions(odd: Project) -> None:
-    (odd.path / "dvc.lock").unlink()  # so that no model is taken from DVC's cache
-    in_odd_surroundings(odd, "stages.train", "mlp_256", "data/prepared/train", "new/mlp_256")
-    for path in (odd.path / "data/models/mlp_256").iterdir():
-        assert (odd.path / "new/mlp_256" / path.name).read_bytes() == path.read_bytes()
-    written = ("new/predictions.json", "new/metrics.json")
-    in_odd_surroundings(odd, "stages.evaluate", "mlp_256", "data/prepared/test", "new/mlp_256", *written)
-    for path, recorded in zip(written, ("predictions/mlp_256", "mlp_256"), strict=True):
-        assert (odd.path / path).read_bytes() == (odd.path / f"metrics/{recorded}.json").read_bytes()
-    keras = odd.path.parent / "home/.keras"
+    keras, new = tmp_path / "home/.keras", project.path / "new"
+    environment = os.environ | VARIABLES | {"HOME": str(tmp_path / "home"), "KERAS_HOME": str(keras)}
+    (project.path / "dvc.lock").unlink()  # so that no model is taken from DVC's cache
+    for line in (
+        "fetch new/data/raw/mnist.npz new/data/raw/mnist.json",
+        "preprocess new/data/raw/mnist.npz new/data/raw/mnist.json new/data/prepared new/plots/samples.png",
+        "train mlp_256 data/prepared/train new/data/models/mlp_256",
+        f"evaluate mlp_256 data/prepared/test new/data/models/mlp_256 new/{PREDICTIONS} new/metrics/mlp_256.json",
+    ):
+        command = [sys.executable, *f"-m stages.{line}".split()]
+        subprocess.run(command, cwd=project.path, env=environment, umask=0o077, capture_output=True, check=True)
+    written = [path for path in new.rglob("*") if path.is_file()]
+    assert len(written) == 2 + 2 * 3 + 1 + 4 + 2
+    for path in written:
+        assert path.read_bytes() == (project.path / path.relative_to(new)).read_bytes(), path
     assert [path.name for path in keras.iterdir()] == ["keras.json"]
     assert (keras / "keras.json").read_text() == FILES["home/.keras/keras.json"]

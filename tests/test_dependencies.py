@@ -134,9 +134,7 @@ def test_every_param_that_a_stage_reads_is_listed_and_no_other(stage: str) -> No
 
 def test_defaults_of_a_recipe_decide_its_bytes() -> None:
     """So they stand in defaults.py, on which train depends, and not in stages/support."""
-    fields = [
-        field for section in (Architecture, Compile, EarlyStopping, Fit) for field in section.model_fields.values()
-    ]
+    fields = [field for part in (Architecture, Compile, EarlyStopping, Fit) for field in part.model_fields.values()]
     defaults = [field.default for field in fields if not field.is_required() and field.default is not None]
     source = ast.parse((ROOT / "stages/models/defaults.py").read_text())
     values = [ast.literal_eval(node.value) for node in source.body if isinstance(node, ast.Assign)]

@@ -80,13 +80,7 @@ def test_the_environment_does_not_choose_kernels() -> None:
 
 
 def test_variables_that_choose_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = (
-        "KERAS_HOME",
-        "TF_CPP_MIN_LOG_LEVEL",
-        "TF_FORCE_GPU_ALLOW_GROWTH",
-        "ONEDNN_VERBOSE",
-        "HDF5_USE_FILE_LOCKING",
-    )
+    kept = "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH", "ONEDNN_VERBOSE", "HDF5_USE_FILE_LOCKING"
     removed = ("DNNL_X", "GOMP_X", "KMP_X", "MKL_X", "GOTO_X", "TF2_X", "SCIPY_X", "SKLEARN_X", "HDF5_X", "FREETYPE_X")
     for name in (*kept, *removed):
         monkeypatch.setenv(name, "1")

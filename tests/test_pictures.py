@@ -109,9 +109,7 @@ def test_a_sheet_has_five_images_in_a_row_each_below_its_title() -> None:
     pixels = axis.images[0].get_array()
     corners = [(29 * (place // 5) + 9, 12 * (place % 5) + 1) for place in range(7)]  # of images 29 and 12 pixels apart
     assert pixels.shape == (2 * 29, 5 * 12)
-    assert np.argwhere(pixels == 1).tolist() == sorted([top + 3, left + 4] for top, left in corners), (
-        "its strongest ink"
-    )
+    assert np.argwhere(pixels == 1).tolist() == sorted([top + 3, left + 4] for top, left in corners), "its ink"
     assert np.count_nonzero(pixels) == 7
     assert axis.images[0].get_cmap().name == "gray_r"
     titles = [(text.get_text(), text.get_position()) for text in axis.texts]

@@ -214,9 +214,7 @@ def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
     one = comparison.head(1).assign(
         architecture="a", accuracy=0.9871, low=0.98, high=0.9912, errors=129.25, parameters=1234
     )
-    rows = (
-        results_table(one.assign(published=value, published_is="below")).splitlines()[2] for value in (0.97, math.nan)
-    )
+    rows = (results_table(one.assign(published=p, published_is="below")).splitlines()[2] for p in (0.97, math.nan))
     start = "| `a` | 98.71% | 98.00% – 99.12% | 129.2 | 1,234 |"
     assert list(rows) == [f"{start} 97.00%, below the interval |", f"{start}  |"]
     before = (ROOT / "README.md").read_text()

@@ -47,10 +47,9 @@ def test_an_added_architecture_is_read_and_is_not_new_then(line_end: str, params
     assert capsys.readouterr().out == "params.yaml: added architectures.cnn_best; train it by: make repro\n"
     assert list(load_params(params).architectures) == ["mlp_256", "cnn", "cnn_best"]
     assert params.read_bytes().decode().replace(f"\n{RECIPE}", "") == text
-    with pytest.raises(PipelineError, match=r"architectures.cnn_best is there already; to start anew, delete"):
-        check_is_new("cnn_best")
-    with pytest.raises(PipelineError, match=r"architectures.cnn_best is there already; to start anew, delete"):
-        add_architecture("cnn_best", RECIPE)
+    for add in (lambda: check_is_new("cnn_best"), lambda: add_architecture("cnn_best", RECIPE)):
+        with pytest.raises(PipelineError, match=r"architectures.cnn_best is there already; to start anew, delete"):
+            add()
 
 
 @pytest.mark.parametrize(

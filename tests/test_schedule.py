@@ -2,7 +2,6 @@
 
 import io
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -80,16 +79,24 @@ def test_a_stage_waits_for_what_it_needs_and_for_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     ended: dict[str, int] = {}
+    started: list[str] = []
 
     def run(_: Schedule, name: str, slot: int | None) -> StartedStage:
+        started.append(name)
         return StartedStage(name, SimpleNamespace(poll=lambda: ended.get(name), returncode=0), tmp_path, tmp_path, slot)
 
     monkeypatch.setattr(Schedule, "_run", run)
     commands = {name: "python -m stages.train x" for name in plan.upstream if name.startswith("train") and trains}
-    with Schedule(replace(plan, commands=commands), lambda: jobs, tmp_path, on_cluster) as work:
+    plan = replace(plan, commands=commands, outdated=set(plan.upstream))
+    counts = chain([1, 1], repeat(jobs))  # anew when the first stage has ended, as there may be other data
+    with Schedule(plan, lambda: next(counts), tmp_path, on_cluster) as work:
         for _ in range(2):
             work.step()
-            assert [stage.name for stage in work.running] == first, "what runs has not ended"
+            assert started == ["prepare"], "what runs has not ended"
+        ended["prepare"] = 0
+        for _ in range(3):
+            work.step()
+        assert [stage.name for stage in work.running] == first
         ended["train@a"] = 0
         for _ in range(2):
             work.step()
@@ -98,6 +105,7 @@ def test_a_stage_waits_for_what_it_needs_and_for_room(
         while work.goes_on():
             work.step()
     assert not work.failed
+    assert started == ["prepare", "train@b", "train@a", "report@a", "report@b"], "the heavy and the needed first"
 
 
 @pytest.mark.parametrize(
@@ -149,31 +157,6 @@ def test_an_overview_that_cannot_be_drawn_gives_its_status(monkeypatch, capsys: 
 def test_a_duration_has_minutes_from_a_hundred_seconds_on() -> None:
     durations = {0.4: "0 s", 99.4: "99 s", 99.6: "1 min 40 s", 119.7: "2 min 0 s", 3661: "61 min 1 s"}
     assert {seconds: progress._duration(seconds) for seconds in durations} == durations
-
-
-def started(plan: Plan, jobs: Callable[[], int], folder: Path, fails: str = "") -> list[list[str]]:
-    """The stages that run together, moment by moment, as the schedule runs them."""
-    folder.mkdir(exist_ok=True)
-    moments: list[list[str]] = []
-    with pytest.MonkeyPatch.context() as patch, Schedule(plan, jobs, folder) as work:
-        patch.setattr(
-            "tools.repro.schedule.DVC", [sys.executable, "-c", f"import sys; sys.exit(sys.argv[-1] == {fails!r})"]
-        )
-        while work.goes_on():
-            ended = work.step()
-            moments.append([stage.name for stage in [*ended, *work.running]])
-    return moments
-
-
-def test_stages_run_side_by_side_those_that_are_heavy_or_needed_first(plan: Plan, tmp_path: Path) -> None:
-    one, two = (started(plan, lambda jobs=jobs: jobs, tmp_path / str(jobs)) for jobs in (1, 2))
-    assert list(dict.fromkeys(chain(*one))) == ["train@b", "train@a", "report@a", "report@b"]
-    assert (max(map(len, one)), max(map(len, two))) == (1, 2)
-    assert set(chain(*started(plan, lambda: 2, tmp_path / "fails", "train@a"))) == {"train@a", "train@b", "report@b"}
-
-    plan.outdated.add("prepare")  # the first; jobs are counted anew when it has ended, as there may be other data
-    counts = chain([1, 1], repeat(2))
-    assert {"train@a", "train@b"} in map(set, started(plan, lambda: next(counts), tmp_path / "anew"))
 
 
 def test_events_are_read_while_a_stage_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,9 @@ from .reviews import pages, predictions, review
 @pytest.fixture(scope="module")
 def edited(seeded, tmp_path_factory) -> Project:
     """The built project, with one seed; then a commit with two seeds; then one that edits mlp_256."""
-
-    def more_epochs(params: dict) -> None:
-        params["architectures"]["mlp_256"]["fit"].update(epochs=12)
-
-    return with_commit(tmp_path_factory, seeded, "edited", more_epochs)
+    return with_commit(
+        tmp_path_factory, seeded, "edited", lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=12)
+    )
 
 
 @pytest.fixture

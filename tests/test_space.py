@@ -143,8 +143,3 @@ def test_a_mistake_in_any_option_is_one_line(before: str, after: str, message: s
     assert line.startswith(f"{tmp_path / 'space.yaml'}: ")
     assert message in line
     assert "\n" not in line
-
-
-def test_a_file_that_is_missing_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"nowhere.yaml: cannot read: No such file or directory"):
-        Space.read(tmp_path / "nowhere.yaml")

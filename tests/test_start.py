@@ -166,18 +166,14 @@ def test_a_second_start_takes_other_data(origin: Project) -> None:
     assert origin.params.read_text() == first
 
 
-SHAPES = [(1, 9), (8, 8, 3), (20, 700), (1000, 1000)]
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", [(1, 9), (8, 8, 3), (20, 700), (1000, 1000)], ids=str)
 def test_the_architectures_suit_images_of_any_size(shape: tuple[int, ...], tmp_path: Path) -> None:
     images, labels = np.zeros((10, *shape), np.uint8), np.arange(10, dtype=np.uint8) // 5
     text = architectures(Archive(images, labels, images, labels))
     assert "validation_split" not in text, "as only the second class is at the end"
     assert ("RandomFlip" in text) == (len(shape) == 3)
-    (tmp_path / "params.yaml").write_text(
-        TUTORIALS.read_text().partition("architectures:")[0] + f"architectures:\n{text}"
-    )
+    others = TUTORIALS.read_text().partition("architectures:")[0]
+    (tmp_path / "params.yaml").write_text(f"{others}architectures:\n{text}")
     for name, architecture in load_params(tmp_path / "params.yaml").architectures.items():
         model = build_model(name, architecture, Dataset("x", 2, (*shape, 1)[:3], count=10))
         assert 10 < model.count_params() < 900_000

@@ -51,10 +51,7 @@ def patch(edit: Project, tmp_path: Path) -> Path:
 def hand_back(edit: Project, tmp_path: Path) -> Callable[..., tuple[list[int], dict[str, str]]]:
     """Runs trained.yml's first job for a branch of a repository; returns the exit statuses and the outputs."""
     stand_in("gh", GH, tmp_path / "bin")
-    environment = {
-        "PATH": f"{tmp_path}/bin{os.pathsep}{edit.environment['PATH']}",
-        "GH_LOG": str(tmp_path / "gh.jsonl"),
-    }
+    variables = {"PATH": f"{tmp_path}/bin{os.pathsep}{edit.environment['PATH']}", "GH_LOG": str(tmp_path / "gh.jsonl")}
 
     def run(repository: str = "team/mnist", branch: str = "edit") -> tuple[list[int], dict[str, str]]:
         values = {
@@ -64,10 +61,8 @@ def hand_back(edit: Project, tmp_path: Path) -> Callable[..., tuple[list[int], d
             "github.event.workflow_run.head_branch": branch,
             "github.event.workflow_run.head_repository.full_name": repository,
         }
-        statuses = run_job("trained", "commit", tmp_path / "runner", values, **environment)
-        return statuses, {
-            key.rpartition(".")[2]: text for key, text in values.items() if key.startswith("steps.commit")
-        }
+        statuses = run_job("trained", "commit", tmp_path / "runner", values, **variables)
+        return statuses, {key.split(".")[3]: text for key, text in values.items() if key.startswith("steps.commit")}
 
     return run
 

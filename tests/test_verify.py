@@ -177,9 +177,7 @@ def test_a_time_a_time_zone_and_a_processor_in_what_a_stage_writes_are_caught(pr
     assert done.stderr.startswith("error: reruns do not give the same bytes")
     assert "Pacific/Chatham" in done.stdout
     runs = re.split(r"^(run \d).*\n", done.stdout, flags=re.MULTILINE)  # differences stand above the line of their run
-    differing = {
-        name: sorted(re.findall(r"^data/raw/(\w+): ", listed, re.MULTILINE)) for listed, name in pairwise(runs)
-    }
+    differing = {name: sorted(re.findall(r"^data/raw/(\w+): ", text, re.MULTILINE)) for text, name in pairwise(runs)}
     assert (differing["run 2"], differing["run 3"]) == (["time"], ["time", "zone"])
     others = [differing[f"run {number}"] for number, _ in enumerate(emulated, start=4)]
     assert others in ([], [["caches", "time"]])

@@ -46,10 +46,7 @@ def test_what_runs_a_pull_request_can_only_read_and_leaves_nothing_for_other_run
 
 def test_what_a_workflow_waits_for_and_takes_over_exists() -> None:
     waits_for = {name: flow["on"].get("workflow_run", {}).get("workflows", []) for name, flow in WORKFLOWS.items()}
-    assert {name: others for name, others in waits_for.items() if others} == {
-        "review": ["reproduce"],
-        "trained": ["train"],
-    }
+    assert {name: some for name, some in waits_for.items() if some} == {"review": ["reproduce"], "trained": ["train"]}
     assert all(flow["name"] == name for name, flow in WORKFLOWS.items())
     named = [(name.partition("/")[0], step["uses"], step["with"].get("name")) for name, step in STEPS if "with" in step]
     uploads = {(name, artefact) for name, action, artefact in named if "/upload-artifact@" in action}
