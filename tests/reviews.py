@@ -1,5 +1,6 @@
-"""Runs `tools.review` and reads what it wrote; makes results to review."""
+"""Runs `tools.review` and other tools, and reads what they print or write; makes results to review."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ from tools.common.revision import Revision
 from .conftest import Project
 
 
-def review(project: Project, *arguments: str, status: int = 0) -> str:
-    """Runs the command; returns what it printed."""
-    done = project.run("python", "-m", "tools.review", *arguments, check=False)
+def printed_by(module: str, project: Project, *arguments: object, status: int = 0) -> str:
+    """Runs a module; returns what it printed."""
+    done = project.run("python", "-m", module, *map(str, arguments), check=False)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
+
+
+review = partial(printed_by, "tools.review")
 
 
 def pages(project: Project) -> tuple[str, str]:

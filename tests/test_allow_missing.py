@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from stages.data.archive import write_archive
 
 from .conftest import Project, tiny_archive
@@ -13,12 +11,8 @@ from .test_repro import REPRO, ran
 OF_MLP = ["train@mlp_256", "evaluate@mlp_256", "report@mlp_256"]
 
 
-@pytest.fixture
-def fresh(built_project: Project, tmp_path: Path) -> Project:
-    return built_project.git_clone(tmp_path / "clone")
-
-
-def test_an_edit_runs_what_it_affects_and_what_that_needs(fresh: Project, built_project: Project) -> None:
+def test_an_edit_runs_what_it_affects_and_what_that_needs(built_project: Project, tmp_path: Path) -> None:
+    fresh = built_project.git_clone(tmp_path / "clone")
     done = fresh.run(*REPRO, "--allow-missing")
     line = "not here, and not needed: the models of train@mlp_256, train@cnn; plain dvc repro trains them\n"
     assert done.stdout == f"nothing to run: nothing has changed\n{line}"

@@ -147,11 +147,3 @@ def test_one_line_names_the_file_and_what_makes_it_anew(shared, stage: str, path
     assert line.count("make it anew") == 1
     assert not (shared.path / "new").exists()
     assert outputs(shared) == before, "something good was overwritten"
-
-
-def test_dvc_repro_makes_damaged_files_anew(project: Project) -> None:
-    before = outputs(project)
-    for path in (MODEL, f"{TEST}/images.npy", PREDICTIONS, DATA):
-        cut(project.path / path)
-    project.repro()
-    assert outputs(project) == before

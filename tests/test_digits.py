@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tools.digits import __main__ as cli
 from tools.digits import lookups, models
 
 from .conftest import Project
-from .reviews import of_models
+from .reviews import of_models, printed_by
 
 LABEL = np.array([5, 3, 5, 7])
 MODELS = {
@@ -29,12 +30,7 @@ SEEDS = {
 }
 
 
-def digits(project: Project, *arguments: object, status: int = 0) -> str:
-    """Runs the command; returns what it printed, or its error."""
-    done = project.run("python", "-m", "tools.digits", *map(str, arguments), check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout if status == 0 else done.stderr
+digits = partial(printed_by, "tools.digits")
 
 
 def rows(printed: str) -> list[list[str]]:

@@ -18,6 +18,7 @@ from tools.common.revision import WORKSPACE, Revision
 from tools.review.stages import stale
 
 from .conftest import Project
+from .test_yaml import BOMB
 
 # What Python imports at its start if it is on the path: ends the process that would touch the network, or run anything
 # but git, and lists the files that it writes
@@ -36,7 +37,6 @@ sys.addaudithook(watch)
 import atexit
 atexit.register(lambda: print("WRITTEN:", *with_log, file=sys.stderr))
 """
-BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
 
 
 def review(project: Project, *arguments: str) -> str:

@@ -22,17 +22,13 @@ def architecture(**fit: object) -> Architecture:
     return Architecture.model_validate({"layers": LAYERS, "fit": {"epochs": 2, "batch_size": 4, **fit}})
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
+def test_it_covers_the_recipe_the_seed_the_data_and_the_kernels(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "dataset.json").write_text("{}")
-    np.save(tmp_path / "images.npy", np.zeros(3))
-    np.save(tmp_path / "labels.npy", np.zeros(3))
-    return tmp_path
+    for file in ("images.npy", "labels.npy"):
+        np.save(tmp_path / file, np.zeros(3))
 
-
-def test_it_covers_the_recipe_the_seed_the_data_and_the_kernels(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def of(name: str = "a", seed: int = 10, **fit: object) -> str:
-        return identities(name, architecture(**fit), "portable", data, [seed])[seed]
+        return identities(name, architecture(**fit), "portable", tmp_path, [seed])[seed]
 
     first = of()
     assert of() == first
@@ -41,9 +37,9 @@ def test_it_covers_the_recipe_the_seed_the_data_and_the_kernels(data: Path, monk
     differing.append(of())
     monkeypatch.undo()
     for file in ("images.npy", "labels.npy"):
-        np.save(data / file, np.ones(3))
+        np.save(tmp_path / file, np.ones(3))
         differing.append(of())
-    (data / "dataset.json").write_text('{"classes": 2}')
+    (tmp_path / "dataset.json").write_text('{"classes": 2}')
     differing.append(of())
     assert len({first, *differing}) == 1 + len(differing)
 

@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,19 +19,14 @@ from tools.reproduce.__main__ import NOT_REPRODUCED, check_environment, checked_
 
 from . import forked
 from .conftest import Project
-from .reviews import pages, review
+from .reviews import pages, printed_by, review
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of what DVC imports
 
 BOTH = ["mlp_256", "cnn"]
 
 
-def reproduce(project: Project, *arguments: str, status: int = 0) -> str:
-    """Runs the command; returns what it printed."""
-    done = project.run("python", "-m", "tools.reproduce", *arguments, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
+reproduce = partial(printed_by, "tools.reproduce")
 
 
 def of_each(printed: str) -> dict[str, str]:

@@ -63,11 +63,6 @@ def test_an_edit_reruns_what_it_affects_and_undoing_it_trains_nothing(project, c
     assert modified(project) in ([], ["dvc.lock"]), "undoing the edit left other results behind"
 
 
-def test_a_comment_makes_nothing_stale(project) -> None:
-    project.params.write_text(f"# a comment\n{project.params.read_text()}")
-    assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
-
-
 @pytest.fixture(scope="module")
 def edited(built_project, tmp_path_factory):
     """A copy of the built project, whose params.yaml is edited, and not run."""

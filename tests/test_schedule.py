@@ -2,7 +2,6 @@
 
 import io
 import sys
-from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -19,14 +18,6 @@ from tools.repro import __main__ as repro
 from tools.repro import progress
 from tools.repro.plan import Plan
 from tools.repro.schedule import Schedule, StartedStage
-
-
-@pytest.fixture
-def plan() -> Plan:
-    """Two architectures, the second the heavier; both prepared."""
-    upstream = {"prepare": set(), "train@a": {"prepare"}, "report@a": {"train@a"}}
-    upstream |= {"train@b": {"prepare"}, "report@b": {"train@b"}}
-    return Plan(upstream, set(upstream) - {"prepare"}, dict.fromkeys(upstream, 1) | {"train@b": 2})
 
 
 @pytest.mark.parametrize(
@@ -75,9 +66,11 @@ def test_what_a_stage_printed_is_shown_if_it_failed_or_all_is_asked_for(
     ],
 )
 def test_a_stage_waits_for_what_it_needs_and_for_room(
-    plan: Plan, jobs: int, on_cluster: int, trains: bool, first: list[str], then: list[str], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    jobs: int, on_cluster: int, trains: bool, first: list[str], then: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    """Of two architectures, the second is the heavier."""
+    upstream = {"prepare": set(), "train@a": {"prepare"}, "report@a": {"train@a"}}
+    upstream |= {"train@b": {"prepare"}, "report@b": {"train@b"}}
     ended: dict[str, int] = {}
     started: list[str] = []
 
@@ -86,8 +79,8 @@ def test_a_stage_waits_for_what_it_needs_and_for_room(
         return StartedStage(name, SimpleNamespace(poll=lambda: ended.get(name), returncode=0), tmp_path, tmp_path, slot)
 
     monkeypatch.setattr(Schedule, "_run", run)
-    commands = {name: "python -m stages.train x" for name in plan.upstream if name.startswith("train") and trains}
-    plan = replace(plan, commands=commands, outdated=set(plan.upstream))
+    commands = {name: "python -m stages.train x" for name in upstream if name.startswith("train") and trains}
+    plan = Plan(upstream, set(upstream), dict.fromkeys(upstream, 1) | {"train@b": 2}, commands=commands)
     counts = chain([1, 1], repeat(jobs))  # anew when the first stage has ended, as there may be other data
     with Schedule(plan, lambda: next(counts), tmp_path, on_cluster) as work:
         for _ in range(2):
@@ -105,7 +98,8 @@ def test_a_stage_waits_for_what_it_needs_and_for_room(
         while work.goes_on():
             work.step()
     assert not work.failed
-    assert started == ["prepare", "train@b", "train@a", "report@a", "report@b"], "the heavy and the needed first"
+    assert started[:3] == ["prepare", "train@b", "train@a"], "the heavy first"
+    assert trains or started[3:] == ["report@a", "report@b"]
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,6 @@ def edited(seeded, tmp_path_factory) -> Project:
     )
 
 
-@pytest.fixture
-def clone(edited, tmp_path) -> Project:
-    """A fresh clone: no cache, no remote, no data."""
-    return edited.git_clone(tmp_path / "clone")
-
-
 def test_each_seed_is_a_row_of_a_table_and_curves_have_the_band_of_the_seeds(edited) -> None:
     models = predictions(edited, "HEAD", "mlp_256")
     table = pd.read_csv(edited.path / "plots/tables/mlp_256/seeds.csv", index_col="seed")
@@ -55,7 +49,8 @@ def test_the_ensemble_of_the_recorded_models_averages_their_probabilities(edited
     assert list(models.models) == [Revision("edited", None, edited.path).digest(file) for file in files]
 
 
-def test_a_review_compares_recipes_and_says_what_it_can_tell(clone) -> None:
+def test_a_review_compares_recipes_and_says_what_it_can_tell_with_one_seed_too(edited, tmp_path) -> None:
+    clone = edited.git_clone(tmp_path / "clone")
     printed = review(clone, "HEAD~1", "HEAD")
     points, margin = re.search(r"mlp_256: \S+ % → \S+ %, (\S+) ± (\S+) points \(2 seeds\), .", printed).groups()
     base, head = (predictions(clone, side, "mlp_256").right for side in ("HEAD~1", "HEAD"))
@@ -66,8 +61,6 @@ def test_a_review_compares_recipes_and_says_what_it_can_tell(clone) -> None:
         assert f"{points} ± {margin}" in page
     assert re.search(r"wrong [0-2] → [0-2]", pages(clone)[1])
 
-
-def test_a_base_with_one_seed_is_compared_and_the_page_says_how(clone) -> None:
     printed = review(clone, "HEAD~2", "HEAD~1")
     assert re.search(r"cnn: \S+ % → \S+ %, \S+ ± \S+ points \(one seed → 2 seeds\), ", printed)
     for page in pages(clone):

@@ -10,7 +10,7 @@ from stages.support.errors import PipelineError
 from tools import trained
 
 from .conftest import Project
-from .workflows import GH, NUMBER, run_job, stand_in
+from .workflows import GH, run_job, serve, stand_in
 
 MAKE = """\
 #!/bin/sh
@@ -29,13 +29,8 @@ def edit(changed: Project, tmp_path: Path) -> Project:
     author.run("git", "switch", "-qc", "edit")
     author.run("git", "checkout", "-q", "results", "--", "params.yaml")
     author.commit("an edit")
-    author.run("git", "clone", "-q", "--bare", ".", str(tmp_path / "github.git"))
-    bare = Project(tmp_path / "github.git")
-    bare.run("git", "update-ref", f"refs/pull/{NUMBER}/head", "edit")
-    bare.run("git", "symbolic-ref", "HEAD", "refs/heads/main")
-    bare.run("git", "update-ref", "refs/heads/main", "edit~1")
+    bare = serve(author, "edit", "edit~1", tmp_path)
     bare.run("git", "branch", "-D", "results")
-    bare.run("git", "clone", "-q", ".", str(tmp_path / "runner"))
     return author
 
 

@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from .conftest import ROOT, Project
-from .workflows import FORGED, GH, NUMBER, run_job, stand_in
+from .workflows import FORGED, GH, NUMBER, run_job, serve, stand_in
 
 
 @pytest.fixture
@@ -24,11 +23,7 @@ def pull_request(built_project: Project, tmp_path: Path) -> tuple[Path, dict[str
     (author.path / "requirements.txt").write_text(FORGED)
     author.commit("code that must not run")
     head = author.run("git", "rev-parse", "HEAD").stdout.strip()
-    subprocess.run(["git", "clone", "-q", "--bare", str(author.path), str(tmp_path / "github.git")], check=True)
-    bare = Project(tmp_path / "github.git")
-    bare.run("git", "update-ref", f"refs/pull/{NUMBER}/head", head)
-    bare.run("git", "update-ref", bare.run("git", "symbolic-ref", "HEAD").stdout.strip(), base)
-    subprocess.run(["git", "clone", "-q", str(bare.path), str(tmp_path / "runner")], check=True)
+    serve(author, head, base, tmp_path)
     shutil.copy(ROOT / "requirements.txt", tmp_path / "runner")
     values = {
         "github.event.number": str(NUMBER),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages.support.yaml import read_yaml
 
-from .conftest import ROOT
+from .conftest import ROOT, Project
 
 WORKFLOWS = {path.stem: read_yaml(path) for path in (ROOT / ".github/workflows").glob("*.yml")}
 RUN = (".dvc", ".dvcignore", "dvc.yaml", "stages", "tools")  # what a run has of a project's code
@@ -62,6 +62,17 @@ def run_job(workflow: str, name: str, folder: Path, values: dict[str, str], **en
             values |= {f"steps.{step['id']}.outputs.{key}": value for key, value in pairs.items()}
             statuses.append(done.returncode)
     return statuses
+
+
+def serve(author: Project, head: str, base: str, folder: Path) -> Project:
+    """Makes GitHub's bare repository, with a pull request for `main` at `base`, and the runner's checkout of that."""
+    author.run("git", "clone", "-q", "--bare", ".", str(folder / "github.git"))
+    bare = Project(folder / "github.git")
+    bare.run("git", "update-ref", f"refs/pull/{NUMBER}/head", head)
+    bare.run("git", "update-ref", "refs/heads/main", base)
+    bare.run("git", "symbolic-ref", "HEAD", "refs/heads/main")
+    bare.run("git", "clone", "-q", ".", str(folder / "runner"))
+    return bare
 
 
 def stand_in(name: str, script: str, folder: Path) -> None:
