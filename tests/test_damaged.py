@@ -120,11 +120,9 @@ DAMAGED = [
     ("evaluate", HISTORY, lambda path: path.write_text(re.sub(r"[\d.]+$", "inf", path.read_text(), flags=re.M))),
     ("report", PREDICTIONS, Path.unlink),
     ("report", PREDICTIONS, cut),
-    ("report", PREDICTIONS, json_with(prediction=[[11] * 100])),
     ("report", PREDICTIONS, json_with(label=[1] * 100)),
     ("report", PREDICTIONS, json_with(seeds=[11])),
     ("report", PREDICTIONS, json_with(probability=[["x"] * 100])),
-    ("report", PREDICTIONS, json_with(history=[[10, 1, "validation", "loss", 1.0]])),
 ]
 
 

@@ -34,7 +34,6 @@ BLOCK = re.compile(r"^```ya?ml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCE = re.compile(r" *- dataset:")
 CONSOLE, PYTHON = (re.compile(rf"^```{kind}\n(.*?)^```", re.DOTALL | re.MULTILINE) for kind in ("console", "python"))
-SPACES = sorted((ROOT / "docs/sweeps").glob("*.yaml"))
 # Console blocks that no test here runs, by their page and section, and why
 NOT_RUN = {
     "README.md: Change a parameter": "trains on MNIST; the form is tested in tests/test_repro.py",
@@ -51,15 +50,13 @@ NOT_RUN = {
 }
 
 
-def printed() -> dict[str, str]:
-    """The text of each block of an architecture, by the page and its name."""
-    texts = [(page, text) for page in PAGES for text in BLOCK.findall(page.read_text()) if "layers:" in text]
-    return {f"{page.relative_to(ROOT)}: {name_of(text)}": text for page, text in texts}
-
-
 def name_of(text: str) -> str:
     (name,) = parse_yaml(text.encode(), "a block")
     return name
+
+
+BLOCKS = [(page, text) for page in PAGES for text in BLOCK.findall(page.read_text()) if "layers:" in text]
+PRINTED = {f"{page.relative_to(ROOT)}: {name_of(text)}": text for page, text in BLOCKS}
 
 
 def consoles() -> dict[str, str]:
@@ -74,7 +71,7 @@ def consoles() -> dict[str, str]:
     return texts
 
 
-PRINTED, CONSOLES = printed(), consoles()
+CONSOLES = consoles()
 
 
 def with_architecture(block: str, folder: Path) -> Params:
@@ -122,7 +119,7 @@ def test_an_architecture_in_docs_runs_as_printed(where: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("end", [0, -1])
-@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_search_space_in_docs_runs(path: Path, end: int, tmp_path: Path) -> None:
     space = Space.read(path)
     space.check(parse_yaml(TUTORIALS.read_bytes(), ""))
