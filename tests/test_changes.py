@@ -88,15 +88,11 @@ def test_p_has_two_digits_and_has_to_be_below_one_minus_the_confidence() -> None
     assert change([wrong(3), wrong(2)], [wrong(3), wrong(3)], 0.04).verdict(0.95) == WORSE
 
 
-def test_points_have_a_margin_only_if_recipes_differ() -> None:
+def test_formats_of_points_shares_and_intervals() -> None:
     one_image = [of_models(np.zeros(1, int), np.array([[side], [side]]), np.ones(1)) for side in (0, 1)]
     of_one_image = Comparison("net", *one_image, difference=difference(one_image[0].right, one_image[1].right))
-    same_points = change(wrong(2), [2, *wrong(2)[1:]])
-    items = [change(wrong(3), wrong(2)), same_points, change(ONE, ONE), of_one_image]
-    assert [item.shown_points(0.95) for item in items] == ["+1.00", "0", "0", "-100.00"]
-
-
-def test_formats_of_shares_and_intervals() -> None:
+    items = [change(wrong(3), wrong(2)), change(wrong(2), [2, *wrong(2)[1:]]), change(ONE, ONE), of_one_image]
+    assert [item.shown_points(0.95) for item in items] == ["+1.00", "0", "0", "-100.00"], "no margins"
     assert (percent(0.98765), percent(float("nan"))) == ("98.77 %", "–")
     one = of_models(np.zeros(1, int), np.array([[0], [1]]), np.ones(1))
     assert interval(one, 0.95) == "no interval"

@@ -82,14 +82,11 @@ def test_one_seed_on_each_side_is_mcnemars_test_with_the_variance_over_images() 
     assert Difference(0.1, 0.5, 2, 0.9).margin(0.95) == pytest.approx(0.5 * 4.302653)
 
 
-def test_without_any_spread_a_difference_is_certain_and_none_is_not() -> None:
+def test_without_any_spread_a_difference_is_certain_and_one_image_gives_no_variance() -> None:
     all_right, all_wrong = models("111", "111"), models("000", "000")
     assert difference(all_right, all_right).p == 1
     compared = difference(all_right, all_wrong)
     assert (compared.estimate, compared.error, compared.p, compared.freedom) == (-1, 0, 0, inf)
-
-
-def test_one_image_gives_no_variance_and_no_interval() -> None:
     compared = difference(models("1", "1"), models("0"))
     assert (compared.estimate, compared.p) == (-1, 1)
     assert isnan(compared.error)

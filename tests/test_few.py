@@ -88,14 +88,11 @@ def test_report_and_overview_write_no_nan(case: str) -> None:
     assert is_clean(results_table(page.tables[results.COMPARISON]))
 
 
-def test_the_page_escapes_the_name_of_the_data_set() -> None:
-    page = overview(replace(net("no errors"), dataset="<script>")).page("")
+def test_a_class_without_test_images_has_no_recall_and_the_name_of_the_data_set_is_escaped() -> None:
+    page = overview(replace(net("an empty class"), dataset="<script>")).page("")
     assert "<h1>&lt;script&gt;: 1 architecture compared</h1>" in page
     assert "<script>" not in page.partition("</main>")[0]
-
-
-def test_a_class_without_test_images_has_no_recall() -> None:
-    text = text_of(overview(net("an empty class")).page(""))
+    text = text_of(page)
     assert "class images errors recall precision 0 4 1 75.0% 75.0% 1 2 1 50.0% 50.0% 2 0 0 – –" in text
     for name, row in ("classes", "2,0,0,,"), ("confusion_normalised", "2,,,"):
         assert Path(f"plots/tables/net/{name}.csv").read_text().splitlines()[-1] == row

@@ -116,11 +116,8 @@ def test_the_first_mistake_is_shown_and_the_others_are_counted() -> None:
         parse_params(text.encode(), "a.yaml")
     line = "a.yaml: evaluate.decimals: expected a value greater than or equal to 1, found 0 (and 3 more)"
     assert str(caught.value) == line
-
-
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"params.yaml: cannot read: No such file"):
-        load_params(tmp_path / "params.yaml")
+    with pytest.raises(PipelineError, match=r"^no/params.yaml: cannot read: No such file"):
+        load_params(Path("no/params.yaml"))
 
 
 ABSURD = {  # layers, by their place in that of the key

@@ -26,11 +26,6 @@ def train_longer(params: dict) -> None:
     params["architectures"]["mlp_256"]["fit"].update(epochs=3)
 
 
-def more_filters(params: dict) -> None:
-    """Changes the first layer of cnn, whose block follows that of mlp_256."""
-    params["architectures"]["cnn"]["layers"][0]["Conv2D"].update(filters=3)
-
-
 @dataclass
 class Team:
     """Two clones with one DVC cache: Ann's, on her branch `ann`, and Bob's, on `bob`."""
@@ -77,6 +72,9 @@ class Team:
 @pytest.fixture
 def team(built_project: Project, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
     """Ann has changed mlp_256, Bob cnn; run and committed."""
+
+    def more_filters(params: dict) -> None:
+        params["architectures"]["cnn"]["layers"][0]["Conv2D"].update(filters=3)
 
     def make(folder: Path) -> None:
         Team.of(built_project, folder / "team").work(train_longer, more_filters, draw=True)
