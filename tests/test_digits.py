@@ -71,12 +71,10 @@ def test_common_counts_the_models_that_are_wrong() -> None:
     assert lookups.titles(common, ["many", "one"]) == ["0: l=5\np=8,8", "3: l=7\np=1,7"]
 
 
-NAMES = ["cat", "7", *"abc", "a very long name of a dog", "six", "a(2/3)"]
-
-
 def test_a_class_is_chosen_by_its_name_or_its_number() -> None:
+    names = ["cat", "7", *"abc", "a very long name of a dog", "six", "a(2/3)"]
     for text, number in (None, None), ("cat", 0), ("0", 0), ("7", 1), ("5", 5), ("a very long name of a dog", 5):
-        assert lookups.class_number("--label", text, NAMES) == number
+        assert lookups.class_number("--label", text, names) == number
     assert lookups.class_number("--label", "7", range(10)) == 7
 
 

@@ -181,22 +181,19 @@ def test_a_normalization_is_keras_own(name: str, ours: Callable, arguments: dict
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "orthogonal"),  # weights: their names differ between kinds of layers
+    ("name", "arguments", "kernel", "orthogonal"),  # weights: their names differ between kinds of layers
     [
-        ("Conv2D", {"filters": 4, "kernel_size": 3, "kernel_initializer": "orthogonal"}, [True, False]),
-        ("Conv2D", {"filters": 90, "kernel_size": 3, "kernel_initializer": "orthogonal"}, [True, False]),
-        ("LSTM", {"units": 4}, [False, True, False]),
-        (
-            "SeparableConv2D",
-            {"filters": 9, "kernel_size": 3, "pointwise_initializer": "orthogonal"},
-            [False, True, False],
-        ),
-        ("DepthwiseConv2D", {"kernel_size": 3, "depthwise_initializer": "orthogonal"}, [True, False]),
+        ("Conv2D", {"filters": 4, "kernel_size": 3}, "kernel", [True, False]),
+        ("Conv2D", {"filters": 90, "kernel_size": 3}, "kernel", [True, False]),
+        ("LSTM", {"units": 4}, "", [False, True, False]),
+        ("SeparableConv2D", {"filters": 9, "kernel_size": 3}, "pointwise", [False, True, False]),
+        ("DepthwiseConv2D", {"kernel_size": 3}, "depthwise", [True, False]),
     ],
 )
-def test_weights_of_every_kind_of_layer_may_be_orthogonal(name: str, arguments: dict, orthogonal: list[bool]) -> None:
+def test_weights_of_every_kind_of_layer_may_be_orthogonal(name, arguments, kernel: str, orthogonal: list[bool]) -> None:
     keras = import_keras()
-    layer = getattr(keras.layers, name)(**arguments)
+    given = {f"{kernel}_initializer": keras.initializers.Orthogonal(gain=2, seed=1)} if kernel else {}
+    layer = getattr(keras.layers, name)(**arguments, **given)
     model = keras.Sequential([keras.Input((8, 8) if name == "LSTM" else (8, 8, 9)), layer])
     theirs = model.get_weights()
     for weight in model.weights:
@@ -207,12 +204,5 @@ def test_weights_of_every_kind_of_layer_may_be_orthogonal(name: str, arguments: 
     weights = ours[orthogonal.index(True)]
     matrix = weights.reshape(-1, weights.shape[-1])
     small = matrix if matrix.shape[0] < matrix.shape[1] else matrix.T
-    np.testing.assert_allclose(small @ small.T, np.eye(len(small)), atol=1e-5)
-
-
-def test_the_gain_of_orthogonal_weights_scales_them() -> None:
-    keras = import_keras()
-    layer = keras.layers.Dense(4, kernel_initializer=keras.initializers.Orthogonal(gain=2, seed=1))
-    initialize_orthogonal(keras.Sequential([keras.Input((9,)), layer]))
-    weights = layer.kernel.numpy()
-    np.testing.assert_allclose(weights.T @ weights, 4 * np.eye(4), atol=1e-5)
+    gain = 1 if name == "LSTM" else 2
+    np.testing.assert_allclose(small @ small.T, gain**2 * np.eye(len(small)), atol=1e-5)

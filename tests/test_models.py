@@ -151,7 +151,7 @@ def test_a_schedule_is_in_steps_or_epochs_and_decays_over_the_training(schedule:
 
 @pytest.mark.parametrize(
     ("count", "split", "warmup", "steps"),
-    [(60_000, 0.5, 0, 900), (402, 0.25, 0, 12), (200, 0, 0, 6), (200, 0, 5, 1), (200, 0, 50, 1), (101, 0.01, 0, 3)],
+    [(60_000, 0.5, 0, 900), (401, 0.25, 0, 9), (201, 0, 0, 9), (200, 0, 5, 1), (200, 0, 50, 1), (101, 0.01, 0, 3)],
 )
 def test_a_schedule_counts_the_steps_of_the_images_that_are_not_held_out(count, split, warmup: int, steps: int) -> None:
     rate = {"CosineDecay": {"initial_learning_rate": 1.0, "warmup_steps": warmup}}

@@ -189,15 +189,12 @@ def check_one_line(project: Project, error: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_home_that_is_no_folder_is_one_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_project_and_a_home_that_is_no_folder_are_one_line(project: Project, monkeypatch) -> None:
+    with Repo(project.path) as repo, repo.lock:
+        check_one_line(project, "Unable to acquire lock. Most likely another DVC process is running")
     monkeypatch.setenv("HOME", "/dev/null")
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     check_one_line(project, "/dev/null/.config/dvc/config: DVC cannot read it: Not a directory; see that HOME")
-
-
-def test_a_busy_project_is_one_line(project: Project) -> None:
-    with Repo(project.path) as repo, repo.lock:
-        check_one_line(project, "Unable to acquire lock. Most likely another DVC process is running")
 
 
 def test_ctrl_c_leaves_what_dvc_repro_completes(project: Project, built_project: Project) -> None:

@@ -105,27 +105,21 @@ def test_a_fork_gets_a_patch_for_git_am(hand_back, edit, github, tmp_path) -> No
     assert not edit.run("git", "diff", "edit", "results").stdout
 
 
-@pytest.mark.usefixtures("patch")
-def test_a_newer_push_is_not_overwritten(hand_back, github, capfd) -> None:
+def test_a_newer_push_is_not_overwritten_and_a_branch_that_is_gone_stays_away(hand_back, patch, github, capfd) -> None:
     newer = github.run("git", "commit-tree", "edit^{tree}", "-p", "edit", "-m", "newer").stdout.strip()
+    head, results = revision(github, "edit"), patch.read_text()
+    patch.write_text("")
+    assert hand_back() == ([0], {"head": head, "note": f"Nothing to train: dvc.lock has the results of {head}."})
+    assert revision(github, "edit") == head
+
+    patch.write_text(results)
     github.run("git", "update-ref", "refs/heads/edit", newer)
     assert hand_back() == ([1], {})
     assert "the branch was pushed to while this trained; set the label again" in capfd.readouterr().out
     assert revision(github, "edit") == newer
-
-
-@pytest.mark.usefixtures("patch")
-def test_a_branch_that_is_gone_does_not_come_back(hand_back, github) -> None:
     github.run("git", "branch", "-D", "edit")
     assert hand_back() == ([1], {})
     assert github.run("git", "branch", "--list", "edit").stdout == ""
-
-
-def test_nothing_to_train_is_said(patch, hand_back, edit, github) -> None:
-    patch.write_text("")
-    head = revision(edit, "edit")
-    assert hand_back() == ([0], {"head": head, "note": f"Nothing to train: dvc.lock has the results of {head}."})
-    assert revision(github, "edit") == head
 
 
 LINK, PROGRAM = lambda path: path.symlink_to("/etc/passwd"), lambda path: path.touch(mode=0o755)
