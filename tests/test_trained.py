@@ -166,8 +166,8 @@ HOSTILE = {
 
 
 DAMAGED = {
-    "no patch\n": "git apply: ",
-    "--- a/metrics/x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n": "git apply: ",
+    "no patch\n": "git apply --cached ",
+    "--- a/metrics/x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n": "git apply --cached ",
     "x" * 50_000_001: "results.patch: expected at most 50 MB, found 50.0 MB",
 }
 
