@@ -1,23 +1,25 @@
 """Runs `dvc` and `python -m` in forks of a process that has imported their libraries, so that tests need not wait.
 
 An import of TensorFlow takes four seconds, of DVC one. What runs is the same: DVC's own command, and the project's own
-modules, read anew in each fork. What they start by `python -m` is forked too: DVC's stages, for which
-`dvc.stage.run._run` is replaced, and what the project starts, as `make repro` does DVC. Tests of processes, and those
-with `Project.ordinary`, run the real ones.
+modules, read anew in each fork. What they start is forked too, such as stages, as `subprocess.Popen` is replaced.
+Tests of processes, and those with `Project.ordinary`, run the real ones.
 """
 
 import contextlib
+import functools
+import gc
 import multiprocessing
 import os
 import pty
 import runpy
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
@@ -111,7 +113,6 @@ def _start(
 
 def _enter(files: list[int], command: list[str], folder: str, environment: dict[str, str], own_session: bool) -> None:
     """Runs in a fork of the server."""
-    import dvc.stage.run
     from tqdm import tqdm
 
     for descriptor, file in enumerate(files):
@@ -122,38 +123,31 @@ def _enter(files: list[int], command: list[str], folder: str, environment: dict[
         os.setsid()
     os.chdir(folder)
     tqdm.monitor_interval = 0  # else it starts a thread, beside which a process cannot be forked safely
-    dvc.stage.run._run = _run_stage
     subprocess.Popen = Popen
     _become(command, environment)
 
 
 class Popen(subprocess.Popen):
-    """Replaces `subprocess.Popen`, which runs `python -m` in a new interpreter."""
+    """Goes on in a fork if the command is `dvc` or `python -m` of this Python, also in a shell; else starts it."""
 
-    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, *options: Any) -> None:
-        if isinstance(args, str | bytes | Path) or list(args[:2]) != [sys.executable, "-m"]:
-            return super()._execute_child(args, executable, preexec_fn, *options)
-        _, _, cwd, env, _, _, _, *pipes = options[:13]
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.pid = os.fork()
-        if not self.pid:
-            if (process_group := options[-1]) >= 0:
-                os.setpgid(0, process_group)
-            for descriptor, source in enumerate((pipes[0], pipes[3], pipes[5])):
-                if source >= 0:
-                    os.dup2(source, descriptor)
-            _let_go()
-            if preexec_fn:
-                preexec_fn()
-            os.chdir(cwd or ".")
-            _become(["python", *args[1:]], env or os.environ)
-        self._child_created = True
-        return self._close_pipe_fds(*pipes)
+    def __init__(self, args: Any, *positional: Any, **options: Any) -> None:
+        environment = dict(os.environ if options.get("env") is None else options["env"])
+        line = [args] if isinstance(args, str | Path) else list(map(str, args))
+        if Path(line[0]).name in ("sh", "bash") and line[-2:-1] == ["-c"]:
+            line = shlex.split(line[-1])
+        python = shutil.which(line[0], path=environment.get("PATH")) or ""
+        is_known = line[0] == "dvc" or (line[1:2] == ["-m"] and line[2].partition(".")[0] in (*OWN, "dvc"))
+        if is_known and Path(python).parent == Path(sys.executable).parent:
+            options["preexec_fn"] = functools.partial(_go_on, line, environment, options.get("preexec_fn"))
+        super().__init__(args, *positional, **options)
 
 
-def _let_go() -> None:
-    """Lets go of what a new process would not have: the handlers of signals, and open files, such as locks."""
+def _go_on(command: list[str], environment: dict[str, str], prepare: Callable[[], object] | None) -> None:
+    """Runs a command in this fork, without what a new program would not have: handlers of signals, and open files."""
+    if prepare:
+        prepare()
+    gc.enable()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
@@ -162,11 +156,11 @@ def _let_go() -> None:
         if int(path.name) > 2:
             with contextlib.suppress(OSError):  # that of the list of files
                 os.dup2(nothing, int(path.name), inheritable=False)
+    _become(command, environment)
 
 
 def _become(command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Runs a module as `python -m` does, and ends this process."""
-    environment = dict(environment)
     os.environ.clear()
     os.environ.update(environment)
     for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
@@ -188,20 +182,3 @@ def _become(command: Sequence[str], environment: Mapping[str, str]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
-
-
-def _run_stage(_: str, cmd: str, **options: object) -> None:
-    """Replaces `dvc.stage.run._run`."""
-    from dvc.stage.exceptions import StageCmdFailedError
-
-    line = shlex.split(cmd)
-    if line[:2] != ["python", "-m"]:
-        status = subprocess.run(["sh", "-c", cmd], cwd=options["cwd"], env=options["env"], check=False).returncode
-    else:
-        sys.stdout.flush()
-        if not (child := os.fork()):
-            os.chdir(options["cwd"])
-            _become(line, options["env"])
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status:
-        raise StageCmdFailedError(cmd, status)

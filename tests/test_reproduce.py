@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +16,6 @@ from tools.common.surroundings import Run
 from tools.repro.plan import Plan
 from tools.reproduce.__main__ import NOT_REPRODUCED, check_environment, checked_out, main, select
 
-from . import forked
 from .conftest import Project
 from .reviews import pages, printed_by, review
 
@@ -34,26 +32,10 @@ def of_each(printed: str) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in printed.splitlines() if "reproduced" in line)
 
 
-def rerun(commit: Project, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    """Runs the command, and what it starts in forks, by dvc repro; test_workflow.py runs it with the real processes."""
-
-    def execute(run: Run, command: Sequence[str]) -> None:
-        words = ["dvc", "repro", *command[3:]] if command[0] == "python" else command
-        where = SimpleNamespace(path=run.project, environment=run.environment)
-        done = forked.run(where, *words)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    monkeypatch.setattr(Run, "execute", execute)
-    monkeypatch.setattr(sys, "argv", ["reproduce", *arguments])
-    monkeypatch.chdir(commit.path)
-    main()
-
-
-def test_an_honest_commit_is_reproduced_by_a_stranger(reviewer: Project, monkeypatch, capsys) -> None:
+def test_an_honest_commit_is_reproduced_by_a_stranger(reviewer: Project) -> None:
     before = reviewer.run("git", "status", "--porcelain", "--ignored").stdout
-    rerun(reviewer, monkeypatch, "--base", "HEAD~1")
     names = ["data set", "mlp_256", "softmax"]
-    assert of_each(capsys.readouterr().out) == dict.fromkeys(names, "reproduced byte for byte")
+    assert of_each(reproduce(reviewer, "--base", "HEAD~1")) == dict.fromkeys(names, "reproduced byte for byte")
     assert reviewer.run("git", "status", "--porcelain", "--ignored").stdout == f"{before}!! review/\n"
 
     assert review(reviewer, "HEAD~1", "HEAD").count(", reproduced\n") == 2
@@ -63,7 +45,7 @@ def test_an_honest_commit_is_reproduced_by_a_stranger(reviewer: Project, monkeyp
     assert "reproduced" not in review(reviewer, "HEAD~1", "HEAD~1"), "it is another commit that was run again"
 
 
-def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(project, monkeypatch, capsys) -> None:
+def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(project: Project) -> None:
     module = project.path / "stages/models/training.py"
     honest = module.read_text()
     module.write_text(honest.replace("images[:train], labels[:train]", "images, labels", 1))  # and the held-out ones
@@ -75,9 +57,7 @@ def test_a_number_edited_by_hand_and_a_model_trained_with_other_code_show(projec
     assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
     project.edit_json("metrics/cnn.json", lambda metrics: metrics.update(accuracy=0.999))
     project.commit("a better number, beside an honest dvc.lock")
-    with pytest.raises(SystemExit, match=str(NOT_REPRODUCED)):
-        rerun(project, monkeypatch, "--base", "HEAD~2")
-    differs = of_each(capsys.readouterr().out)
+    differs = of_each(reproduce(project, "--base", "HEAD~2", status=NOT_REPRODUCED))
     edited = "NOT reproduced: differs in metrics/cnn.json; predictions: same bytes; accuracy: recorded 0.999, "
     assert differs["cnn"].startswith(edited)
     assert differs["mlp_256"].startswith("NOT reproduced: differs in ")

@@ -139,8 +139,8 @@ HOSTILE = {
     "no text": ("plots/x.csv", "a\0b", "expected text, found other bytes"),
 }
 DAMAGED = {
-    "no patch\n": "git apply: ",
-    "--- a/metrics/x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n": "git apply: ",
+    "no patch\n": "git apply --cached ",
+    "--- a/metrics/x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n": "git apply --cached ",
     "x" * 50_000_001: "results.patch: expected at most 50 MB, found 50.0 MB",
 }
 

@@ -7,12 +7,12 @@ Python's standard library and git, as the job that runs it can write to the repo
 import argparse
 import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.support.errors import PipelineError, command, one_line
+from stages.support.errors import PipelineError, command
+from tools.common.git import git
 
 MB = 1_000_000
 MAX_FILE = 5 * MB  # bytes of one file; those of MNIST have up to 0.35 MB
@@ -22,15 +22,6 @@ RESULTS = rf"dvc\.lock|data/raw/{NAME}\.json|metrics/({NAME}/)*{NAME}\.(json|md)
 DELETED, PLAIN_FILE = "000000", "100644"
 PNG = b"\x89PNG\r\n\x1a\n"
 AUTHOR = {"NAME": "github-actions[bot]", "EMAIL": "41898282+github-actions[bot]@users.noreply.github.com"}
-
-
-def git(*arguments: str, **environment: str) -> bytes:
-    """Returns what a git command prints; raises `PipelineError` with git's own message."""
-    command = ["git", *arguments]
-    done = subprocess.run(command, capture_output=True, check=False, env=os.environ | environment)
-    if done.returncode:
-        raise PipelineError(f"git {arguments[0]}: {one_line(done.stderr.decode(errors='replace'))}")
-    return done.stdout
 
 
 def make_commit(patch: Path, parent: str) -> str:
