@@ -84,9 +84,10 @@ def test_the_figures_are_those_of_the_models(models: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == "cnn: test accuracy 0.5000 on digits, 2 seeds\n"
 
 
+HEADER, NUMBERS = "epoch,split,metric,value\n", "expected finite numbers, found others or none"
 BAD = {  # the file that is named: what it holds, and the message
-    "models/10.csv": ("epoch,split,metric,value\n1,train,loss,inf\n", "expected finite numbers, found others or none"),
-    "models/11.csv": ("epoch,split,metric,value\n", "expected finite numbers, found others or none"),
+    "models/10.csv": (f"{HEADER}1,train,loss,1\n2,train,loss,inf\n", NUMBERS),
+    "models/11.csv": (HEADER, NUMBERS),
     "models/11.keras": ("", "expected finite probabilities, found others"),
 }
 

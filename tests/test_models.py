@@ -12,9 +12,9 @@ import pytest
 
 from stages.common.prepared import Dataset
 from stages.models import building, portable
-from stages.models.building import build_model, load_model, train_count
+from stages.models.building import build_model, load_model
 from stages.models.models import import_keras, model_summary, save_model
-from stages.support.architecture import Architecture, Fit
+from stages.support.architecture import Architecture
 from stages.support.errors import PipelineError
 from stages.support.params import load_params
 
@@ -160,10 +160,6 @@ def test_a_schedule_counts_the_steps_of_the_images_that_are_not_held_out(
     dataset = Dataset("few", 10, (28, 28, 1), count=count)
     one = architecture("Flatten", fit=FIT | {"validation_split": split}, optimizer={"SGD": {"learning_rate": rate}})
     assert build_model("one", one, dataset).optimizer._learning_rate.get_config()["decay_steps"] == steps
-
-
-def test_the_first_images_are_trained_on() -> None:
-    assert train_count(10, Fit(epochs=1, batch_size=1, validation_split=0.25)) == 7
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -126,8 +126,6 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 
 ABSURD = {  # layers, by their place in that of the key
     "Conv2D": {"filters": 2, "kernel_size": 10**12},
-    "EinsumDense": {"equation": "abcd,de->abce", "output_shape": [28, 28, 10**10]},
-    "UpSampling2D": {"size": 100_000},
     "Add.branches[0][1].RepeatVector": {"branches": [["Flatten", {"RepeatVector": {"n": 10**9}}], []]},
     "Concatenate.branches[0][0].Conv2D": {"branches": [[{"Conv2D": {"filters": 10**100, "kernel_size": 1}}], []]},
 }
