@@ -33,6 +33,7 @@ MISTAKES = [
     ("epochs: 10", "epochs: -3", f"{MLP}.fit.epochs: expected a value greater than 0, found -3"),
     ("epochs: 10, ", "", f"{MLP}.fit.epochs: required key is missing"),
     ("- Flatten", "- Flaten", f"{MLP}.layers[0]: unknown name 'Flaten'; did you mean 'Flatten'?"),
+    ("- Flatten", "- Zzz", f"{MLP}.layers[0]: unknown name 'Zzz'; the closest are Resizing, RandomZoom, Solarization"),
     (HIDDEN, "- Dense", f"{MLP}.layers[1].Dense.units: required key is missing; expected an integer or 'classes'"),
     ("units: 256", "units: many", f"{MLP}.layers[1].Dense.units: expected an integer or 'classes', found \"many\""),
     ("activation: relu", "activation: rell", f"{MLP}.layers[1].Dense.activation: unknown name 'rell'; did you mean"),
@@ -80,13 +81,17 @@ MISTAKES = [
     (SEEDS, "seed: 10", "train.seed: unknown key; did you mean 'seeds'?"),
     (SEEDS, "seeds: []", "train.seeds: expected at least 1 item, found []"),
     (SEEDS, "seeds: [10, 11, 10]", "train.seeds[2]: expected each value once, found 10 again"),
-    ("kernels: portable", "kernels: fast", "train.kernels: found \"fast\"; expected one of native, portable"),
+    *(
+        ("kernels: portable", f"kernels: {text}", f"train.kernels: found {shown}; expected one of native, portable")
+        for text, shown in {"fast": '"fast"', 58 * "x": f'"{58 * "x"}"', 59 * "x": f'"{56 * "x"}...'}.items()
+    ),
     ("units: 256", "units: 1000000000",
      f"{MLP}.layers[1].Dense: expected a training that needs at most 64 GiB of memory, found one of about 5,919 GiB"),
     ("batch_size: 200", "batch_size: 100000000",
      f"{MLP}.fit.batch_size: expected a training that needs at most 64 GiB of memory, found one of about 391 GiB"),
     (SEEDS, f"seeds: {list(range(3000))}", "architectures: expected at most 10,000 models, found 18,000"),
     (TRAIN, "", "train: required key is missing"),
+    (TRAIN, "train: 5\n", "train: expected a mapping of keys to values, found 5"),
     ('sha256: "9', 'sha256: "x', "data.sources[0].sha256: expected text to match pattern"),
     (SEEDS, f"{SEEDS}\n  {SEEDS}", "not valid YAML: line 28, column 3: duplicate key 'seeds'"),
 ]  # fmt: skip
@@ -119,9 +124,11 @@ def test_the_first_mistake_is_shown_and_the_others_are_counted() -> None:
     assert str(caught.value) == line
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_and_an_empty_one_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"params.yaml: cannot read: No such file"):
         load_params(tmp_path / "params.yaml")
+    with pytest.raises(PipelineError, match=r"^a.yaml: the file: expected a mapping of keys to values, found null$"):
+        parse_params(b"", "a.yaml")
 
 
 ABSURD = {  # layers, by their place in that of the key
