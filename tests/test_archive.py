@@ -82,7 +82,7 @@ BAD = {  # the arrays that differ, or the content, and the message
         "y_test: expected labels 0…k-1 with k at most 256, found -1…-1",
     ),
     "large labels": ({"y_train": labels(0, 256)}, "y_train: expected labels 0…k-1 with k at most 256, found 0…256"),
-    "a class without images": ({"y_test": labels(11, count=100)}, f"{NO_CLASS}10"),
+    "a class without images": ({"y_test": labels(11, 0, count=100)}, f"{NO_CLASS}10"),
     "one class": ({"y_train": labels(0), "y_test": labels(0, count=100)}, f"{NO_CLASS}1"),
     "wide images": (
         {"x_train": images(300, 1, 1001)},
