@@ -31,9 +31,11 @@ TRAIN = re.search(r"^train:\n(?:  .*\n)+", PARAMS, re.MULTILINE)[0]
 MISTAKES = [
     ("epochs: 10", "epoch: 10", f"{MLP}.fit.epoch: unknown key; did you mean 'epochs'?"),
     ("epochs: 10", "epochs: -3", f"{MLP}.fit.epochs: expected a value greater than 0, found -3"),
+    ("epochs: 10", "epochs: '10'", f"{MLP}.fit.epochs: expected a valid integer, found \"10\""),
+    ("pixel_max: 255", "pixel_max: .inf", "preprocess.pixel_max: expected a finite number, found Infinity"),
     ("epochs: 10, ", "", f"{MLP}.fit.epochs: required key is missing"),
     ("- Flatten", "- Flaten", f"{MLP}.layers[0]: unknown name 'Flaten'; did you mean 'Flatten'?"),
-    ("- Flatten", "- Zzz", f"{MLP}.layers[0]: unknown name 'Zzz'; the closest are Resizing, RandomZoom, Solarization"),
+    ("- Flatten", "- Zz", f"{MLP}.layers[0]: unknown name 'Zz'; the closest are Resizing, RandomZoom, Solarization\n"),
     (HIDDEN, "- Dense", f"{MLP}.layers[1].Dense.units: required key is missing; expected an integer or 'classes'"),
     ("units: 256", "units: many", f"{MLP}.layers[1].Dense.units: expected an integer or 'classes', found \"many\""),
     ("activation: relu", "activation: rell", f"{MLP}.layers[1].Dense.activation: unknown name 'rell'; did you mean"),
@@ -106,7 +108,7 @@ def test_a_mistake_is_one_line_that_names_the_key(tmp_path: Path, old: str, new:
     path.write_text(PARAMS[:start] + PARAMS[start:].replace(old, new, 1))
     with pytest.raises(PipelineError) as caught:
         load_params(path)
-    assert str(caught.value).startswith(f"{path}: {line}")
+    assert f"{caught.value}\n".startswith(f"{path}: {line}")
     assert "\n" not in str(caught.value)
 
 
