@@ -26,7 +26,6 @@ from .reviews import of_models
 
 NAMES = ["Ba$$in digits", r"$x^2_{1}$ and \alpha, 50 %", r"$\frac{$ {_^ %", "🙂🎉 digits", "أرقام عربية", "手写数字"]
 NAMES += ["one\ntwo\r\n\tthree\x85\u2028", "</title><b>&amp;", "\u202edigits"]
-LONG = ["a name of three hundred letters " * 10, "W" * 300, "手写数字" * 75]
 
 
 def heading_of(figure: Figure) -> Text:
@@ -103,10 +102,26 @@ def test_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
     assert (title.get_text(), title.get_parse_math()) == (path, False)
 
 
+def test_a_heading_that_is_too_wide_is_cut_in_the_middle() -> None:
+    for figure in figures("W" * 300):
+        whole = heading_of(figure).get_text()
+        png(figure)
+        heading = heading_of(figure)
+        start, end = heading.get_text().split("…")
+        assert (whole[: len(start)], whole[-len(end) :]) == (start, end)
+        assert abs(len(end) - len(start)) <= 1
+        extent = heading.get_window_extent()
+        assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
+        assert extent.width > 0.5 * figure.bbox.width
+
+
 def test_a_sheet_has_five_images_in_a_row_each_below_its_title() -> None:
     images = np.zeros((7, 20, 10), np.uint8)
     images[:, 3, 4] = range(50, 57)
-    axis = image_sheet(images, list("abcdefg"), "heading").axes[0]
+    figure = image_sheet(images, list("abcdefg"), "heading")
+    (axis,) = figure.axes
+    assert figure.get_size_inches().tolist() == [7.5, 4.1]
+    assert axis.get_position().bounds == (0, 0, 1, pytest.approx(3.6 / 4.1)), "below the heading"
     pixels = axis.images[0].get_array()
     corners = [(29 * (place // 5) + 9, 12 * (place % 5) + 1) for place in range(7)]  # of images 29 and 12 pixels apart
     assert pixels.shape == (2 * 29, 5 * 12)
@@ -146,6 +161,18 @@ def test_a_confusion_matrix_has_labels_as_rows() -> None:
         assert (axis.get_xlabel(), axis.get_ylabel()) == ("prediction", "label")
         assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c"]
         np.testing.assert_array_equal(axis.images[0].get_array()[:2], shares[:2])
+        assert axis.images[0].get_clim() == (0, pytest.approx(1.6 * 0.2)), "of the largest error"
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "rotation"),  # inches, degrees
+    [(["a", "bcd"], [10.56, 5.28], 0), (["a", "b" * 12], [12, 6], 90), (["b" * 99, *"c" * 11], [14.88, 7.44], 90)],
+)
+def test_a_confusion_matrix_has_room_for_its_classes_and_their_names(names: list, size: list, rotation: int) -> None:
+    counts = pd.DataFrame(np.eye(len(names)), names, names)
+    figure = confusion_matrix(counts, counts, "heading")
+    assert figure.get_size_inches() == pytest.approx(size)
+    assert {label.get_rotation() for axis in figure.axes for label in axis.get_xticklabels()} == {rotation}
 
 
 def test_the_names_of_classes_are_cut_in_the_middle() -> None:
