@@ -112,6 +112,7 @@ def test_a_heading_that_is_too_wide_is_cut_in_the_middle() -> None:
         assert abs(len(end) - len(start)) <= 1
         extent = heading.get_window_extent()
         assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
+        assert 0 <= extent.y0 < extent.y1 <= figure.bbox.height
         assert extent.width > 0.5 * figure.bbox.width
 
 
@@ -166,13 +167,21 @@ def test_a_confusion_matrix_has_labels_as_rows() -> None:
 
 @pytest.mark.parametrize(
     ("names", "size", "rotation"),  # inches, degrees
-    [(["a", "bcd"], [10.56, 5.28], 0), (["a", "b" * 12], [12, 6], 90), (["b" * 99, *"c" * 11], [14.88, 7.44], 90)],
+    [
+        (["a", "bcd"], [10.56, 5.28], 0),
+        (["automobile", "cat"], [11.68, 5.84], 90),
+        (["little " * 9, *"c" * 11], [14.88, 7.44], 90),
+    ],
 )
 def test_a_confusion_matrix_has_room_for_its_classes_and_their_names(names: list, size: list, rotation: int) -> None:
     counts = pd.DataFrame(np.eye(len(names)), names, names)
     figure = confusion_matrix(counts, counts, "heading")
     assert figure.get_size_inches() == pytest.approx(size)
     assert {label.get_rotation() for axis in figure.axes for label in axis.get_xticklabels()} == {rotation}
+    png(figure)
+    for box in (axis.get_tightbbox() for axis in figure.axes):
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height
 
 
 def test_the_names_of_classes_are_cut_in_the_middle() -> None:
