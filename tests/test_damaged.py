@@ -117,11 +117,8 @@ DAMAGED = [
     ("evaluate", HISTORY, text),
     ("report", PREDICTIONS, Path.unlink),
     ("report", PREDICTIONS, cut),
-    ("report", PREDICTIONS, json_with(prediction=[[11] * 100])),
-    ("report", PREDICTIONS, json_with(label=[1] * 100)),
     ("report", PREDICTIONS, json_with(seeds=[11])),
     ("report", PREDICTIONS, json_with(probability=[["x"] * 100])),
-    ("report", PREDICTIONS, json_with(history=[[10, 1, "validation", "loss", 1.0]])),
 ]
 
 
