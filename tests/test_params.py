@@ -39,6 +39,8 @@ MISTAKES = [
     *(
         (HIDDEN, f"- {layer}", f"{MLP}.layers[1]{line}")
         for layer, line in {
+            "Dense: {units: true}": ".Dense.units: expected an integer or 'classes', found true",
+            "Dense: {units: 9, use_bias: 1}": ".Dense.use_bias: expected true or false, found 1",
             "Dense: 256": ".Dense: expected a mapping of arguments to values, found 256",
             "Dense: {units: 9, kernel_regularizer: {L3: {l2: 1}}}":
                 ".Dense.kernel_regularizer: unknown name 'L3'; expected one of L1, L1L2, L2, OrthogonalRegularizer",
