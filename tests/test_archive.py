@@ -15,7 +15,7 @@ import pytest
 
 from stages.common.prepared import Dataset
 from stages.data.archive import MEMBERS, Archive, Description, read_archive, write_archive
-from stages.preprocess import CHUNK, one_hot, prepare, samples, scale_images
+from stages.preprocess import CHUNK, one_hot, prepare, read_fetched, samples, scale_images
 from stages.support.errors import PipelineError
 from stages.support.params import mistake
 
@@ -158,6 +158,18 @@ def test_a_description_is_read_as_it_was_written_and_leaves_out_what_mnist_does_
         assert Description.parse((tmp_path / "mnist.json").read_bytes(), "") == description
         assert (description.image, description.class_names) == (image, list(archive.class_names))
         assert ("photo" in json.loads((tmp_path / "mnist.json").read_text())) == (archive.x_train.ndim == 4)
+
+
+def test_a_description_of_other_data_is_refused(tmp_path: Path) -> None:
+    archive, description = tmp_path / "a.npz", tmp_path / "a.json"
+    write_archive(archive, tiny_archive())
+    other = Description.of(tiny_archive(train=299), "tiny", ["a"])
+    other.write(description)
+    line = (
+        f"{description}: expected the digest of the data, {tiny_archive().sha256()}, found {other.sha256}; make it anew"
+    )
+    with pytest.raises(PipelineError, match=re.escape(line)):
+        read_fetched(archive, description)
 
 
 def test_preparing_needs_no_more_memory_for_a_larger_set(tmp_path: Path) -> None:

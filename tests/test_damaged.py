@@ -97,7 +97,6 @@ DAMAGED = [
     ("preprocess", DATA, cut),
     ("preprocess", DESCRIPTION, Path.unlink),
     ("preprocess", DESCRIPTION, text),
-    ("preprocess", DESCRIPTION, json_with(sha256="0" * 64)),
     ("train", f"{TRAIN}/dataset.json", Path.unlink),
     ("train", f"{TRAIN}/dataset.json", json_with(image=[8, 8])),
     ("train", f"{TRAIN}/images.npy", Path.unlink),

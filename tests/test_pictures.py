@@ -130,7 +130,7 @@ def test_a_sheet_has_five_images_in_a_row_each_below_its_title() -> None:
         "its strongest ink"
     )
     assert np.count_nonzero(pixels) == 7
-    assert axis.images[0].get_cmap().name == "gray_r"
+    assert (axis.images[0].get_cmap().name, axis.images[0].get_clim()) == ("gray_r", (0, 1))
     titles = [(text.get_text(), text.get_position()) for text in axis.texts]
     assert titles == [(title, (left + 5, top - 0.5)) for title, (top, left) in zip("abcdefg", corners, strict=True)]
 
