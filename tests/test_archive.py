@@ -15,7 +15,7 @@ import pytest
 
 from stages.common.prepared import Dataset
 from stages.data.archive import MEMBERS, Archive, Description, read_archive, write_archive
-from stages.preprocess import CHUNK, one_hot, prepare, samples, scale_images
+from stages.preprocess import CHUNK, one_hot, prepare, read_fetched, samples, scale_images
 from stages.support.errors import PipelineError
 from stages.support.params import mistake
 
@@ -74,7 +74,7 @@ BAD = {  # the arrays that differ, or the content, and the message
     "99 labels": ({"y_test": labels(0, count=99)}, "y_test: expected 100 integer labels, one per image, found int64 ("),
     "below 0": ({"y_test": labels(-1, count=100)}, "y_test: expected labels 0…k-1 with k at most 256, found -1…-1"),
     "large labels": ({"y_train": labels(0, 256)}, "y_train: expected labels 0…k-1 with k at most 256, found 0…256"),
-    "a class without images": ({"y_test": labels(11, count=100)}, f"{NO_CLASS}10"),
+    "a class without images": ({"y_test": labels(11, 0, count=100)}, f"{NO_CLASS}10"),
     "one class": ({"y_train": labels(0), "y_test": labels(0, count=100)}, f"{NO_CLASS}1"),
     "wide images": ({"x_train": images(300, 1, 1001)}, f"{IMAGES}, at most 1000 × 1000 pixels, found"),
 }
@@ -145,6 +145,18 @@ def test_a_description_is_read_as_it_was_written_and_leaves_out_what_mnist_does_
         assert Description.parse((tmp_path / "mnist.json").read_bytes(), "") == description
         assert (description.image, description.class_names) == (image, list(archive.class_names))
         assert ("photo" in json.loads((tmp_path / "mnist.json").read_text())) == (archive.x_train.ndim == 4)
+
+
+def test_a_description_of_other_data_is_refused(tmp_path: Path) -> None:
+    archive, description = tmp_path / "a.npz", tmp_path / "a.json"
+    write_archive(archive, tiny_archive())
+    other = Description.of(tiny_archive(train=299), "tiny", ["a"])
+    other.write(description)
+    line = (
+        f"{description}: expected the digest of the data, {tiny_archive().sha256()}, found {other.sha256}; make it anew"
+    )
+    with pytest.raises(PipelineError, match=re.escape(line)):
+        read_fetched(archive, description)
 
 
 def test_preparing_needs_no_more_memory_for_a_larger_set(tmp_path: Path) -> None:

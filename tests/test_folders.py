@@ -176,7 +176,13 @@ def text(path: Path) -> None:
     path.write_text("no picture")
 
 
+def without_some_pixels(path: Path) -> None:
+    draw(path)
+    path.write_bytes(path.read_bytes()[:-9])
+
+
 STRAYS = {
+    "cat/cut.bmp": (without_some_pixels, "{}: cannot read this picture: "),
     "cat/notes.txt": (text, "{}: expected a picture (.bmp, .gif, .jpeg, .jpg, .png, "),
     "cat/broken.png": (text, "{}: cannot read this picture: "),
     "cat/nested/1.png": (draw, "{parent}: expected pictures of the class, found a folder"),

@@ -95,6 +95,7 @@ REFUSED = {
     "not a number": (images(lambda x: np.where(x, x / 255, np.nan)), r"x_train: expected floats in \[0, 1\]"),
     "four channels": (images(lambda x: np.stack([x] * 4, axis=3)), r"x_train: .* found uint8 \(300, 8, 8, 4\)"),
     "two labels in a row": (labels(lambda y: np.eye(10)[y] + np.eye(10)[(y + 1) % 10]), "y_train: .* found float64"),
+    "halves": (labels(lambda y: (np.eye(10)[y] + np.eye(10)[(y + 1) % 10]) / 2), "y_train: .* found float64"),
     "both names": (TINY | {"train_images": TINY["x_train"]}, "found both x_train and train_images"),
     "other names": (renamed("a", "b", "c", "d"), "expected the arrays x_train, .* found a, b, c, d"),
 }

@@ -107,7 +107,14 @@ def test_split_gives_back_what_join_took_and_black_after_it(images: np.ndarray) 
     assert len(given_back) - count < tiles.COLUMNS or not count
 
 
-@pytest.mark.parametrize(("mode", "size"), [("RGB", (100, 4)), ("L", (99, 4)), ("L", (100, 5))])
+@pytest.mark.parametrize("shape", [(30, 4, 6), (30, 4, 6, 3), (10_000, 1, 2)])
+def test_a_written_picture_is_read_again(shape: tuple[int, ...], tmp_path: Path) -> None:
+    images = np.arange(np.prod(shape)).astype(np.uint8).reshape(shape)
+    tiles.write(images, tmp_path / "errors.png")
+    assert np.array_equal(tiles.read((tmp_path / "errors.png").read_bytes(), *shape[1:])[: shape[0]], images)
+
+
+@pytest.mark.parametrize(("mode", "size"), [("RGB", (100, 4)), ("L", (99, 4)), ("L", (100, 5)), ("L", (100, 1604))])
 def test_another_picture_is_refused(mode: str, size: tuple[int, int]) -> None:
     Image.new(mode, size).save(stream := io.BytesIO(), format="png")
     with pytest.raises(ValueError, match=f"expected 25 images of 4 × 4 pixels per row, found {size[0]} ×"):

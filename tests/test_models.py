@@ -120,14 +120,12 @@ def test_what_keras_raises_is_located_and_cut(module, name, layers, compile_: di
         assert str(caught.value) == f"params.yaml: architectures.one.{where}: Keras says: {line}"
 
 
-def test_branches_are_applied_to_the_same_input_and_merged() -> None:
+def test_branches_are_applied_to_the_same_input_and_merged_in_their_order() -> None:
     scaled = [{"Rescaling": {"scale": 2}}]
-    model = built(
-        {"Add": {"branches": [[], scaled, [*scaled, *scaled]]}}, {"AveragePooling2D": {"pool_size": 28}}, "Flatten"
-    )
-    inner = import_keras().Model(model.inputs[0], model.get_layer("add").output)
+    model = built({"Concatenate": {"branches": [[], scaled, [*scaled, *scaled]]}}, "Flatten")
+    inner = import_keras().Model(model.inputs[0], model.get_layer("concatenate").output)
     images = np.random.default_rng(0).random((2, 28, 28, 1), np.float32)
-    np.testing.assert_allclose(inner(images), images * (1 + 2 + 4), rtol=1e-6)
+    np.testing.assert_allclose(inner(images), images * [1, 2, 4], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -102,16 +102,33 @@ def test_a_name_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
     assert (title.get_text(), title.get_parse_math()) == (path, False)
 
 
+def test_a_heading_that_is_too_wide_is_cut_in_the_middle() -> None:
+    for figure in figures("W" * 300):
+        whole = heading_of(figure).get_text()
+        png(figure)
+        heading = heading_of(figure)
+        start, end = heading.get_text().split("…")
+        assert (whole[: len(start)], whole[-len(end) :]) == (start, end)
+        assert abs(len(end) - len(start)) <= 1
+        extent = heading.get_window_extent()
+        assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
+        assert 0 <= extent.y0 < extent.y1 <= figure.bbox.height
+        assert extent.width > 0.5 * figure.bbox.width
+
+
 def test_a_sheet_has_five_images_in_a_row_each_below_its_title() -> None:
     images = np.zeros((7, 20, 10), np.uint8)
     images[:, 3, 4] = range(50, 57)
-    axis = image_sheet(images, list("abcdefg"), "heading").axes[0]
+    figure = image_sheet(images, list("abcdefg"), "heading")
+    (axis,) = figure.axes
+    assert figure.get_size_inches().tolist() == [7.5, 4.1]
+    assert axis.get_position().bounds == (0, 0, 1, pytest.approx(3.6 / 4.1)), "below the heading"
     pixels = axis.images[0].get_array()
     corners = [(29 * (place // 5) + 9, 12 * (place % 5) + 1) for place in range(7)]  # of images 29 and 12 pixels apart
     assert pixels.shape == (2 * 29, 5 * 12)
     assert np.argwhere(pixels == 1).tolist() == sorted([top + 3, left + 4] for top, left in corners), "its ink"
     assert np.count_nonzero(pixels) == 7
-    assert axis.images[0].get_cmap().name == "gray_r"
+    assert (axis.images[0].get_cmap().name, axis.images[0].get_clim()) == ("gray_r", (0, 1))
     titles = [(text.get_text(), text.get_position()) for text in axis.texts]
     assert titles == [(title, (left + 5, top - 0.5)) for title, (top, left) in zip("abcdefg", corners, strict=True)]
     assert [text.get_text() for text in image_sheet(np.zeros((0, 8, 8, 1)), [], "heading").axes[0].texts] == ["none"]
@@ -140,6 +157,26 @@ def test_a_confusion_matrix_has_labels_as_rows() -> None:
         assert (axis.get_xlabel(), axis.get_ylabel()) == ("prediction", "label")
         assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c"]
         np.testing.assert_array_equal(axis.images[0].get_array()[:2], shares[:2])
+        assert axis.images[0].get_clim() == (0, pytest.approx(1.6 * 0.2)), "of the largest error"
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "rotation"),  # inches, degrees
+    [
+        (["a", "bcd"], [10.56, 5.28], 0),
+        (["automobile", "cat"], [11.68, 5.84], 90),
+        (["little " * 9, *"c" * 11], [14.88, 7.44], 90),
+    ],
+)
+def test_a_confusion_matrix_has_room_for_its_classes_and_their_names(names: list, size: list, rotation: int) -> None:
+    counts = pd.DataFrame(np.eye(len(names)), names, names)
+    figure = confusion_matrix(counts, counts, "heading")
+    assert figure.get_size_inches() == pytest.approx(size)
+    assert {label.get_rotation() for axis in figure.axes for label in axis.get_xticklabels()} == {rotation}
+    png(figure)
+    for box in (axis.get_tightbbox() for axis in figure.axes):
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height
 
 
 def test_the_names_of_classes_are_cut_in_the_middle() -> None:
