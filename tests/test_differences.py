@@ -102,12 +102,12 @@ def test_stages_differ_in_what_they_ran_on(sides: tuple[Revision, Revision]) -> 
         write(side, "params.yaml", {"architectures": {name: {} for name in "abcdef"}})
     code = {"code.py": "1", "folder": "1"}
     before = {
-        "same": entry(out="1"), "gone": entry(), "fetch": entry(raw="1"), "command": entry(),
+        "same": entry(out="1"), "gone": entry(), "fetch": entry(**{"raw/x": "1"}), "command": entry(),
         "read": entry(deps={"raw": "1", "code.py": "1"}), "params": entry(params={"x": 1, "y": 2, "z": 3}),
         **{f"train@{name}": entry(deps=code) for name in "abcdef"}, "train@removed": entry(),
     }  # fmt: skip
     after = before | {
-        "fetch": entry("other", raw="2"),
+        "fetch": entry("other", **{"raw/x": "2"}),
         "command": entry("other"),
         "read": entry(deps={"raw": "2", "code.py": "1"}, out="x"),
         "params": entry(params={"x": 2, "z": 3, "new": 1}, out="x"),
