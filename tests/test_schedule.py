@@ -89,6 +89,7 @@ def test_a_stage_waits_for_what_it_needs_and_for_room(
     monkeypatch.setattr(Schedule, "_run", run)
     commands = {name: "python -m stages.train x" for name in plan.upstream if name.startswith("train") and trains}
     with Schedule(replace(plan, commands=commands), lambda: jobs, tmp_path, on_cluster) as work:
+        assert list(Path(work.environment["TMPDIR"]).iterdir()) == []
         for _ in range(2):
             work.step()
             assert [stage.name for stage in work.running] == first, "what runs has not ended"
@@ -172,6 +173,11 @@ def started(plan: Plan, jobs: Callable[[], int], folder: Path, fails: str = "") 
 
 
 def test_stages_run_side_by_side_those_that_are_heavy_or_needed_first(plan: Plan, tmp_path: Path) -> None:
+    assert {name: plan.dependents(name) for name in ("prepare", "train@a", "report@a")} == {
+        "prepare": plan.outdated,
+        "train@a": {"report@a"},
+        "report@a": set(),
+    }
     one, two = (started(plan, lambda jobs=jobs: jobs, tmp_path / str(jobs)) for jobs in (1, 2))
     assert list(dict.fromkeys(chain(*one))) == ["train@b", "train@a", "report@a", "report@b"]
     assert (max(map(len, one)), max(map(len, two))) == (1, 2)
