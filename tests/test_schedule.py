@@ -169,6 +169,7 @@ def started(plan: Plan, jobs: Callable[[], int], folder: Path, fails: str = "") 
         while work.goes_on():
             ended = work.step()
             moments.append([stage.name for stage in [*ended, *work.running]])
+    assert (work.failed, set(work.not_run)) == ([fails] * bool(fails), plan.dependents(fails))
     return moments
 
 
