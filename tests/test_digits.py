@@ -65,7 +65,7 @@ def test_errors_stand_in_order_of_seeds_and_probability() -> None:
         ["many", 3, 7, 1, 1, 0.99],
         ["one", 0, 5, 8, 1, 0.7],
     ]
-    assert lookups.select(errors, None, None, 0, 1, seeds=2)["index"].tolist() == [0]
+    assert lookups.select(errors, None, None, 0, 1, seeds=3)["index"].tolist() == [0]
     assert lookups.titles(errors, ())[:2] == ["0: l=5,p=8\n3 seeds, 50.0%", "3: l=7,p=1\n1 seed, 99.0%"]
 
 
