@@ -58,6 +58,9 @@ def test_errors_stand_in_order_of_seeds_and_probability() -> None:
         (9, None, 0, 1): [],
     }.items():
         assert lookups.select(every, *selection)["index"].tolist() == indices
+    same = of_models(LABEL, np.array([3, 5, 5, 7]), np.full(4, 0.5))
+    ties = lookups.errors({"b": same, "a": same})[["index", "architecture"]]
+    assert ties.to_numpy().tolist() == [[0, "a"], [0, "b"], [1, "a"], [1, "b"]]
     errors = lookups.errors(SEEDS)
     assert list(errors) == ["architecture", "index", "label", "prediction", "seeds", "probability"]
     assert errors.to_numpy().tolist() == [
