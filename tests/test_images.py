@@ -141,12 +141,6 @@ def test_split_gives_back_what_join_took_and_black_after_it(images: np.ndarray) 
     assert len(given_back) - count < tiles.COLUMNS or not count
 
 
-def test_a_written_picture_is_read_again(tmp_path: Path) -> None:
-    images = np.arange(30 * 4 * 6, dtype=np.uint8).reshape(30, 4, 6)
-    tiles.write(images, tmp_path / "errors.png")
-    assert np.array_equal(tiles.read((tmp_path / "errors.png").read_bytes(), 4, 6)[:30], images)
-
-
 @pytest.mark.parametrize(("mode", "size"), [("RGB", (100, 4)), ("L", (99, 4)), ("L", (100, 5))])
 def test_another_picture_is_refused(mode: str, size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"expected 25 images of 4 × 4 pixels per row, found {size[0]} ×"):
