@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from stages.common.files import write_json
-from tools.common.lock import read_lock, split
+from stages.support.errors import PipelineError
+from tools.common.lock import entries_of, read_lock, split
 from tools.common.revision import Revision
 from tools.review import differences
 from tools.review.differences import ValueChange, metrics_differences, params_differences
@@ -152,3 +153,6 @@ def test_a_lock_is_split_by_its_entries_if_dvc_wrote_it_alone(tmp_path: Path) ->
     assert read_lock(tmp_path / "dvc.lock") == {}
     (tmp_path / "dvc.lock").write_text("stages:\n")
     assert read_lock(tmp_path / "dvc.lock") == {}
+    (tmp_path / "dvc.lock").write_text("stages: {fetch: [1]}\n")
+    with pytest.raises(PipelineError, match=r"^dvc.lock in here: stages.fetch: expected"):
+        entries_of(Revision("here", None, tmp_path))
