@@ -10,7 +10,7 @@ from stages.common.files import write_json
 from tools.common.changes import BETTER, SAME, WORSE, Comparison, changes, data_change, interval, percent
 from tools.common.predictions import describe_difference
 from tools.common.statistics import difference
-from tools.review.digits import newly_right
+from tools.review.digits import Digit, by_pair, newly_right
 
 from .reviews import of_models, write_results
 
@@ -121,6 +121,11 @@ def test_a_digit_counts_its_wrong_seeds_of_those_that_each_side_has(seeds: tuple
     (digit,) = newly_right(Comparison("net", base, head, difference=difference(base.right, head.right)))
     assert (digit.index, digit.label, digit.old, digit.new, digit.wrong) == (0, 0, 1, 0, 1)
     assert (digit.probability, digit.seeds_wrong) == (1, expected)
+
+
+def test_the_most_frequent_pair_is_first_then_by_label() -> None:
+    digits = [Digit(*numbers, 0.5, "") for numbers in ((9, 2, 2, 1), (8, 1, 1, 2), (3, 5, 6, 5), (4, 5, 5, 6))]
+    assert by_pair(digits, "abcdefg") == [("f as g", "3, 4"), ("b as c", "8"), ("c as b", "9")]
 
 
 def test_each_class_has_its_recall_and_precision_on_both_sides() -> None:

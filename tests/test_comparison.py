@@ -56,6 +56,7 @@ def test_the_table_has_the_figures_of_each_architecture_best_first_then_by_name(
     low, high = wilson_interval(16, 20, 0.9)
     assert table.loc[3, ["low", "high", "errors"]].tolist() == [low, high, 4]
     assert table.loc[3, ["accuracy_sd", "train_validation_gap", "published"]].isna().all()
+    assert to_csv(table).startswith("dataset,architecture,accuracy,low,high,")
     edges = comparison_table([net("c", 4)], 0.9, {"c": low}), comparison_table([net("c", 4)], 0.9, {"c": high})
     assert [table["published_is"][0] for table in edges] == ["inside", "inside"]
     assert comparison_table([net("c", 0, 1, images=1)], 0.9, {"c": 0.5})["published_is"][0] == "", "no interval"

@@ -200,6 +200,7 @@ def test_a_mistake_that_shows_in_the_training_is_one_line_too(write: Write, tmp_
 
 def test_editors_know_the_names_after_make_schema(write: Write) -> None:
     before = json_schema()
+    assert before == keras_api.SCHEMA_PATH.read_text(), "run: make schema"
     write(OWN)
     editor = jsonschema.Draft202012Validator(json.loads(json_schema()))
     content = parse_yaml(TUTORIALS.read_bytes(), "") | {"architectures": {"own": USES}}

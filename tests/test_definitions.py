@@ -34,8 +34,15 @@ def test_what_is_out_of_date_is_what_dvc_status_lists(project: Project) -> None:
 
 def test_references_are_filled_in_as_dvc_does() -> None:
     assert commands("stages: {a: {cmd: 'x ${b.c[1]} ${ d }'}}", "{b: {c: [1, 2.5]}, d: true}") == {"a": "x 2.5 true"}
+    assert commands("stages: {a: {cmd: '${b.1}'}}", "b: {'1': x}") == {"a": "x"}
     text = "stages: {a: {foreach: '${b}', do: {cmd: '${key} ${item.c}'}}}"
     assert commands(text, "b: {k: {c: 1}, l: {c: x}}") == {"a@k": "k 1", "a@l": "l x"}
+
+
+def test_git_has_the_outputs_that_the_cache_has_not() -> None:
+    text = b"stages: {a: {cmd: x, outs: [p, q: {cache: false}], plots: [r: {cache: true}, s: ]}}"
+    stage = stages(parse_yaml(text, ""), {}, "dvc.yaml")["a"]
+    assert (stage.outs, stage.in_git) == (["p", "q", "r", "s"], {"q"})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from stages.common.files import write_json
-from tools.common.lock import read_lock, split
+from stages.support.errors import PipelineError
+from tools.common.lock import entries_of, read_lock, split
 from tools.common.revision import Revision
 from tools.review import differences
 from tools.review.differences import ValueChange, metrics_differences, params_differences
@@ -96,12 +97,12 @@ def test_stages_differ_in_what_they_ran_on(sides: tuple[Revision, Revision]) -> 
         write(side, "params.yaml", {"architectures": {name: {} for name in "abcdef"}})
     code = {"code.py": "1", "folder": "1"}
     before = {
-        "same": entry(out="1"), "gone": entry(), "fetch": entry(raw="1"), "command": entry(),
+        "same": entry(out="1"), "gone": entry(), "fetch": entry(**{"raw/x": "1"}), "command": entry(),
         "read": entry(deps={"raw": "1", "code.py": "1"}), "params": entry(params={"x": 1, "y": 2, "z": 3}),
         **{f"train@{name}": entry(deps=code) for name in "abcdef"}, "train@removed": entry(),
     }  # fmt: skip
     after = before | {
-        "fetch": entry("other", raw="2"),
+        "fetch": entry("other", **{"raw/x": "2"}),
         "command": entry("other"),
         "read": entry(deps={"raw": "2", "code.py": "1"}, out="x"),
         "params": entry(params={"x": 2, "z": 3, "new": 1}, out="x"),
@@ -146,3 +147,6 @@ def test_a_lock_is_split_by_its_entries_if_dvc_wrote_it_alone(tmp_path: Path) ->
     assert read_lock(tmp_path / "dvc.lock") == {}
     (tmp_path / "dvc.lock").write_text("stages:\n")
     assert read_lock(tmp_path / "dvc.lock") == {}
+    (tmp_path / "dvc.lock").write_text("stages: {fetch: [1]}\n")
+    with pytest.raises(PipelineError, match=r"^dvc.lock in here: stages.fetch: expected"):
+        entries_of(Revision("here", None, tmp_path))

@@ -54,10 +54,13 @@ def test_errors_stand_in_order_of_seeds_and_probability() -> None:
         (9, None, 0, 1): [],
     }.items():
         assert lookups.select(every, *selection)["index"].tolist() == indices
+    same = of_models(LABEL, np.array([3, 5, 5, 7]), np.full(4, 0.5))
+    ties = lookups.errors({"b": same, "a": same})[["index", "architecture"]]
+    assert ties.to_numpy().tolist() == [[0, "a"], [0, "b"], [1, "a"], [1, "b"]]
     errors = lookups.errors(SEEDS)
     assert list(errors) == ["architecture", "index", "label", "prediction", "seeds", "probability"]
     assert errors.values.tolist() == [["many", 0, 5, 8, 3, 0.5], ["many", 3, 7, 1, 1, 0.99], ["one", 0, 5, 8, 1, 0.7]]
-    assert lookups.select(errors, None, None, 0, 1, seeds=2)["index"].tolist() == [0]
+    assert lookups.select(errors, None, None, 0, 1, seeds=3)["index"].tolist() == [0]
     assert lookups.titles(errors, ())[:2] == ["0: l=5,p=8\n3 seeds, 50.0%", "3: l=7,p=1\n1 seed, 99.0%"]
 
 

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,12 @@ from PIL import Image
 
 from stages.results import tiles
 from tools.common.changes import Comparison
-from tools.common.images import Sheet, change_rows, error_rows
+from tools.common.images import Sheet, change_rows, error_images, error_rows
+from tools.common.predictions import read_predictions
+from tools.common.revision import Revision
 from tools.common.templates import html_page
 
+from .conftest import Project
 from .reviews import of_models
 
 LABEL = np.array([0, 1, 2, 3])
@@ -57,6 +59,30 @@ def test_changes_add_up_to_the_matrix_that_shows_them() -> None:
     other = of_models(LABEL, np.array([0, 1, 1, 3]), np.ones(4))
     assert [row[2:] for row in change_rows(Comparison("net", ONE, other))] == [[1, 1, "now"], [2, 0.6, "in base"]]
     assert change_rows(Comparison("net", ONE, ONE)) == []
+
+
+def test_images_of_errors_are_those_of_dvc_lock(project: Project) -> None:
+    side, picture = Revision("here", None, project.path), project.path / "plots/errors/cnn.png"
+    item = read_predictions(side, "cnn")
+    pixels = np.load(project.path / "data/prepared/test/images.npy")[..., 0] * 255
+
+    def shown() -> tuple[list[int], list[str]]:
+        """How the images shown differ from the arrays, dark on light and light on dark; and why others are missing."""
+        images, missing = error_images(side, [item])
+        assert not images or set(images) == set(item.errors["index"])
+        levels = [abs(of - pixels[index]).max() for index, image in images.items() for of in (255.0 - image, image)]
+        return [round(max(levels[kind::2], default=-1)) for kind in (0, 1)], missing
+
+    assert shown() == ([0, 255], [])
+    project.edit_json("data/raw/mnist.json", lambda description: description.update(photo=True))
+    assert shown() == ([255, 0], [])
+    picture.write_bytes(picture.read_bytes() + b"x")
+    line = "plots/errors/cnn.png in here: not made from its predictions (dvc.lock), so not shown"
+    assert shown() == ([-1, -1], [line])
+    picture.unlink()
+    assert shown() == ([-1, -1], ["plots/errors/cnn.png: not in here, so these images are not shown"])
+    (project.path / "data/raw/mnist.json").unlink()
+    assert shown()[1][0].startswith("no pictures of test images of here: data/raw/mnist.json: ")
 
 
 @pytest.mark.parametrize(
@@ -106,13 +132,6 @@ def test_split_gives_back_what_join_took_and_black_after_it(images: np.ndarray) 
     assert np.array_equal(given_back[:count], images)
     assert not given_back[count:].any()
     assert len(given_back) - count < tiles.COLUMNS or not count
-
-
-@pytest.mark.parametrize("shape", [(30, 4, 6), (30, 4, 6, 3), (10_000, 1, 2)])
-def test_a_written_picture_is_read_again(shape: tuple[int, ...], tmp_path: Path) -> None:
-    images = np.arange(np.prod(shape)).astype(np.uint8).reshape(shape)
-    tiles.write(images, tmp_path / "errors.png")
-    assert np.array_equal(tiles.read((tmp_path / "errors.png").read_bytes(), *shape[1:])[: shape[0]], images)
 
 
 @pytest.mark.parametrize(("mode", "size"), [("RGB", (100, 4)), ("L", (99, 4)), ("L", (100, 5)), ("L", (100, 1604))])

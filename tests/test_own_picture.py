@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from tools.digits import own, pictures
-from tools.digits.pictures import read
+from tools.digits.pictures import lightness, read
 
 INK, PAPER = 30, 230
 
@@ -99,6 +99,23 @@ def test_any_kind_of_picture_shows_the_same_digit(name: str, tmp_path: Path, mon
     assert likeness(prepare(picture)) > 0.85
 
 
+def test_lightness_is_that_of_the_lightest_pixel_and_what_is_transparent_is_paper() -> None:
+    picture = Image.new("RGBA", (3, 1), (51, 51, 51, 255))
+    picture.putpixel((0, 0), (0, 0, 0, 255))
+    assert lightness(picture)[0] == pytest.approx([0, 1, 1])
+    picture.putpixel((2, 0), (0, 0, 0, 0))
+    assert lightness(picture)[0] == pytest.approx([0, 0.2, 1])
+
+
+def test_more_bits_are_stretched_and_what_is_no_number_is_the_median(tmp_path: Path) -> None:
+    for name, values in (
+        ("deep.png", np.array([[2000, 1000, 3000]], np.uint16)),
+        ("nan.tiff", np.float32([[np.nan, 0, 1]])),
+    ):
+        Image.fromarray(values).save(tmp_path / name)
+        assert np.asarray(read(tmp_path / name)[0]).tolist() == [[127, 0, 255]]
+
+
 def drawn(lines: list[tuple[int, ...]], width: int = 4) -> Image.Image:
     """The 7 and straight lines."""
     picture = seven()
@@ -134,6 +151,7 @@ def noise(*size: int) -> Image.Image:
 
 
 FRAME, DESK, WIDE = "frame or lines left out", "surroundings left out", "perhaps two digits"
+SCRIBBLE = [(60 + 110 * (row % 2), 40 + 20 * row) for row in range(8)]
 # the picture, and the note if it is read, or the error
 SCENES = {
     "a frame at the border": (drawn(box(1, 1, 298, 258)), DESK),
@@ -153,6 +171,7 @@ SCENES = {
     "a filled disc": (shape("ellipse", (60, 40, 140, 120), fill=INK), "found a filled shape"),
     "a dash": (shape("line", (60, 100, 200, 100), fill=INK, width=10), "times as wide as high"),
     "a dot": (shape("ellipse", (60, 40, 64, 44), fill=INK), "expected a digit at least 8 pixels high or wide"),
+    "a scribble": (shape("line", SCRIBBLE, fill=INK, width=6), "times as long as the shape is high"),
     "an empty field": (shape("rectangle", (60, 40, 160, 190), outline=INK, width=4), "found a frame"),
     "noise": (noise(300, 300), "expected one digit, found"),
     "three by three": (noise(3, 3), "expected a picture at least 8 pixels high and wide, found 3 x 3 pixels"),
@@ -182,6 +201,7 @@ def test_parts_of_a_digit_and_the_line_of_a_thin_pen() -> None:
     assert likeness(prepare(Image.fromarray(loose))) > 0.85
     assert likeness(prepare(drawn([(200, 180, 210, 180)], width=10))) > 0.95, "a speck is left out"
     assert likeness(prepare(seven().crop((50, 30, 171, 195)))) > 0.95, "cut out closely"
+    assert prepare(shape("line", (60, 40, 60, 140), fill=INK, width=4)).max() == 1, "a one"
     thin = prepare(seven(width=2))
     assert likeness(thin) > 0.8
     assert (thin > 0.3).sum() > 0.6 * (EXPECTED > 0.3).sum()

@@ -4,18 +4,20 @@ import re
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from markupsafe import Markup
 
+from stages.common.files import write_json
 from stages.results.predictions import Predictions
 from tools.common.changes import Change, Comparison
 from tools.common.revision import Revision
 from tools.common.statistics import difference
 from tools.review import page
-from tools.review.content import Review
+from tools.review.content import Review, read_reproduced
 from tools.review.differences import ValueChange
 
 from .reviews import of_models
@@ -88,6 +90,30 @@ def test_a_comment_has_the_figures_of_both_sides(review: Review, monkeypatch: py
     monkeypatch.setattr(page, "MAX_COMMENT", 500)
     cut = page.markdown(review, None)
     assert cut == text[:500].rpartition("\n")[0] + "\n\n… cut: too long for a comment. The HTML page has all of it.\n"
+
+
+def test_lines_and_gates_of_a_review(review: Review, tmp_path: Path) -> None:
+    assert review.summaries == [
+        f"{CHANGE.summary(0.9)}, NOT reproduced",
+        "gone: removed, it had 62.50 %",
+        "same predictions as in base: same",
+    ]
+    stale = [f"dvc.lock does not match: reason {number}" for number in range(12)]
+    assert review.warnings == [*stale, "net: NOT reproduced: differs"]
+    assert (review.failures(["regression"]), review.failures([])) == ([], [])
+    assert review.failures(["stale"]) == ["dvc.lock does not match params, code or results in here"]
+    worse = replace(CHANGE, difference=replace(CHANGE.difference, p=0.01))
+    broken = Change("odd", None, None, "not compared: x", broken=True)
+    other = replace(review, architectures=[worse, broken], stale=[], stale_tables=["a.csv"], reproduced={"net": ""})
+    assert other.summaries == [f"{worse.summary(0.9)}, reproduced", "odd: not compared: x"]
+    assert other.warnings == ["a.csv"]
+    assert other.failures(["regression"]) == ["significantly worse: net", "predictions that cannot be read: odd"]
+    assert other.failures(["stale"]) == ["a.csv (in here)"]
+
+    write_json(path := tmp_path / "reproduced.json", {"commit": "f" * 40, "results": {"net": "differs"}})
+    commit = SimpleNamespace(commit="f" * 40)
+    assert read_reproduced(commit, path) == {"net": "differs"}
+    assert read_reproduced(commit, tmp_path / "nowhere.json") == read_reproduced(review.head, path) == {}
 
 
 def test_a_page_colours_what_is_better_and_worse(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:

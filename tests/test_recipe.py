@@ -10,7 +10,7 @@ import pytest
 from stages.support.errors import PipelineError
 from stages.support.params import load_params
 from stages.support.yaml import parse_yaml, to_yaml
-from tools.common.recipes import add_architecture, check_is_new, with_block
+from tools.common.recipes import add_architecture, with_block
 
 from .conftest import TINY_PARAMS
 
@@ -43,13 +43,15 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_added_architecture_is_read_and_is_not_new_then(line_end: str, params: Path, capsys) -> None:
     text = TINY_PARAMS.replace("\n", line_end)
     params.write_bytes(text.encode())
+    with pytest.raises(PipelineError, match="unknown name 'Flaten'; did you mean 'Flatten'"):
+        add_architecture("cnn_best", RECIPE.replace("Flatten", "Flaten"))
+    assert params.read_bytes().decode() == text
     add_architecture("cnn_best", RECIPE)
     assert capsys.readouterr().out == "params.yaml: added architectures.cnn_best; train it by: make repro\n"
     assert list(load_params(params).architectures) == ["mlp_256", "cnn", "cnn_best"]
     assert params.read_bytes().decode().replace(f"\n{RECIPE}", "") == text
-    for add in (lambda: check_is_new("cnn_best"), lambda: add_architecture("cnn_best", RECIPE)):
-        with pytest.raises(PipelineError, match=r"architectures.cnn_best is there already; to start anew, delete"):
-            add()
+    with pytest.raises(PipelineError, match=r"architectures.cnn_best is there already; to start anew, delete"):
+        add_architecture("cnn_best", RECIPE)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_a_stage_waits_for_what_it_needs_and_for_room(
     plan = Plan(upstream, set(upstream), dict.fromkeys(upstream, 1) | {"train@b": 2}, commands=commands)
     counts = chain([1, 1], repeat(jobs))  # anew when the first stage has ended, as there may be other data
     with Schedule(plan, lambda: next(counts), tmp_path, on_cluster) as work:
+        assert list(Path(work.environment["TMPDIR"]).iterdir()) == []
         for _ in range(2):
             work.step()
             assert started == ["prepare"], "what runs has not ended"
@@ -151,6 +152,13 @@ def test_an_overview_that_cannot_be_drawn_gives_its_status(monkeypatch, capsys: 
 def test_a_duration_has_minutes_from_a_hundred_seconds_on() -> None:
     durations = {0.4: "0 s", 99.4: "99 s", 99.6: "1 min 40 s", 119.7: "2 min 0 s", 3661: "61 min 1 s"}
     assert {seconds: progress._duration(seconds) for seconds in durations} == durations
+
+
+def test_dependents_wait_directly_or_not() -> None:
+    upstream = {"prepare": set(), "train@a": {"prepare"}, "train@b": {"prepare"}, "report@a": {"train@a"}}
+    plan = Plan(upstream, set(upstream), dict.fromkeys(upstream, 1))
+    dependents = {name: plan.dependents(name) for name in ("prepare", "train@a", "report@a")}
+    assert dependents == {"prepare": {"train@a", "train@b", "report@a"}, "train@a": {"report@a"}, "report@a": set()}
 
 
 def test_events_are_read_while_a_stage_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

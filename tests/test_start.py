@@ -194,6 +194,17 @@ def test_a_training_sees_about_as_many_images_of_any_data(count: int, fit: str) 
     assert architectures(Archive(images, labels, images, labels)).count(f"    fit: {fit}\n") == 3
 
 
+@pytest.mark.parametrize(
+    ("shape", "filters"), [((28, 28), "16 32"), ((300, 600), "16 32 64"), ((300, 300), "16 32 64 64")]
+)
+def test_convolutions_halve_the_shorter_side_to_eight_pixels(shape: tuple[int, int], filters: str) -> None:
+    images, labels = np.zeros((10, *shape), np.uint8), np.arange(10, dtype=np.uint8) % 2
+    text = architectures(Archive(images, labels, images, labels))
+    assert re.findall(r"filters: (\d+)", text) == filters.split() * 2
+    assert text.count("MaxPooling2D: {pool_size: 2}") == 2 * len(filters.split())
+    assert "fill_mode: constant" in text
+
+
 FORMS = {
     "alike": ([(20, 30, "L")] * 3, {}),
     "sizes": ([(20, 30, "L"), (40, 60, "L"), (40, 61, "L")], {"size": [40, 60]}),
