@@ -19,6 +19,7 @@ DPI = 110
 mpl.rcdefaults()  # whatever stands in a file matplotlibrc in the project's folder, which matplotlib reads first
 LONG = 40  # characters; a shorter heading fits into every figure
 NAME = 16  # characters of a class's name
+NUMBER = 0.2  # inches that a number of two digits takes beside an axis
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -81,6 +82,15 @@ def shortened(name: str, longest: int = NAME) -> str:
     return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-(longest // 2) :]}"
 
 
+def _inches(names: Sequence[str]) -> float:
+    """Returns the width of the widest of these names, as labels of an axis."""
+    figure = Figure()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    with _any_characters():
+        texts = (figure.text(0, 0, name, parse_math=False) for name in names)
+        return max(text.get_window_extent(renderer).width for text in texts) / figure.dpi
+
+
 def image_sheet(
     images: np.ndarray, titles: Sequence[str], heading: str, photo: bool = False, columns: int = 5
 ) -> Figure:
@@ -118,8 +128,8 @@ def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -
     """
     wrong = shares.where(~np.eye(len(shares), dtype=bool)).max().max()
     side = max(5.2, 0.52 * len(counts))
-    more = 0.08 * max(len(shortened(str(name))) - 2 for name in counts.index)  # inches that names take beside numbers
-    more = max(more, 0)
+    names = [shortened(str(name)) for name in counts.index]
+    more = max(0, _inches(names) - NUMBER)  # that names take beside numbers
     width, height = 2 * (side + more), side + more
     figure = Figure(figsize=(width, height))
     figure.suptitle(heading, y=1 - 0.08 / height, va="top")
@@ -129,7 +139,6 @@ def confusion_matrix(counts: pd.DataFrame, shares: pd.DataFrame, heading: str) -
     for axis, (title, cells, form) in zip(figure.subplots(1, 2), panels, strict=True):
         axis.imshow(shares, cmap="Oranges", vmin=0, vmax=max(wrong, 1e-9) * 1.6)
         axis.set(title=title, xlabel="prediction", ylabel="label")
-        names = [shortened(str(name)) for name in counts.index]
         axis.set_xticks(range(len(counts)), names, rotation=90 if max(map(len, names)) > 3 else 0)
         axis.set_yticks(range(len(counts)), names)
         for (row, column), value in np.ndenumerate(cells.to_numpy()):
