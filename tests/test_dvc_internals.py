@@ -1,8 +1,10 @@
 """DVC's internals (tools/repro/dvc_internals.py) do what this project expects; fails if an upgrade changes them."""
 
+from pathlib import Path
+
 import pytest
 
-from tools.common.lock import read_lock
+from tools.common.lock import digests, read_lock
 from tools.repro.dvc_internals import is_lock, plan
 
 from .conftest import Project
@@ -24,3 +26,18 @@ def test_the_plan_is_that_of_dvc_repro(project: Project, monkeypatch: pytest.Mon
     assert planned.commands["train@cnn"].startswith("python -m stages.train cnn data/prepared/train ")
     assert set(plan(["evaluate@cnn"]).upstream) == {"fetch", "preprocess", "train@cnn", "evaluate@cnn"}
     assert is_lock("schema: '2.0'\nstages: {}\ndatasets: []\n"), "others are in test_faults.py"
+
+
+def test_what_was_trained_on_other_data_than_recorded_is_outdated_though_both_are_missing(
+    built_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = built_project.git_clone(tmp_path / "clone")
+    monkeypatch.chdir(clone.path)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", clone.environment["DVC_SITE_CACHE_DIR"])
+    assert plan([], allow_missing=True).outdated == set()
+    lock = clone.path / "dvc.lock"
+    start, entry = lock.read_text().split("  train@cnn:", 1)
+    digest = digests(read_lock(lock)["train@cnn"], "deps")["data/prepared/train"]
+    lock.write_text(f"{start}  train@cnn:{entry.replace(digest, f'{0:032x}.dir', 1)}")
+    needed = {"fetch", "preprocess"}
+    assert plan([], allow_missing=True).outdated == needed | {"train@cnn", "evaluate@cnn", "report@cnn"}
