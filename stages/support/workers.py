@@ -112,16 +112,16 @@ def train_side_by_side(
 ) -> None:
     """Trains with each seed in a process of its own, as many at once as there are slots.
 
-    Call it before any thread, or operation of TensorFlow, is started. The processes end with this one.
+    Call it before any thread, or operation of TensorFlow, is started. The processes end with this one. Raises
+    `PipelineError` if `end` does, or if a training was killed; the others are ended then.
 
     Args:
-        seeds: or other values that `train` takes, in this order; each is drawn when a slot is free.
+        seeds: to train with, or other values that `train` takes, in this order; each is drawn when a slot is free.
         train: runs in the processes.
         end_epoch: runs here, after each epoch. If it returns true, the training is ended.
         count: of trainings at once; `make repro` decides if it runs this.
         method: how `multiprocessing` starts a process: by a fork, or where a GPU may be in use, by "spawn".
-        end: runs here, after each training that is finished or has raised a `PipelineError`. If `end` raises one, or
-            if a training was killed, the others are ended.
+        end: runs here, after each training that is finished or has raised a `PipelineError`.
     """
     waiting, running, all_drawn = iter(seeds), list[_Worker](), False
     with slots(count) as available:
