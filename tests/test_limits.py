@@ -62,6 +62,7 @@ FAILURES = {
     errno.EACCES: "Permission denied; change who may write there, and rerun",
     errno.EPERM: "Operation not permitted; change who may write there, and rerun",
     errno.EROFS: "Read-only file system; change who may write there, and rerun",
+    errno.EISDIR: "expected a file, found a folder; move it away and rerun",
 }
 
 

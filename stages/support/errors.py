@@ -86,8 +86,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 def anticipated(error: BaseException) -> str | None:
     """Returns the line to print for an anticipated error; `None` if it is a bug, which keeps its traceback.
 
-    Anticipated are `PipelineError`, a full disk, a file or folder that may not be used, too little memory, and what the
-    code in `CUSTOM` raises.
+    Anticipated are `PipelineError`, a full disk, a file or folder that may not be used, a folder in place of a file,
+    too little memory, and what the code in `CUSTOM` raises.
     """
     if isinstance(error, PipelineError):
         return str(error)
@@ -96,6 +96,8 @@ def anticipated(error: BaseException) -> str | None:
         return f"{where}: cannot write: {error.strerror}; free some space and rerun"
     if isinstance(error, OSError) and error.errno in NOT_ALLOWED and error.filename:
         return f"{error.filename}: {error.strerror}; change who may write there, and rerun"
+    if isinstance(error, IsADirectoryError) and error.filename:
+        return f"{error.filename}: expected a file, found a folder; move it away and rerun"
     if isinstance(error, Exception) and _is_out_of_memory(error):
         return f"not enough memory: {one_line(error)}; close other programs, or make batches or layers smaller"
     if where := in_custom(error):
