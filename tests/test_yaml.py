@@ -11,6 +11,7 @@ from dvc.utils.serialize import parse_yaml as dvc_parse
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from stages.support import yaml
 from stages.support.errors import PipelineError
 from stages.support.yaml import MAX_BYTES, parse_yaml, read_yaml, to_yaml
 from tests.conftest import ROOT
@@ -88,6 +89,12 @@ def test_reads_what_was_written(value: Any, flow: bool | None) -> None:
     assert equal(dvc_parse(text, "file"), {"key": value})
 
 
+def test_writes_as_people_do() -> None:
+    layers = [{"Dense": {"units": 5}}]
+    lines = "  - Dense: {units: 5}\n"
+    assert to_yaml({"a": layers, "b": layers}) == f"a:\n{lines}b:\n{lines}", "indented, without aliases"
+
+
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
 
 
@@ -95,9 +102,11 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for 
     ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3", "line 3, column 1: duplicate key 'a'"),
+        ("a: {<<: 1}", "line 1, column 9: expected a mapping to merge"),
         ("a: &a [*a]", "an alias stands for something that holds the alias"),
         (BOMB, "more than 500,000 keys and values"),
-        ("a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 60)), "50 levels"),
+        ("[" * 51 + "]" * 51, "50 levels"),
+        (f"a: &a {'[' * 48}{']' * 48}\nb: [[*a]]", "50 levels, with aliases written out"),
         ("a: 0x" + "f" * 5000, "expected integers of at most 100 digits, found one of 5,002"),
         ("[" * 100_000, "nesting depth"),
         ("%YAML 1.1\n---\na: on", "remove the line"),
@@ -109,6 +118,15 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for 
 def test_refuses(text: str, message: str) -> None:
     with pytest.raises(PipelineError, match=rf"^file: not valid YAML: .*{re.escape(message)}"):
         parse_yaml(text.encode(), "file")
+
+
+def test_limits_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("[" * 50 + "]" * 50, f"a: &a {'[' * 48}{']' * 48}\nb: [*a]", "a: 1".ljust(MAX_BYTES)):
+        parse_yaml(text.encode(), "file")
+    monkeypatch.setattr(yaml, "MAX_NODES", 10)
+    assert parse_yaml(b"a: &a [1, 2]\nb: [*a]", "file") == {"a": [1, 2], "b": [[1, 2]]}
+    with pytest.raises(PipelineError, match="more than 10 keys and values"):
+        parse_yaml(b"a: &a [1, 2]\nb: [*a, 3]", "file")
 
 
 def test_a_byte_order_mark_and_other_encodings(tmp_path: Path) -> None:
