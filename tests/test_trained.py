@@ -127,6 +127,7 @@ HOSTILE = {
     "a workflow": (".github/workflows/x.yml", "on: push\n", "expected only dvc.lock"),
     "code": ("stages/x.py", "raise SystemExit\n", "expected only dvc.lock"),
     "params": ("params.yaml", "{}\n", "expected only dvc.lock"),
+    "a file that is gone": ("dvc.yaml", Path.unlink, "expected only dvc.lock"),
     "git's settings": ("plots/.gitattributes", "* filter=x\n", "expected only dvc.lock"),
     "a name with a line": ("plots/a\nb.csv", "1\n", "expected only dvc.lock"),
     "a longer name": ("dvc.lock.py", "raise SystemExit\n", "expected only dvc.lock"),
