@@ -189,6 +189,7 @@ def test_the_best_finalist_wins_and_is_written_only_if_asked(project, monkeypatc
     assert (counts, len(trainer.trained)) == ([count, count], 4)
     winner = block_text("found", trainer.trained[0][1])
     assert (project.path / "sweeps/found/found.yaml").read_text() == winner
+    assert "94.50%" in (project.path / "sweeps/found/README.md").read_text(), "the winner's mean"
     assert project.params.read_text().replace(f"\n{winner}", "") == before != project.params.read_text()
 
 
