@@ -130,7 +130,7 @@ def test_the_most_frequent_pair_is_first_then_by_label() -> None:
 
 def test_each_class_has_its_recall_and_precision_on_both_sides() -> None:
     label = np.array([0, 0, 1, 1])
-    base = of_models(label, np.array([[0, 0, 1, 0]] * 2), np.ones(4), classes=2)
+    base = of_models(label, np.array([[0, 0, 1, 0]] * 3), np.ones(4), classes=2)
     head = of_models(label, np.array([[0, 2, 1, 1]] * 2), np.ones(4), classes=3)
     table = Comparison("cnn", base, head).classes()
     assert table.columns.tolist() == [

@@ -8,6 +8,7 @@ runs it; the test then says so in a warning.)
 """
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -16,9 +17,11 @@ import time
 import warnings
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stages.common.files import replacing, write_text
+from tools.repro.mend import RWLOCK, release_rwlock
 
 from .conftest import Project
 from .faults import (
@@ -164,6 +167,17 @@ def test_what_dvc_leaves_half_written_is_mended(project: Project, name: str, end
     project.repro()
     assert lock_file.read_bytes() == before
     assert project.run("python", "-m", "tools.repro.mend", check=False).returncode == 1
+
+
+def test_the_rwlock_goes_only_if_no_holder_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    RWLOCK.parent.mkdir(parents=True)
+    with subprocess.Popen(["true"]) as ended:
+        wait_until(lambda: psutil.Process(ended.pid).status() == psutil.STATUS_ZOMBIE)
+        for pids, stays in ([ended.pid, os.getpid()], True), ([ended.pid], False):
+            RWLOCK.write_text(json.dumps({"read": {"out": [{"pid": pid, "cmd": "dvc repro"} for pid in pids]}}))
+            release_rwlock()
+            assert RWLOCK.exists() == stays
 
 
 def test_a_conflict_in_dvc_lock_is_left_to_the_user(project: Project) -> None:

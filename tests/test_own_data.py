@@ -200,6 +200,9 @@ def test_a_review_says_that_git_does_not_have_the_file(project: Project) -> None
     printed = review(project, "HEAD~1", "HEAD", "--fail-on", "stale")
     assert f"not looked at: {OWN}: not in HEAD ({commit})\n" in printed
     assert "not looked at" not in review(project, "HEAD")
+    read_from(project, OWN, sha256=fetched(project))
+    project.commit("pinned by its digest")
+    assert "not looked at" not in review(project, "HEAD~1", "HEAD")
 
 
 def test_a_copy_of_the_project_has_the_own_data_and_writes_nothing_behind_links(tmp_path: Path, monkeypatch) -> None:

@@ -82,6 +82,7 @@ Over-fitting gap, train minus validation accuracy after the last epoch: base +25
 
 def test_a_comment_has_the_figures_of_both_sides(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
     text = page.markdown(review, None)
+    assert text.startswith("### Review: here against there\n"), "smaller headings in a comment"
     lines = iter(text.splitlines())
     for line in REVIEWED.splitlines():
         assert line in lines, "in this order"
@@ -133,6 +134,7 @@ def test_a_page_colours_what_is_better_and_worse(review: Review, monkeypatch: py
     assert 'label 1</div><div class="cut">1 → 2</div><span class="soft">#5 · 50%</span>' in text
     assert "<p>The others, by label and new prediction: <strong>2 as 1</strong> 7.</p>" in text
     assert "reason 11" in text
+    assert all(f"<li>no pictures of test images of {side}: " in text for side in ("there", "here"))
     row = re.findall(r'<td[^>]* data-label="([^"]+)">(?:<span[^>]*>)?([^<]+)', text.partition("Classes</h3>")[2])[:7]
     assert row == [("class", "0"), ("images", "4"), ("errors", "2 → 1"), ("fixed", "1"), ("broke", "0"),
                    ("recall, %", "50.0 → 75.0"), ("precision, %", "100.0")]  # fmt: skip

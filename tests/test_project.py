@@ -217,6 +217,8 @@ def test_the_results_table_goes_between_its_marks_and_leaves_the_rest() -> None:
     rows = (results_table(one.assign(published=p, published_is="below")).splitlines()[2] for p in (0.97, math.nan))
     start = "| `a` | 98.71% | 98.00% – 99.12% | 129.2 | 1,234 |"
     assert list(rows) == [f"{start} 97.00%, below the interval |", f"{start}  |"]
+    one_seed = results_table(one.assign(seeds=1, dataset="MNIST")).splitlines()[0]
+    assert one_seed.startswith("| architecture | test accuracy on MNIST | ")
     before = (ROOT / "README.md").read_text()
     once = with_table(before, table)
     assert with_table(once, table) == once

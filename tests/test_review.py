@@ -154,7 +154,7 @@ def commit(project: Project, name: str = "HEAD") -> str:
 
 
 def test_another_data_set_is_not_compared(reviewer: Project) -> None:
-    reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(dataset="KMNIST", sha256="f" * 64))
+    reviewer.edit_json("data/raw/mnist.json", lambda description: description.update(sha256="f" * 64))
     reviewer.edit_json("metrics/predictions/mlp_256.json", lambda file: file.update(prediction=[file["label"]]))
     reviewer.edit_json("metrics/mlp_256.json", lambda metrics: metrics.update(accuracy=1.0))
     printed = review(reviewer, "HEAD", "--fail-on", "regression")
@@ -162,7 +162,7 @@ def test_another_data_set_is_not_compared(reviewer: Project) -> None:
     assert printed.count("not compared: another data set") == 2
     for page in pages(reviewer):
         assert "The data set changed, so no results are compared" in page
-        assert "→ KMNIST (digest ffffffffffff…)" in page
+        assert "→ tiny digits (digest ffffffffffff…)" in page
         assert "Metrics" not in page
         assert "fixed" not in page.split("Sources:")[0].split("<style>")[0]
 

@@ -109,7 +109,7 @@ class Trainer:
             if any(end_epoch(training, epoch, {"val_accuracy": value}) for epoch in (1, 2, 3)):
                 continue
             if not self.error:
-                rows = f"train,accuracy,1\nvalidation,accuracy,0.5\nvalidation,accuracy,{value}\nvalidation,loss,2\n"
+                rows = f"train,accuracy,1\nvalidation,accuracy,1\nvalidation,accuracy,{value}\nvalidation,loss,2\n"
                 write_text(training.folder / f"models/{training.seed}.csv", f"split,metric,value\n{rows}")
             end(training, PipelineError(self.error) if self.error else None)
 
@@ -184,9 +184,12 @@ def test_the_best_finalist_wins_and_is_written_only_if_asked(project, monkeypatc
         assert project.params.read_text() == before
         monkeypatch.setattr("sys.argv", ["", "space.yaml", "--trials", "2", "--finalists", "2", *jobs, *option])
         sweep.main()
+    with pytest.raises(SystemExit, match="found is there already"):  # before it prepares or trains
+        sweep.main()
     assert (counts, len(trainer.trained)) == ([count, count], 4)
     winner = block_text("found", trainer.trained[0][1])
     assert (project.path / "sweeps/found/found.yaml").read_text() == winner
+    assert "94.50%" in (project.path / "sweeps/found/README.md").read_text(), "the winner's mean"
     assert project.params.read_text().replace(f"\n{winner}", "") == before != project.params.read_text()
 
 

@@ -24,6 +24,8 @@ def edit(changed: Project, tmp_path: Path) -> Project:
     """A branch `edit` with params of `changed` on top of `main`, without results, which trained.yml's runner knows."""
     author = changed.clone(tmp_path / "author")
     author.run("git", "branch", "-M", "main")
+    author.edit_json("data/raw/mnist.json", lambda description: description.update(source=["elsewhere"]))
+    author.run("git", "commit", "-q", "--all", "--amend", "--no-edit")
     author.run("git", "branch", "results")
     author.run("git", "reset", "-q", "--hard", "HEAD~1")
     author.run("git", "switch", "-qc", "edit")
@@ -127,6 +129,7 @@ HOSTILE = {
     "a workflow": (".github/workflows/x.yml", "on: push\n", "expected only dvc.lock"),
     "code": ("stages/x.py", "raise SystemExit\n", "expected only dvc.lock"),
     "params": ("params.yaml", "{}\n", "expected only dvc.lock"),
+    "a file that is gone": ("dvc.yaml", Path.unlink, "expected only dvc.lock"),
     "git's settings": ("plots/.gitattributes", "* filter=x\n", "expected only dvc.lock"),
     "a name with a line": ("plots/a\nb.csv", "1\n", "expected only dvc.lock"),
     "a longer name": ("dvc.lock.py", "raise SystemExit\n", "expected only dvc.lock"),

@@ -1,6 +1,7 @@
 """Figures over seeds of which some ended earlier than others, or lack a figure that others have."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from tools.common.comparison import to_csv
 
 from .conftest import Project
 from .reviews import of_models
+from .test_few import overview
 from .test_pipeline import vega_svg
 
 LABEL = np.array([0, 1, 1, 0])
@@ -67,6 +69,12 @@ def test_curves_show_how_many_seeds_are_left() -> None:
     lacking = texts(charts.before_and_after(None, trained(validation=[[], [], VALIDATION[2]]).curves, "tiny"))
     assert lacking == 2 * ["2 seeds", "1 seed", "1 seed"], "the validation curve is of one seed from the first epoch on"
     assert not texts(charts.training_curves(trained(2 * TRAIN[2:], 2 * VALIDATION[2:]).curves, "tiny"))
+
+
+def test_the_page_says_that_some_seeds_ended_earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for models, is_said in (trained(), True), (trained(2 * TRAIN[2:], 2 * VALIDATION[2:]), False):
+        assert ("Some seeds ended earlier than others" in overview(models).page("")) == is_said
 
 
 def test_dvc_draws_how_many_seeds_are_left(project: Project) -> None:

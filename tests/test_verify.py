@@ -107,8 +107,11 @@ def test_what_each_run_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tar
     }
 
 
-def test_another_user_is_another_in_all_that_a_run_sees(tmp_path: Path) -> None:
-    code = "import os, sys; print(oct(os.umask(0)), *(os.environ[name] for name in sys.argv[1:]), os.getcwd())"
+def test_another_user_is_another_in_all_that_a_run_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DVC_GLOBAL_CONFIG_DIR", "GIT_DIR", "KERAS_BACKEND", "MPLBACKEND", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, f"of the caller: {name}")
+    code = "import os, sys; print(*(text for text in os.environ.values() if 'of the caller' in text), end='')\n"
+    code += "print(oct(os.umask(0)), *(os.environ[name] for name in sys.argv[1:]), os.getcwd())"
     names = ("HOME", "LC_ALL", "TZ", "PYTHONHASHSEED", "COLUMNS", "XDG_CONFIG_HOME")
     cores = "print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1)"
     shown = another_user("run 3", tmp_path).execute([sys.executable, "-c", f"{code}; {cores}", *names])
