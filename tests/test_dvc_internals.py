@@ -35,9 +35,13 @@ def test_what_was_trained_on_other_data_than_recorded_is_outdated_though_both_ar
     monkeypatch.chdir(clone.path)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", clone.environment["DVC_SITE_CACHE_DIR"])
     assert plan([], allow_missing=True).outdated == set()
+    half = clone.path / "data/models/mlp_256"  # as an interrupted training leaves it
+    half.mkdir(parents=True)
+    needed = {"fetch", "preprocess"}
+    assert plan([], allow_missing=True).outdated == needed | {"train@mlp_256", "evaluate@mlp_256", "report@mlp_256"}
+    half.rmdir()
     lock = clone.path / "dvc.lock"
     start, entry = lock.read_text().split("  train@cnn:", 1)
     digest = digests(read_lock(lock)["train@cnn"], "deps")["data/prepared/train"]
     lock.write_text(f"{start}  train@cnn:{entry.replace(digest, f'{0:032x}.dir', 1)}")
-    needed = {"fetch", "preprocess"}
     assert plan([], allow_missing=True).outdated == needed | {"train@cnn", "evaluate@cnn", "report@cnn"}

@@ -3,7 +3,7 @@
 - `Repo().index.graph`, `repo.stage.collect`, `get_active_graph`, `plan_repro`: which stages `dvc repro` would run for
   given targets, and in which order.
 - `stage.changed()`, under `repo.lock`: whether a stage is out of date; its arguments `allow_missing` and `upstream`.
-- `outs[].exists`: whether an output is in the workspace.
+- `outs[].exists`, `outs[].changed_checksum()`: whether an output is in the workspace, and is the recorded one.
 - `addressing`, `name`, `path`, `cmd`, `outs[].fs_path` and `outs[].meta.size` of a stage; `PipelineStage`, which
   dvc.lock has entries of.
 - `loads_yaml`, `COMPILED_LOCKFILE_SCHEMA`: what DVC accepts as a dvc.lock.
@@ -54,11 +54,14 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
 def _plan(repo: Repo, targets: Sequence[str], allow_missing: bool) -> Plan:
     graph = get_active_graph(repo.index.graph)
     order = plan_repro(graph, [stage for target in targets or [PROJECT_FILE] for stage in repo.stage.collect(target)])
-    missing = [stage.addressing for stage in order if not all(out.exists for out in stage.outs)]
+    missing: list[str] = []
     upstream: dict[str, set[str]] = {}
     outdated: set[str] = set()
     with repo.lock:
         for stage in order:
+            # a folder that an interrupted run left half written counts as missing, not as unchanged
+            if not all(out.exists and not out.changed_checksum() for out in stage.outs):
+                missing.append(stage.addressing)
             waits_for = list(graph.successors(stage))
             upstream[stage.addressing] = {dep.addressing for dep in waits_for}
             if upstream[stage.addressing] & outdated or stage.changed(allow_missing, waits_for):
