@@ -41,7 +41,9 @@ def main() -> None:
 
         if lines := stale_tables(WORKSPACE):
             raise PipelineError(lines[0])
-    elif not overview_is_current(params):
+    elif overview_is_current(params):
+        print(f"up to date: {OVERVIEW}")
+    else:
         draw(params)
 
 

@@ -28,6 +28,7 @@ from voluptuous import Invalid
 
 from stages.support.errors import PipelineError, one_line
 from stages.support.paths import output_path
+from stages.support.yaml import CONFLICT
 from tools.common.lock import LOCK
 from tools.repro.plan import Plan
 
@@ -47,6 +48,8 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
     except OSError as error:  # such as a home that is no folder
         raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS_HINT}") from error
     except DvcException as error:
+        if LOCK.is_file() and CONFLICT in LOCK.read_bytes():
+            raise PipelineError(f"{LOCK}: a merge conflict", f"run: git checkout --ours {LOCK}, then rerun") from error
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status shows more"
         raise PipelineError(f"{one_line(error)}{cause}") from error
 
