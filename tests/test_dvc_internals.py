@@ -28,6 +28,15 @@ def test_the_plan_is_that_of_dvc_repro(project: Project, monkeypatch: pytest.Mon
     assert is_lock("schema: '2.0'\nstages: {}\ndatasets: []\n"), "others are in test_faults.py"
 
 
+def test_a_folder_that_may_not_be_written_is_no_matter_of_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise PermissionError(13, "Permission denied", ".dvc/tmp/lock")
+
+    monkeypatch.setattr("tools.repro.dvc_internals.Repo", refuse)
+    with pytest.raises(PermissionError, match="Permission denied"):  # make repro prints what to change
+        plan([])
+
+
 def test_what_was_trained_on_other_data_than_recorded_is_outdated_though_both_are_missing(
     built_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

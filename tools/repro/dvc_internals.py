@@ -26,7 +26,7 @@ from ruamel.yaml import YAMLError
 from tqdm import tqdm
 from voluptuous import Invalid
 
-from stages.support.errors import PipelineError, one_line
+from stages.support.errors import NOT_ALLOWED, PipelineError, one_line
 from stages.support.paths import output_path
 from stages.support.yaml import CONFLICT
 from tools.common.lock import LOCK
@@ -46,6 +46,8 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
         with Repo() as repo:
             return _plan(repo, targets, allow_missing)
     except OSError as error:  # such as a home that is no folder
+        if error.errno in NOT_ALLOWED:
+            raise
         raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS_HINT}") from error
     except DvcException as error:
         if LOCK.is_file() and CONFLICT in LOCK.read_bytes():
