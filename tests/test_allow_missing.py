@@ -14,13 +14,13 @@ OF_MLP = ["train@mlp_256", "evaluate@mlp_256", "report@mlp_256"]
 def test_an_edit_runs_what_it_affects_and_what_that_needs(built_project: Project, tmp_path: Path) -> None:
     fresh = built_project.git_clone(tmp_path / "clone")
     done = fresh.run(*REPRO, "--allow-missing")
-    line = "not here, and not needed: the models of train@mlp_256, train@cnn; plain dvc repro trains them\n"
+    line = "not here, and not needed: the models of train@mlp_256, train@cnn; dvc repro restores or trains them\n"
     assert done.stdout == f"nothing to run: nothing has changed\n{line}"
 
     fresh.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=1))
     done = fresh.run(*REPRO, "--allow-missing")
     assert ran(done.stdout) == ["fetch", "preprocess", *OF_MLP]
-    assert done.stdout.endswith("the models of train@cnn; plain dvc repro trains them\n")
+    assert done.stdout.endswith("the models of train@cnn; dvc repro restores or trains them\n")
     changed = fresh.run("git", "diff", "--name-only").stdout.split()
     assert changed
     assert not [path for path in changed if "cnn" in path or path.startswith("data/")]

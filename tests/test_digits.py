@@ -98,6 +98,10 @@ def test_look_ups_by_names_and_photos(project: Project) -> None:
     assert digits(project, "errors", "--label", "class 3", status=1) == line
     line = "error: classify: expected a data set of drawn digits, found photos (tiny digits)\n"
     assert digits(project, "classify", "7.png", status=1) == line
+    line = "argument --output: expected a name that ends in .png, found 'params.yaml'\n"
+    assert digits(project, "common", "--output", "params.yaml", status=2).endswith(line)
+    line = "error: --output: expected another file than the pictures to classify, found 7.png\n"
+    assert digits(project, "classify", "7.png", "--output", "7.png", status=1) == line
 
 
 def recorded(project: Project, name: str, seed: int = 10) -> list[tuple[int, int, float]]:

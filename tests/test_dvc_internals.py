@@ -28,6 +28,15 @@ def test_the_plan_is_that_of_dvc_repro(project: Project, monkeypatch: pytest.Mon
     assert is_lock("schema: '2.0'\nstages: {}\ndatasets: []\n"), "others are in test_faults.py"
 
 
+def test_a_folder_that_may_not_be_written_is_no_matter_of_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise PermissionError(13, "Permission denied", ".dvc/tmp/lock")
+
+    monkeypatch.setattr("tools.repro.dvc_internals.Repo", refuse)
+    with pytest.raises(PermissionError, match="Permission denied"):  # make repro prints what to change
+        plan([])
+
+
 def test_what_was_trained_on_other_data_than_recorded_is_outdated_though_both_are_missing(
     built_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,9 +44,13 @@ def test_what_was_trained_on_other_data_than_recorded_is_outdated_though_both_ar
     monkeypatch.chdir(clone.path)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", clone.environment["DVC_SITE_CACHE_DIR"])
     assert plan([], allow_missing=True).outdated == set()
+    half = clone.path / "data/models/mlp_256"  # as an interrupted training leaves it
+    half.mkdir(parents=True)
+    needed = {"fetch", "preprocess"}
+    assert plan([], allow_missing=True).outdated == needed | {"train@mlp_256", "evaluate@mlp_256", "report@mlp_256"}
+    half.rmdir()
     lock = clone.path / "dvc.lock"
     start, entry = lock.read_text().split("  train@cnn:", 1)
     digest = digests(read_lock(lock)["train@cnn"], "deps")["data/prepared/train"]
     lock.write_text(f"{start}  train@cnn:{entry.replace(digest, f'{0:032x}.dir', 1)}")
-    needed = {"fetch", "preprocess"}
     assert plan([], allow_missing=True).outdated == needed | {"train@cnn", "evaluate@cnn", "report@cnn"}

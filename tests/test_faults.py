@@ -36,6 +36,7 @@ from .faults import (
     with_largest_file,
 )
 from .forked import Started, started
+from .test_repro import check_one_line
 
 REPRO = ("dvc", "repro")
 SECONDS = 2  # about as long as one stage takes; a fault that comes too late strikes nothing
@@ -185,6 +186,7 @@ def test_a_conflict_in_dvc_lock_is_left_to_the_user(project: Project) -> None:
     path.write_text(f"{path.read_text()}<<<<<<< HEAD\n=======\n>>>>>>> theirs\n")
     before = path.read_bytes()
     assert project.run("python", "-m", "tools.repro.mend", check=False).returncode == 1
+    check_one_line(project, "dvc.lock: a merge conflict; run: git checkout --ours dvc.lock, then rerun\n$")
     assert path.read_bytes() == before
 
 

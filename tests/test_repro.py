@@ -64,6 +64,8 @@ def test_a_project_without_git_runs_and_git_can_come_later(project: Project) -> 
         "no git repository: everything runs, but no result can be compared with an earlier one; git init starts one\n"
     )
     assert project.run(*REPRO).stderr == notice
+    line = "error: no git repository here, which this needs; git init starts one\n"
+    assert project.run("python", "-m", "tools.review", "HEAD", check=False).stderr == line
     assert outputs(project) == before
     assert "Data and pipelines are up to date" in project.run("dvc", "status").stdout
     assert project.run(*REPRO).stderr == notice

@@ -202,7 +202,8 @@ def test_the_gates_fail_on_what_they_name_and_nothing_else(reviewer: Project) ->
     assert f"HEAD ({commit(reviewer)}) has 1 commit that HEAD~1 (" in pages(reviewer)[0]
     review(reviewer, "HEAD~1", "HEAD")
     assert " lacks; " not in pages(reviewer)[0]
-    assert review(reviewer, "nonsense", status=1).startswith("error: nonsense: expected a git revision, such as main")
+    line = "error: nonsense: expected a git revision, such as main or HEAD~1; git branch --all lists branches\n"
+    assert review(reviewer, "nonsense", status=1) == line
     review(reviewer, "HEAD", "--fail-on", "everything", status=2)
 
 

@@ -131,7 +131,7 @@ FILTERS, RATE = "found.layers[0].choice[1][0].Conv2D.filters: ", "found.compile.
         (", validation_split: 0.2", "", "found.fit.validation_split: expected more than 0, as trials are compared on"),
         ("found:", "a: {}\nfound:", "expected one architecture, as in params.yaml, such as 'my_cnn: {layers: …"),
         (SPACE, "- found\n", "expected one architecture, as in params.yaml"),
-        (SPACE, SIMPLE.replace("{range: [0.1, 1.0]}", "0.1"), "found: expected {choice: […]} or {range: […]} in place"),
+        (SPACE, SIMPLE.replace("{range: [0.1, 1.0]}", "0.1"), "in place of a value, found none"),
         ("found:", "7:", "7: expected text, found the int 7; put it in quotes"),
     ],
 )

@@ -56,7 +56,7 @@ def follow_the_page(origin: Project, clone: Project, pictures: Path) -> dict[str
     """Runs the lines of docs/your-images.md; returns what they printed, and `params.yaml` as it is at the start."""
     (block,) = re.findall(r"(?s)```sh\n(.*?)```", (ROOT / "docs/your-images.md").read_text())
     lines = [line.partition(" #")[0] for line in block.splitlines()]
-    assert len(lines) == 8
+    assert len(lines) == 9
     shown = {}
     for words in (shlex.split(command) for line in lines for command in line.split("&&")):
         if words[:2] == ["git", "clone"]:

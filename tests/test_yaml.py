@@ -112,6 +112,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for 
         ("%YAML 1.1\n---\na: on", "remove the line"),
         ("a: !!python/object/apply:os.system [true]", "could not determine a constructor"),
         ("a: [1, 2", "line 2, column 1: did not find expected ',' or ']'"),
+        ("a:\n<<<<<<< HEAD\n  1\n=======\n  2\n>>>>>>> b\n", "line 2: a merge conflict; resolve it, then rerun"),
         ("#" * MAX_BYTES + "#", f"expected at most {MAX_BYTES:,} bytes"),
     ],
 )

@@ -20,6 +20,7 @@ MAX_DIGITS = 100  # of an integer
 MAX_NODES = 500_000  # keys and values, those that aliases repeat counted each time
 WIDTH = 118  # of a line that is written
 
+CONFLICT = b"\n<<<<<<< "  # where git writes both sides of a merge conflict
 MERGE = "tag:yaml.org,2002:merge"
 DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*%")
 
@@ -130,6 +131,9 @@ def parse_yaml(content: bytes, name: str) -> Any:
             if mark
             else one_line(error)
         )
+        if CONFLICT in content:
+            line = content.count(b"\n", 0, content.index(CONFLICT)) + 2
+            where = f"line {line}: a merge conflict; resolve it, then rerun"
         raise PipelineError(f"{name}: not valid YAML: {where}") from error
 
 

@@ -43,7 +43,7 @@ def delete(path: Path) -> None:
 @command
 def main() -> None:
     """Deletes results that no stage of dvc.yaml writes, and their entries in dvc.lock."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.clean", description=main.__doc__)
     parser.add_argument("--yes", action="store_true", help="delete without asking")
     arguments = parser.parse_args()
     load_params()  # so that a mistake there deletes nothing

@@ -11,7 +11,7 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages.support.errors import unreadable
+from stages.support.errors import PipelineError, unreadable
 
 REFERENCE = re.compile(r"\$\{\s*([^{}]+?)\s*\}")
 KEYS = {"cmd", "deps", "params", "outs", "metrics", "plots", "desc", "meta", "always_changed", "frozen"}
@@ -41,6 +41,8 @@ def stages(definition: dict[str, Any], params: dict[str, Any], where: str) -> di
     """
     resolved: dict[str, Stage] = {}
     length = 0
+    if not definition:
+        raise PipelineError(f"{where}: expected stages, found no file, or an empty one")
     with unreadable(where, "stages by name"):
         entries = definition["stages"].items()
     for name, entry in entries:

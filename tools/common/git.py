@@ -24,6 +24,8 @@ def git(*arguments: str, **environment: str) -> bytes:
     if done.returncode:
         message = done.stderr.decode(errors="replace")
         remedy = re.search(r"git config --global --add safe\.directory .+", message)
+        if "not a git repository" in message:
+            raise PipelineError("no git repository here, which this needs; git init starts one")
         owner = f"the repository belongs to another user; if you trust it, run: {remedy[0]}" if remedy else ""
         raise PipelineError(f"{shown}: {owner or one_line(message)}")
     return done.stdout

@@ -111,7 +111,8 @@ class Revision:
             if git("rev-parse", "--is-shallow-repository").strip() == b"true":
                 hint = "run: git fetch --unshallow (in CI: actions/checkout with fetch-depth: 0)"
                 raise PipelineError(f"{name}: not in this shallow clone", hint) from error
-            raise PipelineError(f"{name}: expected a git revision, such as main or HEAD~1 ({error})") from error
+            hint = "git branch --all lists branches"
+            raise PipelineError(f"{name}: expected a git revision, such as main or HEAD~1", hint) from error
         return cls(name, commit)
 
     def __str__(self) -> str:

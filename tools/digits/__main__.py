@@ -107,6 +107,13 @@ def common(arguments: argparse.Namespace) -> None:
     draw(rows, images, arguments, f"wrong in {which}", names)
 
 
+def png(text: str) -> Path:
+    """Checks the path of a picture to write, so that no file of another kind is overwritten. An argparse type."""
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"expected a name that ends in .png, found {text!r}")
+    return Path(text)
+
+
 def at_most(given: int, most: int, option: str, what: str) -> int:
     """Checks an option that is a number of seeds or models. Raises `PipelineError` if there are not as many."""
     if given > most:
@@ -118,6 +125,8 @@ def classify(arguments: argparse.Namespace) -> None:
     """Classify your own pictures of one digit each, of any size, dark on light or light on dark."""
     from tools.digits import own
 
+    if arguments.output in arguments.file:
+        raise PipelineError(f"--output: expected another file than the pictures to classify, found {arguments.output}")
     dataset = Dataset.read(results.TEST_DATA)
     if dataset.photo:
         raise PipelineError(f"classify: expected a data set of drawn digits, found photos ({dataset.dataset})")
@@ -156,7 +165,7 @@ def arguments() -> argparse.Namespace:
         return added
 
     output, several, seed = (argparse.ArgumentParser(add_help=False) for _ in range(3))
-    output.add_argument("--output", type=Path, metavar="PNG", help=f"also draw at most {MAX_DRAWN} digits")
+    output.add_argument("--output", type=png, metavar="PNG", help=f"also draw at most {MAX_DRAWN} digits")
     listed = argparse.ArgumentParser(add_help=False, parents=[output])
     listed.add_argument(
         "--count", type=number(1), default=DEFAULT_COUNT, metavar="N", help=f"show at most N (default: {DEFAULT_COUNT})"

@@ -32,7 +32,7 @@ def draw(params: Params) -> None:
 @command
 def main() -> None:
     """Draws the overview of all architectures in params.yaml, if it is not current."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.overview", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="only check whether its tables in git are current")
     arguments = parser.parse_args()
     params = load_params()
@@ -41,7 +41,9 @@ def main() -> None:
 
         if lines := stale_tables(WORKSPACE):
             raise PipelineError(lines[0])
-    elif not overview_is_current(params):
+    elif overview_is_current(params):
+        print(f"up to date: {OVERVIEW}")
+    else:
         draw(params)
 
 

@@ -30,7 +30,7 @@ REVIEW_BASES = ("origin/main", "main")
 @command
 def main() -> None:
     """Runs what params.yaml, code or data changed, draws the overview, and prints what differs from HEAD."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.repro", description=main.__doc__)
     stages = "trainings and other stages at once; by default what cores and memory allow"
     parser.add_argument("--jobs", type=number(1), metavar="N", help=stages)
     missing = "run unchanged stages whose outputs are missing, as in a fresh clone, only if others need them"
@@ -70,7 +70,7 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     lines = _changed_since_head(params.overview.confidence) if has_run else []
     missing = [name for name in plan.missing if plan.trains(name) and name not in plan.outdated]
     if missing:
-        lines.append(f"not here, and not needed: the models of {', '.join(missing)}; plain dvc repro trains them")
+        lines.append(f"not here, and not needed: the models of {', '.join(missing)}; dvc repro restores or trains them")
     print("".join(f"{line}\n" for line in [*lines, *unseen]), end="")
 
 

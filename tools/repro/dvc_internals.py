@@ -3,7 +3,7 @@
 - `Repo().index.graph`, `repo.stage.collect`, `get_active_graph`, `plan_repro`: which stages `dvc repro` would run for
   given targets, and in which order.
 - `stage.changed()`, under `repo.lock`: whether a stage is out of date; its arguments `allow_missing` and `upstream`.
-- `outs[].exists`: whether an output is in the workspace.
+- `outs[].exists`, `outs[].changed_checksum()`: whether an output is in the workspace, and is the recorded one.
 - `addressing`, `name`, `path`, `cmd`, `outs[].fs_path` and `outs[].meta.size` of a stage; `PipelineStage`, which
   dvc.lock has entries of.
 - `loads_yaml`, `COMPILED_LOCKFILE_SCHEMA`: what DVC accepts as a dvc.lock.
@@ -26,8 +26,9 @@ from ruamel.yaml import YAMLError
 from tqdm import tqdm
 from voluptuous import Invalid
 
-from stages.support.errors import PipelineError, one_line
+from stages.support.errors import NOT_ALLOWED, PipelineError, one_line
 from stages.support.paths import output_path
+from stages.support.yaml import CONFLICT
 from tools.common.lock import LOCK
 from tools.repro.plan import Plan
 
@@ -45,8 +46,12 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
         with Repo() as repo:
             return _plan(repo, targets, allow_missing)
     except OSError as error:  # such as a home that is no folder
+        if error.errno in NOT_ALLOWED:
+            raise
         raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS_HINT}") from error
     except DvcException as error:
+        if LOCK.is_file() and CONFLICT in LOCK.read_bytes():
+            raise PipelineError(f"{LOCK}: a merge conflict", f"run: git checkout --ours {LOCK}, then rerun") from error
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status shows more"
         raise PipelineError(f"{one_line(error)}{cause}") from error
 
@@ -54,11 +59,14 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
 def _plan(repo: Repo, targets: Sequence[str], allow_missing: bool) -> Plan:
     graph = get_active_graph(repo.index.graph)
     order = plan_repro(graph, [stage for target in targets or [PROJECT_FILE] for stage in repo.stage.collect(target)])
-    missing = [stage.addressing for stage in order if not all(out.exists for out in stage.outs)]
+    missing: list[str] = []
     upstream: dict[str, set[str]] = {}
     outdated: set[str] = set()
     with repo.lock:
         for stage in order:
+            # a folder that an interrupted run left half written counts as missing, not as unchanged
+            if not all(out.exists and not out.changed_checksum() for out in stage.outs):
+                missing.append(stage.addressing)
             waits_for = list(graph.successors(stage))
             upstream[stage.addressing] = {dep.addressing for dep in waits_for}
             if upstream[stage.addressing] & outdated or stage.changed(allow_missing, waits_for):

@@ -14,7 +14,7 @@ class Plan:
         outdated: those that may have to run: they have changed, or one that they wait for may have to run.
         written: bytes that each wrote when it last ran, as dvc.lock has it: a stage with much to write takes long.
         commands: what each runs; "" for a file that `dvc add` tracks, which runs nothing.
-        missing: stages of which an output is missing in the workspace, in order.
+        missing: stages of which an output is missing in the workspace, or is another than recorded, in order.
         recorded: the names of the entries of each dvc.lock, in order; there is one beside each dvc.yaml.
     """
 

@@ -33,7 +33,7 @@ def confidence(base: Revision) -> float:
 def main() -> None:
     """Reviews a change: compares the workspace, or a revision, with a base revision."""
     statuses = "exit status: 0 written, 1 error, 2 usage, 3 written but a gate failed"
-    parser = argparse.ArgumentParser(description=main.__doc__, epilog=statuses)
+    parser = argparse.ArgumentParser(prog="python -m tools.review", description=main.__doc__, epilog=statuses)
     parser.add_argument("base", help="a git revision, such as origin/main")
     parser.add_argument("head", nargs="?", help="a git revision; the workspace unless given")
     parser.add_argument("--output", type=Path, default=Path("review"), help="folder of review.md and review.html")

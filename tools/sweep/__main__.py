@@ -32,9 +32,15 @@ COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), 
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make sweep", description=main.__doc__)
+    usage = 'make sweep SPACE=FILE [TRIALS=N] [FINALISTS=N] [SEEDS="S …"] [JOBS=N] [WRITE=1]'
+    parser = argparse.ArgumentParser(prog="make sweep", usage=usage, description=main.__doc__)
     add = parser.add_argument
-    add("space", type=Path, help="an architecture, in which {choice: […]} and {range: […]} are searched")
+    add(
+        "space",
+        type=Path,
+        metavar="SPACE",
+        help="an architecture, in which {choice: […]} and {range: […]} are searched",
+    )
     add("--trials", type=number(1), default=30, metavar="N", help="how many to end with; by default 30")
     add("--finalists", type=number(1), default=3, metavar="N", help="trials to train with all seeds; by default 3")
     add("--seeds", type=number(0, most=2**32 - 1), nargs="+", help="of finalists; by default train.seeds")

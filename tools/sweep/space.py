@@ -91,7 +91,8 @@ class Space:
                 if not any(other.startswith(f"{path}.choice[") for other in left):  # what is in an option comes first
                     untried[path].pop(0)
         if not untried:
-            raise self._mistake("", "{choice: […]} or {range: […]} in place of a value", None)
+            expected = "expected {choice: […]} or {range: […]} in place of a value, found none"
+            raise PipelineError(f"{self.path}: {self.name}: {expected}")
 
     def alone(self, content: dict[str, Any], block: dict[str, Any], seed: int) -> dict[str, Any]:
         """Returns the content of a params.yaml with this block alone, to be trained with this seed."""
@@ -137,5 +138,5 @@ class Space:
             raise self._mistake(path, expected, value) from error
 
     def _mistake(self, path: str, expected: str, actual: object) -> PipelineError:
-        where = f"{self.path}: {self.name}{path and '.'}{path}"
+        where = f"{self.path}: {self.name}.{path}"
         return PipelineError(f"{where}: expected {expected}, found {found_value(actual)}")

@@ -110,7 +110,7 @@ def verify(folder: Path, full: bool, targets: Sequence[str], processors: Sequenc
 @command
 def main() -> None:
     """Proves that reruns give the same bytes."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.verify", description=main.__doc__)
     parser.add_argument("--full", action="store_true", help="run params.yaml as it is, not a small configuration")
     listed = f"emulate this processor, not {', '.join(PROCESSORS)}; may be repeated"
     parser.add_argument("--processor", action="append", metavar="NAME", help=listed)
