@@ -11,7 +11,6 @@ from stages.support.yaml import read_yaml
 from .conftest import ROOT, Project
 
 WORKFLOWS = {path.stem: read_yaml(path) for path in (ROOT / ".github/workflows").glob("*.yml")}
-RUN = (".dvc", ".dvcignore", "dvc.yaml", "stages", "tools")  # what a run has of a project's code
 NUMBER = 7  # of the pull request
 FORGED = "no-such-package\n"
 
