@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -62,6 +63,10 @@ def test_the_error_table_lists_every_wrong_test_image(built_project) -> None:
     assert sorted(rows) == [(*image[:3], 1, image[3]) for image in wrong]
     assert [row[-1] for row in rows] == sorted((row[-1] for row in rows), reverse=True)
     assert len(wrong) == read_json(built_project, "metrics/cnn.json")["errors"]
+    assert len(read_csv(built_project, "plots/tables/cnn/confused_pairs.csv")) == 5
+    written = [(built_project.path / f"plots/{kind}/cnn.png").read_bytes() for kind in ("worst_errors", "errors")]
+    heights = [int.from_bytes(png[20:24]) for png in written]
+    assert heights == [451, 8 * math.ceil(len(wrong) / 25)], "10 in rows of 5, and all in rows of 25"
 
 
 @pytest.fixture(scope="module")

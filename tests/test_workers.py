@@ -125,7 +125,7 @@ def test_workers_end_with_their_stage_and_what_they_have_done_is_kept(project: P
         wait_until(lambda: all(path.exists() for path in kept))
         workers = psutil.Process(stage.process.pid).children()
         assert len(workers) == len(kept)
-        os.kill(stage.process.pid, number)
+        (os.killpg if number == signal.SIGINT else os.kill)(stage.process.pid, number)  # Ctrl-C is for all
         status, printed = stage.wait()
     assert status == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in printed
