@@ -38,6 +38,13 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def flip(path: Path) -> None:
+    """Flips a bit of the weights in a .keras archive."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def text(path: Path) -> None:
     path.write_bytes(b"<html>Please log in</html>")
 
@@ -106,6 +113,7 @@ DAMAGED = [
     ("evaluate", f"{TEST}/images.npy", array(np.zeros((100, 8, 8, 1)))),
     ("evaluate", MODEL, Path.unlink),
     ("evaluate", MODEL, cut),
+    ("evaluate", MODEL, flip),
     ("evaluate", MODEL, model_of(12)),
     ("evaluate", MODEL, model_of("code", 10)),
     ("evaluate", MODEL, member("config.json", lambda _: b"{}")),

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from stages.data.archive import write_archive
+from stages.data.folders import SUFFIXES
 from stages.data.places import unseen
 from stages.support.params import Source
 from tools.common.revision import Revision
@@ -73,6 +74,9 @@ def test_nothing_else_in_the_folder_counts(project: Project) -> None:
         (folder / stray).write_text("a stray")
     assert project.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
     assert project.run("git", "status", "--porcelain").stdout == " M data/own/README.md\n"
+    suffixes = [*SUFFIXES, *map(str.upper, SUFFIXES), ".npz", ".dvc"]
+    read = [f"data/own/{folder}/1{suffix}" for folder in ("pets/cat", "pets/test/cat") for suffix in suffixes]
+    assert project.run("dvc", "check-ignore", *read, check=False).stdout == "", "DVC sees whatever fetch reads"
     assert stale(Revision("workspace", None, project.path)) == []
     for path in folder.glob("*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()

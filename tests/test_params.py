@@ -74,6 +74,8 @@ MISTAKES = [
     ("200,", "200, early_stopping: {},", f"{MLP}.fit.early_stopping.patience: required key is missing"),
     ("200, validation_split: 0.2", "200, early_stopping: {patience: 2}",
      f"{MLP}.fit.validation_split: expected a validation_split above 0, as early_stopping monitors val_loss"),
+    ("200, validation_split: 0.2", "200, early_stopping: {patience: 2, monitor: val_accuracy}",
+     f"{MLP}.fit.validation_split: expected a validation_split above 0, as early_stopping monitors val_accuracy"),
     ("\n  mlp_256:", "\n  mlp.256:", "architectures.mlp.256: expected a name of at most 64 letters, digits, _ and -"),
     ("\n  mlp_256:", "\n  512:", "architectures.512: expected text, found the int 512; put it in quotes"),
     ("\n  mlp_256:", "\n  CNN:", "architectures.cnn: the same file name as 'CNN' on macOS and Windows"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -41,6 +42,7 @@ def test_a_full_run_writes_what_each_stage_owes(built_project) -> None:
     assert columns == {"Path", "accuracy", "errors", "gap", "loss", "parameters"}, "no predictions or name of the data"
     assert len(rows) == 1 + 2 + 1, "a line, a row for each architecture, and an empty line"
 
+    assert (built_project.path / "data/models/cnn/10.keras").stat().st_nlink == 1, "an edit would damage the cache"
     assert "Total params" in (built_project.path / "data/models/mlp_256/summary.txt").read_text()
     history = read_csv(built_project, "plots/history/mlp_256.csv")
     assert sorted((row["epoch"], row["split"], row["metric"]) for row in history) == [
@@ -62,6 +64,10 @@ def test_the_error_table_lists_every_wrong_test_image(built_project) -> None:
     assert sorted(rows) == [(*image[:3], 1, image[3]) for image in wrong]
     assert [row[-1] for row in rows] == sorted((row[-1] for row in rows), reverse=True)
     assert len(wrong) == read_json(built_project, "metrics/cnn.json")["errors"]
+    assert len(read_csv(built_project, "plots/tables/cnn/confused_pairs.csv")) == 5
+    written = [(built_project.path / f"plots/{kind}/cnn.png").read_bytes() for kind in ("worst_errors", "errors")]
+    heights = [int.from_bytes(png[20:24]) for png in written]
+    assert heights == [451, 8 * math.ceil(len(wrong) / 25)], "10 in rows of 5, and all in rows of 25"
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +132,11 @@ def vega_svg(project, target: str) -> str:
 @pytest.mark.parametrize("stage", ["fetch", "preprocess", "report@cnn"])
 def test_a_stage_without_a_model_imports_no_tensorflow(project, stage: str) -> None:
     command = read_lock(project.path / "dvc.lock")[stage]["cmd"].split()
-    times = project.ordinary.run(*command[:1], "-X", "importtime", *command[1:]).stderr
-    imported = {line.rpartition("|")[2].strip() for line in times.splitlines()}
+    done = project.ordinary.run(*command[:1], "-X", "importtime", *command[1:])
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    if stage == "report@cnn":
+        errors = read_json(project, "metrics/cnn.json")["errors"]
+        assert done.stdout == f"cnn: {errors} of 100 test images wrong with a seed\n"
     assert "numpy" in imported
     assert not imported & {"keras", "tensorflow"}
 

@@ -50,26 +50,26 @@ OF = {"rev": "now", "dataset": "digits"}
 
 
 def test_the_comparison_has_the_best_above_and_intervals_from_low_to_high() -> None:
-    figures = ("b", 0.5, 0.25, 0.75), ("c", 1, 0.875, 1), ("a", 0.75, 0.5, 0.875)
+    figures = ("b", 0.5, 0.25, 0.75), ("c", 1, 0.875, 1), ("a", 0.75, 0.5, 0.875), ("d", 0.25, "", "")
     rows = [OF | dict(zip(("architecture", "accuracy", "low", "high"), row, strict=True)) for row in figures]
     drawn = svg("comparison", "accuracy", "architecture", rows)
-    assert "with 3 values: c, a, b" in drawn
-    intervals = re.findall(r'"accuracy: ([\d.]+)%; architecture: (\w); high: ([\d.]+);', drawn)
+    assert "with 4 values: c, a, b, d" in drawn
+    intervals = re.findall(r'"accuracy: ([\d.]+)%; architecture: (\w); high: ([^;]*);', drawn)
     assert intervals == [("25.0", "b", "0.75"), ("87.5", "c", "1"), ("50.0", "a", "0.875")]
 
 
 def test_the_matrix_is_coloured_by_the_share_of_wrong_images_of_a_label() -> None:
     counts = {(0, 0): 8, (0, 1): 2, (1, 0): 6, (1, 1): 4}
     rows = [OF | {"label": label, "prediction": read, "images": count} for (label, read), count in counts.items()]
-    drawn = svg("confusion_counts", "prediction", "label", rows)
+    drawn = svg("confusion_counts", "prediction", "label", [*rows, *(row | {"rev": "before"} for row in rows)])
     cells = re.findall(
         r'"prediction: (\d); label: (\d); share of label: ([\d.]+)%".*? d="M(\d+),(\d+)h.*? fill="(.*?)"', drawn
     )
-    assert [cell[:5] for cell in cells] == [
+    assert [cell[:5] for cell in cells] == 2 * [  # of each revision, as if it were alone
         *(("0", "0", "0.0", "0", "0"), ("1", "0", "20.0", "180", "0")),  # one row, as it is one label
         *(("0", "1", "60.0", "0", "180"), ("1", "1", "0.0", "180", "180")),
     ]
-    assert [cell[5] == "#dfe6ec" for cell in cells] == [True, False, False, True], "right ones have no share"
+    assert [cell[5] == "#dfe6ec" for cell in cells] == 2 * [True, False, False, True], "right ones have no share"
 
 
 def test_curves_are_of_each_split_and_count_the_seeds_that_are_left() -> None:
@@ -84,6 +84,7 @@ def test_curves_are_of_each_split_and_count_the_seeds_that_are_left() -> None:
     training = svg("training", "epoch", "value", [row | {"architecture": "cnn"} for row in rows])
     for text in ("Title text 'train loss on digits'", "Title text 'validation loss on digits'"):
         assert f'"{text}"' in training
+    assert "legend titled 'architecture' for fill color and stroke color with 1 value: cnn" in training
 
 
 def test_a_library_that_is_missing_is_one_line(project) -> None:

@@ -25,6 +25,8 @@ def test_stray_files_rerun_nothing_and_no_review_says_stale(project: Project, mo
     files = [path for path in project.path.glob("[dmps]*/**/*") if path.is_file() and "__pycache__" not in path.parts]
     ignored = project.run("dvc", "check-ignore", *map(str, files), check=False).stdout.split()
     assert ignored == [str(project.path / "data/own/README.md")], "what stages use counts"
+    own = [".checkpoints/cnn/10.npz", "sweeps/found/trainings/1/dvc.yaml"]
+    assert project.run("dvc", "check-ignore", *own).stdout.split() == own
     for stray in (folder / stray for folder in {path.parent for path in files} for stray in STRAYS):
         stray.parent.mkdir(exist_ok=True)
         stray.write_text("stray")

@@ -91,6 +91,16 @@ def test_a_slot_is_free_once_its_training_has_ended_although_one_that_was_forked
     train_side_by_side([10, 11, 12], functools.partial(wait_for_the_last, tmp_path), lambda *_: None, 2)
 
 
+def wait_for_a_slot(folder: Path, _: int, __: EndEpoch) -> None:
+    wait_until(lambda: Slots(folder).take() is not None)
+
+
+def test_a_slot_that_no_training_needs_is_left_to_other_stages(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(REPRO_FOLDER, str(tmp_path))
+    Slots.make(tmp_path, 2)
+    train_side_by_side([10], functools.partial(wait_for_a_slot, tmp_path), lambda *_: None, 2)
+
+
 def die(number: int, _: int, __: EndEpoch) -> None:
     os.kill(os.getpid(), number) if number else 1 / 0
 
@@ -125,7 +135,7 @@ def test_workers_end_with_their_stage_and_what_they_have_done_is_kept(project: P
         wait_until(lambda: all(path.exists() for path in kept))
         workers = psutil.Process(stage.process.pid).children()
         assert len(workers) == len(kept)
-        os.kill(stage.process.pid, number)
+        (os.killpg if number == signal.SIGINT else os.kill)(stage.process.pid, number)  # Ctrl-C is for all
         status, printed = stage.wait()
     assert status == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in printed
