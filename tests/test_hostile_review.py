@@ -183,6 +183,8 @@ def test_a_commit_has_limits_and_a_folder_has_the_digest_that_dvc_gives(tmp_path
         assert side.digest("folder") == "ba2be6d20406c6a0cb85decf82123325.dir", "of b.txt, b/a, b/c, z"
         assert side.digest("program") == "1cb251ec0d568de6a929b520c4aed8d1"
         assert (side.digest("nowhere"), side.read("nowhere")) == (None, None)
+        with pytest.raises(PipelineError, match=r"^folder in .*: expected a file, found a folder$"):
+            side.read("folder")
         monkeypatch.setattr(revision, "MAX_FILES", 7 if side is head else 6)  # folders too, in a commit the first, too
         assert side.digest("folder")
         monkeypatch.setattr(revision, "MAX_FILES", 6 if side is head else 5)

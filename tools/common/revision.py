@@ -127,6 +127,8 @@ class Revision:
             return _read(self.commit, str(path))
         with unreadable(where := f"{path} in {self}", "a path"):
             file = self._locate(path)
+            if file.is_dir():
+                raise PipelineError(f"{where}: expected a file, found a folder")
             if not file.is_file():
                 return None
             _check_size(file.stat().st_size, where)

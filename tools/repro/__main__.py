@@ -56,15 +56,16 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     plan = Plan.read(arguments.targets, arguments.allow_missing)
     unseen = [] if "fetch" in plan.outdated else unseen_by_dvc(WORKSPACE)  # fetch prints it itself
     has_run = bool(plan.outdated)
-    if has_run:
-        _run(plan, params, arguments)
-        if arguments.allow_missing and (plan := Plan.read(arguments.targets, allow_missing=True)).outdated:
+    if arguments.allow_missing and "preprocess" in plan.outdated:  # what depends on the data is known only then
+        _run(Plan.read(["preprocess"]), params, arguments)
+        before, plan = plan, Plan.read(arguments.targets, allow_missing=True)
+        if plan.outdated - before.outdated:
             print("the data differ from those of the recorded results; what depends on them runs, too", flush=True)
-            _run(plan, params, arguments)
-    elif plan.missing:
-        print("nothing to run: nothing has changed")
-    else:
-        print(f"nothing to run: {'models' if unseen else 'data, models'} and results are up to date")
+    if plan.outdated:
+        _run(plan, params, arguments)
+    elif not has_run:
+        what = "models" if unseen else "data, models"
+        print(f"nothing to run: {'nothing has changed' if plan.missing else f'{what} and results are up to date'}")
     if not arguments.targets and not overview_is_current(params) and (status := draw_overview()):
         sys.exit(status)  # it has printed why
     lines = _changed_since_head(params.overview.confidence) if has_run else []
