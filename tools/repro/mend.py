@@ -9,7 +9,6 @@ import contextlib
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import psutil
 
 from stages.common.files import write_text
 from stages.support.dvc_cache import Cache
-from stages.support.errors import PipelineError, command
+from stages.support.errors import PipelineError
 from stages.support.yaml import CONFLICT
 from tools.common.git import git
 from tools.common.lock import LOCK
@@ -64,15 +63,3 @@ def mend() -> Iterator[str]:
             if not any(entry.iterdir()):
                 entry.rmdir()
                 yield f"{entry} was empty; removed"
-
-
-@command
-def main() -> None:
-    """Mends dvc.lock and DVC's rwlock; exit status 1 if there was nothing to mend."""
-    mended = list(mend())
-    print("".join(f"mended: {line}\n" for line in mended), end="", file=sys.stderr)
-    sys.exit(not mended)
-
-
-if __name__ == "__main__":
-    main()
