@@ -31,6 +31,7 @@ def head() -> Iterator[Nodes]:
     """A cluster with a head, on which nothing is trained."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_gcs_server_port_wait_time_s", "600")  # not the usual 30, however busy the machine is
+        patch.setenv("RAY_worker_niceness", "0")  # not the usual 15, with which trainings starve on a busy machine
         head = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         yield head
         head.shutdown()
