@@ -70,6 +70,8 @@ def test_the_matrix_is_coloured_by_the_share_of_wrong_images_of_a_label() -> Non
         *(("0", "1", "60.0", "0", "180"), ("1", "1", "0.0", "180", "180")),
     ]
     assert [cell[5] == "#dfe6ec" for cell in cells] == 2 * [True, False, False, True], "right ones have no share"
+    rows = [row | {key: ("cat", "dog")[row[key]] for key in ("label", "prediction")} for row in rows]
+    assert svg("confusion_counts", "prediction", "label", rows).count("with 2 values: cat, dog") == 2, "names"
 
 
 def test_curves_are_of_each_split_and_count_the_seeds_that_are_left() -> None:
