@@ -46,7 +46,7 @@ class Server(BaseHTTPRequestHandler):
                 self.wfile.write(b"<html>Please log in</html>")
             case "endless" | "trickle":
                 self.start()
-                while True:
+                for _ in range(1000):  # 10 MB, or 100 seconds
                     self.wfile.write(bytes(10_000 if name == "endless" else 1))
                     time.sleep(0.1 if name == "trickle" else 0)
             case _:
