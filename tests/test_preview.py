@@ -88,7 +88,6 @@ def test_curves_are_of_each_split_and_count_the_seeds_that_are_left() -> None:
     for text in ("Title text 'train loss on digits'", "Title text 'validation loss on digits'"):
         assert f'"{text}"' in training
     assert "legend titled 'architecture' for fill color and stroke color with 1 value: cnn" in training
-    assert "legend titled 'revision' for strokeDash with 1 value: now" in training
 
 
 def test_a_library_that_is_missing_is_one_line(project) -> None:
