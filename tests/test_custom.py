@@ -49,9 +49,6 @@ class Base(keras.layers.Layer):
 class Block(Base):
     """A convolution, normalized."""
 
-    def call(self, inputs):
-        return super().call(inputs)
-
 
 class Head(keras.layers.Dense):
     def __init__(self, units: int, **kwargs):
@@ -198,7 +195,7 @@ def test_a_mistake_that_shows_in_the_training_is_one_line_too(write: Write, tmp_
     write(OWN.replace("axis=-1)", "axis=-1) * len(y_true)"))  # of which TensorFlow has no value in a graph
     with pytest.raises(TypeError) as caught:
         trained(parse(USES), tmp_path)
-    assert anticipated(caught.value).startswith(f"{CUSTOM}, line 34: TypeError: len is not well defined for a symbolic")
+    assert anticipated(caught.value).startswith(f"{CUSTOM}, line 31: TypeError: len is not well defined for a symbolic")
 
 
 def test_editors_know_the_names_after_make_schema(write: Write) -> None:
