@@ -41,12 +41,14 @@ class Server(BaseHTTPRequestHandler):
             case "bomb":
                 self.start(Content_Encoding="gzip")
                 self.wfile.write(gzip.compress(bytes(50_000_000)))
+            case "silent":
+                time.sleep(5)
             case "login":
                 self.start()
                 self.wfile.write(b"<html>Please log in</html>")
             case "endless" | "trickle":
                 self.start()
-                while True:
+                for _ in range(1000):  # 10 MB, or 100 seconds
                     self.wfile.write(bytes(10_000 if name == "endless" else 1))
                     time.sleep(0.1 if name == "trickle" else 0)
             case _:
@@ -95,6 +97,7 @@ def test_a_download_that_fails_or_is_cut_is_tried_again(server: str, name: str, 
         ("login", 1, "not a data set: File is not a zip file"),
         ("endless", 1, "cannot download: expected at most 1,000,000 bytes, found more"),
         ("trickle", 1, "cannot download: expected an end within 1 seconds, found none"),
+        ("silent", 1, "cannot download: timed out"),
         ("bomb", 1, "cannot download: expected at most 1,000,000 bytes, found more"),
         ("circle", 31, "cannot download: Exceeded 30 redirects"),
         ("elsewhere", 1, "cannot download: No connection adapters were found for 'file:///etc/passwd'"),
@@ -105,6 +108,7 @@ def test_a_bad_server_is_one_line_and_the_next_place_serves(
 ) -> None:
     monkeypatch.setattr(download, "MAX_BYTES", 1_000_000)
     monkeypatch.setattr(download, "MAX_SECONDS", 1 if name == "trickle" else 600)
+    monkeypatch.setattr(download, "TIMEOUTS", (5, 0.1 if name == "silent" else 30))
     url, good = f"{server}/{name}.npz", str(tmp_path / "good.npz")
     assert fetch([source(url, good)])[2] == good
     printed = capsys.readouterr().err

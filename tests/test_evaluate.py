@@ -31,7 +31,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "stages").symlink_to(ROOT / "stages")
     monkeypatch.chdir(tmp_path)
     text = re.sub(r"seeds: .*", "seeds: [11, 10]", TUTORIALS.read_text())
-    Path("params.yaml").write_text(re.sub(r"(batch_size: 1000\n  decimals:) 6", r"\1 3", text))
+    Path("params.yaml").write_text(text.replace("batch_size: 1000\n  decimals: 6", "batch_size: 2\n  decimals: 3"))
     Dataset("digits", 3, (1, 1, 1), 3).write(Path("data"))
     np.save("data/images.npy", images := np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1))
     np.save("data/labels.npy", np.eye(3, dtype=np.float32)[[0, 1, 1]])
@@ -46,7 +46,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         assert (name, dataset.classes, kernels) == ("cnn", 3, "portable")
 
         def predict(given: np.ndarray, batch_size: int, verbose: int) -> np.ndarray:
-            assert (given.tolist(), batch_size, verbose) == (images.tolist(), 1000, 0)
+            assert (given.tolist(), batch_size, verbose) == (images.tolist(), 2, 0)
             return np.array(OUTPUTS[path.stem], np.float32)
 
         return SimpleNamespace(count_params=lambda: 7, predict=predict)

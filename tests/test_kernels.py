@@ -146,11 +146,11 @@ def test_layers_and_cells_get_the_portable_operations() -> None:
     assert [norm.call.func for norm in norms] == [rms_normalization, layer_normalization, batch_normalization]
 
 
-@pytest.mark.parametrize("shape", [(50, 6), (10, 5, 4, 6)])
+@pytest.mark.parametrize(("shape", "trainable"), [((50, 6), True), ((10, 5, 4, 6), True), ((50, 6), False)])
 @pytest.mark.parametrize("affine", [True, False])
-def test_batch_normalization_is_keras_batch_normalization(shape: tuple[int, ...], affine: bool) -> None:
+def test_batch_normalization_is_keras_batch_normalization(shape, trainable: bool, affine: bool) -> None:
     inputs = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)
-    arguments = {"momentum": 0.9, "center": affine, "scale": affine}
+    arguments = {"momentum": 0.9, "center": affine, "scale": affine, "trainable": trainable}
     ours, theirs = (import_keras().layers.BatchNormalization(**arguments) for _ in range(2))
     for layer in (ours, theirs):
         layer.build(shape)

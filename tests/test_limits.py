@@ -22,6 +22,7 @@ from .conftest import ROOT, Project
         ("bytearray(2**60)", "MemoryError"),
         ("__import__('numpy').zeros(2**55)", "Unable to allocate 256. PiB for an array with shape"),
         ("(_ for _ in ()).throw(ImportError('x.so: failed to map segment from shared object'))", "x.so: failed to map"),
+        (r"(_ for _ in ()).throw(MemoryError('ab\n' * 99))", f"{66 * 'ab '}ab; "),
     ],
 )
 def test_too_little_memory_is_one_line(code: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,13 +236,13 @@ def test_the_sample_sheet_shows_the_images_that_params_name(tmp_path: Path, monk
     drawn: list[Figure] = []
     monkeypatch.setattr(preprocess, "save", lambda figure, _: drawn.append(figure))
     monkeypatch.setattr(sys, "argv", ["preprocess", "a.npz", "a.json", "out", "sheet.png"])
-    names = tuple(f"class {number}" for number in range(10))
+    names = tuple(f"the class number {number}" for number in range(10))
     for named in (archive, replace(archive, class_names=names)):
         Description.of(named, "tiny digits", ["a.npz"]).write(Path("a.json"))
         preprocess.main()
     assert {heading_of(figure).get_text() for figure in drawn} == {"tiny digits: training images from index 3"}
     titles = [[text.get_text() for text in figure.axes[0].texts] for figure in drawn]
-    assert titles == [["l=3", "l=4"], ["class 3", "class 4"]]
+    assert titles == [["l=3", "l=4"], ["the clas…number 3", "the clas…number 4"]]
     train, test = capsys.readouterr().out.splitlines()[:2]
     assert train == "train images float32 (300, 8, 8, 1) in [0, 1], labels float32 (300, 10)"
     assert test == "test  images float32 (100, 8, 8, 1) in [0, 1], labels float32 (100, 10)"

@@ -115,6 +115,7 @@ def test_dvcs_charts_put_counts_under_the_right_labels_and_name_data_set_and_rev
     history = vega_svg(edited_project, "plots/history/cnn.csv")
     for text in ("cnn: training history", "accuracy on tiny digits", "loss on tiny digits", "HEAD", "workspace"):
         assert text in history
+    assert "Y-axis titled 'value'" in history, "the mean over the seeds"
 
 
 def cells(project) -> dict[tuple[int, int], int]:

@@ -83,7 +83,10 @@ def test_curves_are_of_each_split_and_count_the_seeds_that_are_left() -> None:
     for text in ("Title text 'loss on digits'", "epoch: 1; value: 1; high: 3; revision: now; split: train"):
         assert f'"{text}"' in drawn
     assert re.findall(r'"epoch: (\d); value: [\d.]+; revision: now; count: (\d seeds?);', drawn) == [("3", "1 seed")]
+    rows += [row | {"metric": "accuracy"} for row in rows]
     training = svg("training", "epoch", "value", [row | {"architecture": "cnn"} for row in rows])
+    scales = [chart.count("Y-axis titled") for chart in (svg("history", "epoch", "value", rows), training)]
+    assert scales == [2, 4], "loss and accuracy have scales of their own"
     for text in ("Title text 'train loss on digits'", "Title text 'validation loss on digits'"):
         assert f'"{text}"' in training
     assert "legend titled 'architecture' for fill color and stroke color with 1 value: cnn" in training
