@@ -154,6 +154,12 @@ def test_make_check_runs_each_check() -> None:
     assert sorted(made("check")) == sorted(expected)
 
 
+def test_make_runs_the_python_of_the_environment() -> None:
+    command = ["make", "-f", "Makefile", "-f", "-", "where"]
+    shown = subprocess.check_output(command, input="where:\n\t@echo $$PATH\n", cwd=ROOT, text=True)
+    assert shown.endswith(f"{ROOT}/.venv/bin:{os.environ['PATH']}\n")
+
+
 @pytest.mark.parametrize("target", ["repro", "sweep"])
 def test_on_a_cluster_its_requirements_are_installed(target: str) -> None:
     lock = "tools/cluster/requirements.txt"
@@ -238,5 +244,6 @@ def test_an_unsupported_python_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(sys, "version_info", (3, minor, 0, "final", 0))
         with pytest.raises(SystemExit, match=rf"error: expected Python 3.11, 3.12 or 3.13, found 3.{minor} "):
             runpy.run_path(str(ROOT / "tools/check_python.py"))
-    monkeypatch.setattr(sys, "version_info", (3, 11, 0, "final", 0))
-    runpy.run_path(str(ROOT / "tools/check_python.py"))
+    for minor in (11, 12, 13):
+        monkeypatch.setattr(sys, "version_info", (3, minor, 0, "final", 0))
+        runpy.run_path(str(ROOT / "tools/check_python.py"))
