@@ -89,7 +89,7 @@ def test_a_class_is_chosen_by_its_name_or_its_number() -> None:
     assert lookups.class_number("--label", "7", range(10)) == 7
 
 
-def test_look_ups_by_names_and_photos(project: Project) -> None:
+def test_look_ups_by_names_and_photos(project: Project, monkeypatch, capsys) -> None:
     names = [f"class \x1b{number}" for number in range(10)]
     project.edit_json("data/prepared/test/dataset.json", lambda file: file.update(class_names=names, photo=True))
     project.edit_json("metrics/predictions/cnn.json", lambda file: file.update(class_names=names))
@@ -97,9 +97,9 @@ def test_look_ups_by_names_and_photos(project: Project) -> None:
     label, prediction, _ = next(row for row in every if row[0] != row[1])
     expected = sum(row[:2] == (label, prediction) for row in every)
     named = "errors", "--architecture", "cnn", "--label", names[label], "--prediction", prediction
-    printed = digits(project, *named, "--output", project.path / "errors.png")
-    with Image.open(project.path / "errors.png") as picture:
-        assert (np.asarray(picture.convert("L")) < 128).any()
+    ((_, _, *drawn),) = in_this_process(project, monkeypatch, *named, "--output", "errors.png")
+    assert drawn == ["tiny digits: errors of cnn", True], "photos are shown as they are"
+    printed = capsys.readouterr().out
     assert f"{expected} error{'s' if expected > 1 else ''}\n" in printed
     assert f"class \\x1b{label} class \\x1b{prediction}" in printed
     line = "error: --label: no class 'class 3'; did you mean 'class \\x1b3'?\n"
@@ -166,10 +166,10 @@ def test_errors_and_common_list_the_projects_errors(built_project: Project, seed
 
 
 def in_this_process(project: Project, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> list[tuple]:
-    """Runs the command here; returns the images that it draws and their titles, of each sheet."""
+    """Runs the command here; returns what each sheet is drawn of: images, titles, heading, whether they are photos."""
     sheets: list[tuple] = []
     monkeypatch.chdir(project.path)
-    monkeypatch.setattr(cli, "image_sheet", lambda images, titles, *_: sheets.append((images, titles)))
+    monkeypatch.setattr(cli, "image_sheet", lambda *drawn: sheets.append(drawn))
     monkeypatch.setattr(cli, "save", lambda *_: None)
     monkeypatch.setattr("sys.argv", ["digits", *map(str, arguments)])
     cli.main()
@@ -178,7 +178,7 @@ def in_this_process(project: Project, monkeypatch: pytest.MonkeyPatch, *argument
 
 @pytest.mark.parametrize("line", ["show 40 --architecture cnn", "errors --architecture cnn", "common --at-least 1"])
 def test_the_images_drawn_are_those_listed(built_project: Project, line: str, monkeypatch, capsys) -> None:
-    ((sheet, _),) = in_this_process(built_project, monkeypatch, *line.split(), "--count", 3, "--output", "x.png")
+    ((sheet, *_),) = in_this_process(built_project, monkeypatch, *line.split(), "--count", 3, "--output", "x.png")
     heading, *listed = rows(capsys.readouterr().out)
     indices = [int(row[heading.index("index")]) for row in listed[:3]]
     assert np.array_equal(sheet, np.load(built_project.path / "data/prepared/test/images.npy")[indices])
@@ -192,7 +192,7 @@ def test_a_picture_has_its_two_likeliest_classes_of_the_best_architecture(
     best = min(("mlp_256", "cnn"), key=lambda name: len(wrong(built_project, name)))
     expected = (best, 10, 1)
     monkeypatch.setattr(models, "predict", lambda *given: probabilities * ((*given[:2], len(given[2])) == expected))
-    ((_, titles),) = in_this_process(built_project, monkeypatch, "classify", picture, "--output", "x.png")
+    ((_, titles, *_),) = in_this_process(built_project, monkeypatch, "classify", picture, "--output", "x.png")
     title, heading, row, path = capsys.readouterr().out.splitlines()
     assert (path, titles) == ("x.png", [f"{str(picture)[-18:]}\n3, 50.0%"])
     assert title == f"{best}, trained on tiny digits:"

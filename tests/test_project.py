@@ -160,15 +160,17 @@ def test_make_runs_the_python_of_the_environment() -> None:
     assert shown.endswith(f"{ROOT}/.venv/bin:{os.environ['PATH']}\n")
 
 
-@pytest.mark.parametrize("target", ["repro", "sweep"])
-def test_on_a_cluster_its_requirements_are_installed(target: str) -> None:
-    lock = "tools/cluster/requirements.txt"
-    for variables, count in ("", 0), (" RAY_ADDRESS=host:6379", 1):
-        new = subprocess.run(
-            ["make", "--dry-run", "--assume-old=.venv/installed", f"--assume-new={lock}", target, *variables.split()],
-            cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert new.stdout.count(f"tools/environment.py install {lock}\n") == count
+CLUSTER, DEV = ["tools/cluster"], ["tools/cluster", "tests"]
+NEEDS = {"repro": [], "sweep": [], "repro RAY_ADDRESS=a:1": CLUSTER, "sweep RAY_ADDRESS=a:1": CLUSTER}
+NEEDS |= dict.fromkeys(("preview", "test", "check", "format"), DEV)
+
+
+@pytest.mark.parametrize("line", NEEDS)
+def test_what_a_target_needs_more_than_others_is_installed(line: str) -> None:
+    new = [f"--assume-new={folder}/requirements.txt" for folder in DEV]
+    command = ["make", "--dry-run", "--assume-old=.venv/installed", *new, *line.split()]
+    shown = subprocess.check_output(command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, text=True)
+    assert re.findall(r"environment\.py install (\S+)/requirements\.txt\n", shown) == NEEDS[line]
 
 
 def test_pages_are_few_short_and_linked() -> None:

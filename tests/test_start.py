@@ -90,8 +90,10 @@ def test_the_lines_of_the_page_give_a_project_of_ones_own(origin: Project, tmp_p
     assert all(f"\n{name}: " in "\n" + shown["make review"] for name in NAMES)
     assert "box" in (clone.path / "plots/report.html").read_text()
     assert clone.run("git", "status", "--porcelain").stdout == ""
+    (clone.path / PICTURES[0]).write_text("an earlier one")
     clone.run("python", "-m", "tools.overview.readme")
-    readme = (clone.path / "README.md").read_text()
+    readme, drawn = (clone.path / "README.md").read_text(), clone.path / "plots/comparison.png"
+    assert (clone.path / PICTURES[0]).read_bytes() == drawn.read_bytes()
     assert readme.startswith("# pets v.1\n")
     assert "| `cnn_augmented` |" in readme
     for page in (clone.params, *clone.path.glob("*.md"), *clone.path.glob("docs/*.md")):
