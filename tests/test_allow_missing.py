@@ -43,6 +43,7 @@ def test_other_data_than_recorded_make_everything_stale(project: Project, tmp_pa
     clone.edit(lambda params: params["data"]["sources"][0].update(places=["nowhere.npz", "keras:my.npz"]))
     done = clone.run(*REPRO, "--allow-missing")
     assert ran(done.stdout) == ["fetch", "preprocess"], "the same data"
+    assert "not looked at" not in done.stdout, "fetch has just read it"
     clone = project.git_clone(tmp_path / "second")
     clone.edit(lambda params: params["architectures"]["mlp_256"]["fit"].update(epochs=1))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "there"))

@@ -59,6 +59,11 @@ def check_fit(page: Page, size: str) -> None:
     tables = "[...document.querySelectorAll('.scroll')].filter((box) => size == 'laptop' || box.closest('.cards'))"
     hidden = page.evaluate(f"(size) => {tables}.map((box) => box.scrollWidth - box.clientWidth)", size)
     assert max(hidden, default=0) <= 0, "a table is cut off"
+    cells = (
+        "[...document.querySelectorAll('.cards td + td:not(:empty)')].map((cell) => getComputedStyle(cell, '::before'))"
+    )
+    named = page.evaluate(f"{cells}.map(({{ content }}) => content !== 'none' && content.length > 2)")
+    assert set(named) <= {size == "phone"}, "a figure has the name of its column where there is no head"
     page.evaluate("Promise.all([...document.images].map((image) => image.decode())).then(() => null)")
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
 

@@ -133,6 +133,7 @@ def test_a_cell_a_label_and_a_prediction_show_their_images(report: Path, chromiu
         check(page, FIRST, None, 4)
         page.locator("[href='#vs/6/']").press("Enter")
         check(page, SECOND, 6, None)
+        assert page.locator("[aria-current]").get_attribute("href") == "#vs/6/", "it alone is marked"
 
         page.go_back()
         check(page, FIRST, None, 4)

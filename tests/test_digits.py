@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +75,13 @@ def test_common_counts_the_models_that_are_wrong() -> None:
     assert lookups.titles(common, ["many", "one"]) == ["0: l=5\np=8,8", "3: l=7\np=1,7"]
 
 
+def test_the_best_architecture_has_the_best_mean_and_its_model_the_first_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = SimpleNamespace(architectures=SEEDS, train=SimpleNamespace(seeds=[11, 10]))
+    monkeypatch.setattr(models, "load_params", lambda: params)
+    monkeypatch.setattr(models, "read_predictions", lambda _, name: SEEDS[name])
+    assert (models.best(), models.chosen(None)) == ("one", 11), "many's best seed gets as many right"
+
+
 def test_a_class_is_chosen_by_its_name_or_its_number() -> None:
     names = ["cat", "7", *"abc", "a very long name of a dog", "six", "a(2/3)"]
     for text, number in (None, None), ("cat", 0), ("0", 0), ("7", 1), ("5", 5), ("a very long name of a dog", 5):
@@ -81,7 +89,7 @@ def test_a_class_is_chosen_by_its_name_or_its_number() -> None:
     assert lookups.class_number("--label", "7", range(10)) == 7
 
 
-def test_look_ups_by_names_and_photos(project: Project) -> None:
+def test_look_ups_by_names_and_photos(project: Project, monkeypatch, capsys) -> None:
     names = [f"class \x1b{number}" for number in range(10)]
     project.edit_json("data/prepared/test/dataset.json", lambda file: file.update(class_names=names, photo=True))
     project.edit_json("metrics/predictions/cnn.json", lambda file: file.update(class_names=names))
@@ -89,9 +97,9 @@ def test_look_ups_by_names_and_photos(project: Project) -> None:
     label, prediction, _ = next(row for row in every if row[0] != row[1])
     expected = sum(row[:2] == (label, prediction) for row in every)
     named = "errors", "--architecture", "cnn", "--label", names[label], "--prediction", prediction
-    printed = digits(project, *named, "--output", project.path / "errors.png")
-    with Image.open(project.path / "errors.png") as picture:
-        assert (np.asarray(picture.convert("L")) < 128).any()
+    ((_, _, *drawn),) = in_this_process(project, monkeypatch, *named, "--output", "errors.png")
+    assert drawn == ["tiny digits: errors of cnn", True], "photos are shown as they are"
+    printed = capsys.readouterr().out
     assert f"{expected} error{'s' if expected > 1 else ''}\n" in printed
     assert f"class \\x1b{label} class \\x1b{prediction}" in printed
     line = "error: --label: no class 'class 3'; did you mean 'class \\x1b3'?\n"
@@ -131,6 +139,8 @@ def test_show_predicts_training_images(built_project: Project) -> None:
     labels = np.load(built_project.path / "data/prepared/train/labels.npy").argmax(1)
     assert [row[:2] for row in table] == [["298", str(labels[298])], ["299", str(labels[299])]]
     assert all(0.1 <= float(probability) <= 1 for *_, probability in table)
+    _, alone, _ = rows(digits(built_project, "show", 299, "--split", "train", "--architecture", "mlp_256"))
+    assert alone == table[1], "of that image, wherever the table begins"
 
 
 def test_errors_and_common_list_the_projects_errors(built_project: Project, seeded: Project) -> None:
@@ -155,11 +165,11 @@ def test_errors_and_common_list_the_projects_errors(built_project: Project, seed
     assert rows(printed)[0] == ["index", "label", "wrong", "mlp_256", "cnn"]
 
 
-def in_this_process(project: Project, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> list[np.ndarray]:
-    """Runs the command here; returns the images that it draws."""
-    sheets: list[np.ndarray] = []
+def in_this_process(project: Project, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> list[tuple]:
+    """Runs the command here; returns what each sheet is drawn of: images, titles, heading, whether they are photos."""
+    sheets: list[tuple] = []
     monkeypatch.chdir(project.path)
-    monkeypatch.setattr(cli, "image_sheet", lambda images, *_: sheets.append(images))
+    monkeypatch.setattr(cli, "image_sheet", lambda *drawn: sheets.append(drawn))
     monkeypatch.setattr(cli, "save", lambda *_: None)
     monkeypatch.setattr("sys.argv", ["digits", *map(str, arguments)])
     cli.main()
@@ -168,7 +178,7 @@ def in_this_process(project: Project, monkeypatch: pytest.MonkeyPatch, *argument
 
 @pytest.mark.parametrize("line", ["show 40 --architecture cnn", "errors --architecture cnn", "common --at-least 1"])
 def test_the_images_drawn_are_those_listed(built_project: Project, line: str, monkeypatch, capsys) -> None:
-    (sheet,) = in_this_process(built_project, monkeypatch, *line.split(), "--count", 3, "--output", "x.png")
+    ((sheet, *_),) = in_this_process(built_project, monkeypatch, *line.split(), "--count", 3, "--output", "x.png")
     heading, *listed = rows(capsys.readouterr().out)
     indices = [int(row[heading.index("index")]) for row in listed[:3]]
     assert np.array_equal(sheet, np.load(built_project.path / "data/prepared/test/images.npy")[indices])
@@ -182,8 +192,9 @@ def test_a_picture_has_its_two_likeliest_classes_of_the_best_architecture(
     best = min(("mlp_256", "cnn"), key=lambda name: len(wrong(built_project, name)))
     expected = (best, 10, 1)
     monkeypatch.setattr(models, "predict", lambda *given: probabilities * ((*given[:2], len(given[2])) == expected))
-    in_this_process(built_project, monkeypatch, "classify", picture)
-    title, heading, row = capsys.readouterr().out.splitlines()
+    ((_, titles, *_),) = in_this_process(built_project, monkeypatch, "classify", picture, "--output", "x.png")
+    title, heading, row, path = capsys.readouterr().out.splitlines()
+    assert (path, titles) == ("x.png", [f"{str(picture)[-18:]}\n3, 50.0%"])
     assert title == f"{best}, trained on tiny digits:"
     assert heading.split() == ["file", "prediction", "probability", "second"]
     assert row.split() == [str(picture), "3", "0.5000", "6"]

@@ -19,6 +19,7 @@ import pytest
 
 from stages.support.errors import PipelineError
 from stages.support.versions import check_versions, other_version, pinned
+from tools import environment
 
 from .conftest import ROOT
 
@@ -174,6 +175,15 @@ def test_what_is_uploaded_later_changes_no_lock_until_it_is_upgraded(small: Smal
     assert small.locks()[0].count("--hash") == before[0].count("--hash") + 1
     small.make("lock", "UPGRADE=1")
     assert all("snow==1.2 " in small.locks()[index] for index in (0, 3))
+
+
+@pytest.mark.parametrize(("home", "no_cache"), [("", None), ("no/such/home", "1")])
+def test_uv_keeps_no_cache_where_the_home_cannot_be_written(
+    home: str, no_cache: str | None, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ, "HOME": str(tmp_path / home)})
+    environment.configure()
+    assert os.environ.get("UV_NO_CACHE") == no_cache
 
 
 # Lines of pip.conf and variables, where {url}, {wheels} and {elsewhere} are filled in

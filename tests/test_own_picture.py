@@ -167,6 +167,7 @@ SCENES = {
     "two digits": (sevens(2, 20), "found 2 separate shapes"),
     "two digits close together": (sevens(2, 13), "expected one digit, found"),
     "a digit cut off by the border": (seven().crop((0, 60, 300, 260)), "found a shape that touches the border"),
+    "a line from edge to edge": (shape("line", (150, 0, 150, 260), fill=INK, width=20), "that touches the border"),
     "a filled square": (shape("rectangle", (60, 40, 140, 120), fill=INK), "found a filled shape"),
     "a filled disc": (shape("ellipse", (60, 40, 140, 120), fill=INK), "found a filled shape"),
     "a dash": (shape("line", (60, 100, 200, 100), fill=INK, width=10), "times as wide as high"),
@@ -210,5 +211,8 @@ def test_parts_of_a_digit_and_the_line_of_a_thin_pen() -> None:
 def test_a_photo_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6  # the camera was held upright: turn by 90 degrees clockwise to see it
-    seven().rotate(90, expand=True).save(tmp_path / "photo.jpg", exif=exif)
-    assert likeness(prepare(read(tmp_path / "photo.jpg")[0])) > 0.95
+    turned = seven().rotate(90, expand=True)
+    turned.save(tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[turned], exif=exif)  # with a preview
+    picture, notes = read(tmp_path / "photo.jpg")
+    assert notes == []
+    assert likeness(prepare(picture)) > 0.95

@@ -38,7 +38,7 @@ CHANGE = Comparison("net", BASE, HEAD, difference=difference(BASE.right, HEAD.ri
 @pytest.fixture
 def review(tmp_path: Path) -> Review:
     """A review with something in each section."""
-    layers = ["Flatten"], ["Flatten", {"Dropout": {"rate": 0.5}}]
+    layers = ["Flatten", "```"], ["Flatten", "```", {"Dropout": {"rate": 0.5}}]
     return Review(
         *(Revision(name, None, tmp_path) for name in ("there", "here")),
         0.9,
@@ -64,6 +64,7 @@ REVIEWED = """\
 there has 2 commits that here lacks; they show here reversed. To leave them out, compare with git merge-base.
 | a.b | 1 | 2.5 |
   Flatten
+  '''
 + Dropout: {rate: 0.5}
 | train@net | architectures.net |
 | net | accuracy | 0.625 | 0.5 | -0.125 |
@@ -169,6 +170,8 @@ def test_the_overview_has_the_figures_of_an_architecture(tmp_path: Path, monkeyp
     text = text_of(shown)
     for line in OVERVIEW.splitlines():
         assert line in text
+    links = set(re.findall(r'href="#([^"/]+)"', shown))
+    assert (links, set(re.findall(r'id="(.+?)"', shown))) == ({"net"}, {"net"})
     titles = {unescape(title) for title in re.findall(r' title="(label [^"]+)"', shown)}
     assert len(titles) == 5, "the cells that have images"
     assert titles >= {

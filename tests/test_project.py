@@ -154,15 +154,23 @@ def test_make_check_runs_each_check() -> None:
     assert sorted(made("check")) == sorted(expected)
 
 
-@pytest.mark.parametrize("target", ["repro", "sweep"])
-def test_on_a_cluster_its_requirements_are_installed(target: str) -> None:
-    lock = "tools/cluster/requirements.txt"
-    for variables, count in ("", 0), (" RAY_ADDRESS=host:6379", 1):
-        new = subprocess.run(
-            ["make", "--dry-run", "--assume-old=.venv/installed", f"--assume-new={lock}", target, *variables.split()],
-            cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert new.stdout.count(f"tools/environment.py install {lock}\n") == count
+def test_make_runs_the_python_of_the_environment() -> None:
+    command = ["make", "-f", "Makefile", "-f", "-", "where"]
+    shown = subprocess.check_output(command, input="where:\n\t@echo $$PATH\n", cwd=ROOT, text=True)
+    assert shown.endswith(f"{ROOT}/.venv/bin:{os.environ['PATH']}\n")
+
+
+CLUSTER, DEV = ["tools/cluster"], ["tools/cluster", "tests"]
+NEEDS = {"repro": [], "sweep": [], "repro RAY_ADDRESS=a:1": CLUSTER, "sweep RAY_ADDRESS=a:1": CLUSTER}
+NEEDS |= dict.fromkeys(("preview", "test", "check", "format"), DEV)
+
+
+@pytest.mark.parametrize("line", NEEDS)
+def test_what_a_target_needs_more_than_others_is_installed(line: str) -> None:
+    new = [f"--assume-new={folder}/requirements.txt" for folder in DEV]
+    command = ["make", "--dry-run", "--assume-old=.venv/installed", *new, *line.split()]
+    shown = subprocess.check_output(command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, text=True)
+    assert re.findall(r"environment\.py install (\S+)/requirements\.txt\n", shown) == NEEDS[line]
 
 
 def test_pages_are_few_short_and_linked() -> None:
@@ -238,5 +246,6 @@ def test_an_unsupported_python_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(sys, "version_info", (3, minor, 0, "final", 0))
         with pytest.raises(SystemExit, match=rf"error: expected Python 3.11, 3.12 or 3.13, found 3.{minor} "):
             runpy.run_path(str(ROOT / "tools/check_python.py"))
-    monkeypatch.setattr(sys, "version_info", (3, 11, 0, "final", 0))
-    runpy.run_path(str(ROOT / "tools/check_python.py"))
+    for minor in (11, 12, 13):
+        monkeypatch.setattr(sys, "version_info", (3, minor, 0, "final", 0))
+        runpy.run_path(str(ROOT / "tools/check_python.py"))

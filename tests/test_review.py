@@ -76,6 +76,7 @@ def test_the_page_stands_alone_and_shows_the_digits_that_changed(reviewed: tuple
     old, new = before.prediction[0, some], after.prediction[0, some]
     assert f'label {after.label[some]}</div><div class="cut">{old} → {new}</div>' in html
     assert 'alt="Accuracy and loss of mlp_256 over the epochs, in base and now"' in html
+    assert 'alt="Accuracy and loss of softmax over the epochs"' in html, "the new one has a section, too"
 
 
 def test_the_workspace_is_compared_as_it_stands(reviewer: Project) -> None:

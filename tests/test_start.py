@@ -22,6 +22,7 @@ from .conftest import COPIED, ROOT, TUTORIALS, Project, on_terminal, tiny_archiv
 START = ("python", "-m", "tools.start")
 COPIED_TOO = ("Makefile", "requirements.txt", "README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "docs", "tests")
 COPIED_TOO += ("params.yaml", "dvc.lock", "metrics", "plots", "data/raw/mnist.json", "research", "CHANGELOG.md")
+PICTURES = [".github/comparison.png", ".github/review.png"]
 NAMES = ["dense", "cnn", "cnn_augmented"]
 
 
@@ -29,7 +30,7 @@ NAMES = ["dense", "cnn", "cnn_augmented"]
 def origin(tmp_path: Path) -> Project:
     """This project, in git, without data and models."""
     origin = Project(tmp_path / "origin")
-    for name in (*COPIED, *COPIED_TOO):
+    for name in (*COPIED, *COPIED_TOO, *PICTURES):
         source, to = ROOT / name, origin.path / name
         if source.is_dir():
             shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", "*.png", "*.npz"))
@@ -89,8 +90,10 @@ def test_the_lines_of_the_page_give_a_project_of_ones_own(origin: Project, tmp_p
     assert all(f"\n{name}: " in "\n" + shown["make review"] for name in NAMES)
     assert "box" in (clone.path / "plots/report.html").read_text()
     assert clone.run("git", "status", "--porcelain").stdout == ""
+    (clone.path / PICTURES[0]).write_text("an earlier one")
     clone.run("python", "-m", "tools.overview.readme")
-    readme = (clone.path / "README.md").read_text()
+    readme, drawn = (clone.path / "README.md").read_text(), clone.path / "plots/comparison.png"
+    assert (clone.path / PICTURES[0]).read_bytes() == drawn.read_bytes()
     assert readme.startswith("# pets v.1\n")
     assert "| `cnn_augmented` |" in readme
     for page in (clone.params, *clone.path.glob("*.md"), *clone.path.glob("docs/*.md")):
@@ -143,7 +146,7 @@ def test_a_second_start_takes_other_data(origin: Project) -> None:
     listed = shown.partition("to delete:\n")[2].partition("next:")[0].split()
     tests = [f"tests/test_{name}.py" for name in ("project", "docs", "research")]
     gone = ["metrics", "plots", "dvc.lock", "data/raw", "data/prepared", "data/models", ".checkpoints", "research"]
-    assert listed == [*gone, "CHANGELOG.md", *tests]
+    assert listed == [*gone, "CHANGELOG.md", *PICTURES, *tests]
     assert not [name for name in listed if (origin.path / name).exists()]
     deleted = re.findall(r"^ D (\S+)", origin.run("git", "status", "--porcelain").stdout, re.MULTILINE)
     assert all(name.startswith(tuple(listed)) for name in deleted)

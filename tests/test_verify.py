@@ -1,12 +1,14 @@
 """`make verify`: finds the bytes that differ, and catches a stage that does not write the same twice."""
 
 import io
+import os
 import re
 import shutil
 import sys
 import zipfile
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,28 +63,28 @@ def test_a_difference_is_described(tmp_path: Path, one: bytes | None, other: byt
     assert bool(lines) == bool(expected)
 
 
-def test_every_file_of_either_run_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("dvc.lock", "params.yaml", "data/raw/a.npz", "data/models/cnn/10.keras", "metrics/cnn.json", "plots/a.png")
+def test_every_file_of_either_run_is_compared_causes_before_effects(tmp_path: Path, capsys) -> None:
+    names = ("params.yaml", "data/raw/a.npz", "data/models/cnn/10.keras", "metrics/cnn.json", "plots/a.png", "dvc.lock")
     kept, run = tmp_path / "kept", Run("run 2", tmp_path / "project", tmp_path)
     for folder in kept, run.project:
-        for name in (*names, ".dvc/tmp/x", ".git/x", f"plots/only in {folder.name}"):
+        for moment, name in enumerate((*names, ".dvc/tmp/x", ".git/x", f"plots/only in {folder.name}")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text("same")
+            os.utime(folder / name, (moment, moment))
     for name in names:
         (run.project / name).write_text("other")
     (run.project / ".dvc/tmp/x").write_text("other")
     assert compare(run, kept, "again") == len(names) + 2
     printed = capsys.readouterr().out
-    assert set(re.findall(r"^(\w[^:\n]*): ", printed, re.MULTILINE)) == {
-        *(*names, "plots/only in kept", "plots/only in project", "run 2, again")
-    }
+    others = ["plots/only in kept", "plots/only in project", "run 2, again"]
+    assert re.findall(r"^(\w[^:\n]*): ", printed, re.MULTILINE) == [*names, *others]
     assert printed.endswith("run 2, again: 8 files differ\n")
     assert compare(run, run.project, "again") == 0
     assert capsys.readouterr().out == "run 2, again: same bytes\n"
 
 
-@pytest.mark.parametrize("targets", [[], ["train@cnn"]])
-def test_what_each_run_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets: list[str]) -> None:
+@pytest.mark.parametrize(("targets", "full"), [([], True), (["train@cnn"], False)])
+def test_what_each_run_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets: list[str], full: bool) -> None:
     done: dict[str, list[str]] = {}
 
     def start(run: Run, _: object, *commands: list[str]) -> Run:
@@ -95,16 +97,25 @@ def test_what_each_run_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tar
     monkeypatch.setattr(verifying, "start", start)
     monkeypatch.setattr(verifying, "copy_project", lambda to: to.mkdir())
     monkeypatch.setattr(verifying, "make_small", lambda _, named: done.update(small=named))
-    summary = verifying.verify(tmp_path, full=False, targets=targets, processors=["Haswell"])
+    summary = verifying.verify(tmp_path, full, targets=targets, processors=["Haswell"])
     assert summary == "verified: 4 runs, 1 outputs, 0.0 MB: same bytes"
     named, overview = " ".join(["", *targets]), [] if targets else ["python -m tools.overview"]
+    assert done.pop("small", None) == (None if full else targets)
     assert done == {
-        "small": targets,
         "run 1": [f"dvc repro{named}", *overview],
         "run 2": [f"dvc repro --force{named}", *overview],
         "run 3": [f"-m tools.repro --jobs 4{named}"],
         "run 4": [f"dvc repro --force{named or ' report@mixed'}"],
     }
+
+
+def test_processors_are_emulated_for_portable_kernels_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying.shutil, "which", lambda _: QEMU)
+    monkeypatch.setattr(verifying, "why_not_portable", {"portable": "", "native": "why"}.get)
+    portable, native = (SimpleNamespace(train=SimpleNamespace(kernels=kernels)) for kernels in ("portable", "native"))
+    assert verifying.why_not_emulated(False, portable) == ""
+    assert verifying.why_not_emulated(False, native) == "why, so other processors give other bytes"
+    assert verifying.why_not_emulated(True, portable).startswith("with --full, ")
 
 
 def test_another_user_is_another_in_all_that_a_run_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
