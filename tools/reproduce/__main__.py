@@ -111,7 +111,7 @@ def describe(name: str, paths: list[str], here: Revision, head: Revision) -> str
         differing = [str(seed) for seed, md5 in zip(new.seeds, new.models, strict=True) if models.get(seed) != md5]
         parts += [f"other models with seeds {', '.join(differing)}"] if differing else []
         decimals = head.params().get("evaluate", {}).get("decimals", 9)
-        parts.append(f"predictions: {describe_difference(old, new, decimals).removeprefix('predictions ')}")
+        parts.append(f"predictions: {describe_difference(old, new, decimals)}")
     if name != SHARED:
         old, new = ((side.read_json(results.metrics(name)) or {}).get("accuracy") for side in (head, here))
         parts.append(f"accuracy: recorded {old}, now {new}")
