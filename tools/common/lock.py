@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from stages.support.dvc_cache import LOCK
 from stages.support.errors import PipelineError
 from stages.support.notation import explain
-from stages.support.yaml import read_yaml
+from stages.support.yaml import CONFLICT, read_yaml
 from tools.common.predictions import architectures_of
 from tools.common.revision import Revision
 
@@ -41,6 +41,11 @@ def read_lock(path: Path = LOCK) -> dict[str, Any]:
     """Reads the entries of a dvc.lock by stage; empty if the file does not exist."""
     content = read_yaml(path) if path.exists() else {}
     return (content or {}).get("stages") or {}
+
+
+def is_in_conflict() -> bool:
+    """Whether dvc.lock holds both sides of a merge, as git writes them."""
+    return LOCK.is_file() and CONFLICT in LOCK.read_bytes()
 
 
 def split(text: str) -> tuple[str, dict[str, str]] | None:

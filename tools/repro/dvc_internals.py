@@ -28,8 +28,7 @@ from voluptuous import Invalid
 
 from stages.support.errors import NOT_ALLOWED, PipelineError, one_line
 from stages.support.paths import output_path
-from stages.support.yaml import CONFLICT
-from tools.common.lock import LOCK
+from tools.common.lock import LOCK, is_in_conflict
 from tools.repro.plan import Plan
 
 FOLDERS_HINT = "see that HOME, XDG_CONFIG_HOME and DVC_SITE_CACHE_DIR are folders, where they are set"
@@ -50,7 +49,7 @@ def plan(targets: Sequence[str], allow_missing: bool = False) -> Plan:
             raise
         raise PipelineError(f"{error.filename}: DVC cannot read it: {error.strerror}; {FOLDERS_HINT}") from error
     except DvcException as error:
-        if LOCK.is_file() and CONFLICT in LOCK.read_bytes():
+        if is_in_conflict():
             raise PipelineError(f"{LOCK}: a merge conflict", f"run: git checkout --ours {LOCK}, then rerun") from error
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else "; dvc status shows more"
         raise PipelineError(f"{one_line(error)}{cause}") from error

@@ -17,9 +17,8 @@ import psutil
 from stages.common.files import write_text
 from stages.support.dvc_cache import Cache
 from stages.support.errors import PipelineError
-from stages.support.yaml import CONFLICT
 from tools.common.git import git
-from tools.common.lock import LOCK
+from tools.common.lock import LOCK, is_in_conflict
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 
@@ -46,7 +45,7 @@ def mend() -> Iterator[str]:
     from tools.repro.dvc_internals import is_lock
 
     text = LOCK.read_text(encoding="utf-8", errors="replace") if LOCK.exists() else None
-    if text is not None and CONFLICT.decode() not in text and not is_lock(text):  # a merge is left to the user
+    if text is not None and not is_in_conflict() and not is_lock(text):  # a merge is left to the user
         try:
             write_text(LOCK, git("show", f"HEAD:./{LOCK}").decode())
             yield f"{LOCK} was cut short; the committed one is back"
