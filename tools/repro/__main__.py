@@ -64,8 +64,8 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     if plan.outdated:
         _run(plan, params, arguments)
     elif not has_run:
-        what = "models" if unseen else "data, models"
-        print(f"nothing to run: {'nothing has changed' if plan.missing else f'{what} and results are up to date'}")
+        current = f"{'models' if unseen else 'data, models'} and results are up to date"
+        print(f"nothing to run: {'nothing has changed' if plan.missing else current}")
     if not arguments.targets and not overview_is_current(params) and (status := draw_overview()):
         sys.exit(status)  # it has printed why
     lines = _changed_since_head(params.overview.confidence) if has_run else []
