@@ -92,8 +92,7 @@ def test_ci_runs_all_checks_on_all_systems() -> None:
 
 @pytest.fixture
 def review_script() -> str:
-    named = (step["run"] for name, step in STEPS if name == "review/review" and step.get("name") == "review")
-    return next(named)
+    return next(step["run"] for name, step in STEPS if name == "review/review" and step.get("name") == "review")
 
 
 def test_a_review_fails_on_all_gates(review_script: str) -> None:
@@ -113,11 +112,10 @@ def test_a_review_believes_a_run_of_the_code_of_the_base_alone(review_script: st
     reproduced.parent.mkdir(parents=True)
     reproduced.touch()
     project.run("git", "init", "-q", "-b", "main")
-    project.run("git", "commit", "-q", "--allow-empty", "-m", "base")
+    project.commit("base")
     (project.path / path).parent.mkdir(parents=True, exist_ok=True)
     (project.path / path).touch()
-    project.run("git", "add", path)
-    project.run("git", "commit", "-qm", "head")
+    project.commit("head")
     lines = review_script.partition("python -m tools.review")[0]
     project.run("env", "BASE=HEAD~1", "HEAD=HEAD", "bash", "-euc", lines)
     assert reproduced.exists() == (path in BELIEVED)
